@@ -1,0 +1,1768 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.9"
+# dependencies = []
+# ///
+"""AWS SSO MCP: when an assistant meets an expired AWS SSO token, one tool call mends it.
+
+A Model Context Protocol server over stdio. Needs Python 3.9+ and the AWS CLI v2, nothing else.
+
+    claude mcp add -s user aws-sso -- python3 -IS /path/to/aws_sso_mcp.py
+
+In a terminal: `aws_sso_mcp.py status`, `aws_sso_mcp.py refresh [PROFILE]`, `--help`.
+
+reads    ~/.aws/config, ~/.aws/credentials, and in ~/.aws/sso/cache the token files of the
+         configured sessions (their expiry: no token is ever kept, shown or sent)
+runs     aws sso login, aws configure export-credentials (its output thrown away),
+         aws sts get-caller-identity; this Python, to open a page with `webbrowser`
+writes   ~/.aws/sso/aws-sso-mcp/: a lock per session, so that all programs share one login;
+         AWS's own CLI writes its token file
+network  none: AWS's own CLI does every exchange of tokens
+
+Sections, top to bottom, each using only those above it: Errors and settings, AWS configuration,
+Token cache, Choosing a profile, AWS CLI, Login, Tools (a new tool goes here), MCP, Command line.
+"""
+
+from __future__ import annotations
+
+# Only what answering `initialize` and `tools/list` needs; the rest is imported where it is used.
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections import namedtuple
+
+if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somewhere below
+    sys.exit("aws_sso_mcp.py needs Python 3.9 or newer; this is " + sys.version.split()[0])
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from subprocess import Popen
+    from typing import Any, BinaryIO, NoReturn, TextIO
+
+    Json = dict[str, Any]
+
+__version__ = "0.1.0"
+
+MAX_FILE_BYTES = 16 << 20  # of a config file: 5,000 profiles take 1 MB
+MAX_OUTPUT_BYTES = 64 << 10  # kept of what a command prints (a login: 1 kB), read of a token file
+MAX_LINE_BYTES = 4 << 20  # of a message on stdin
+MAX_NAME_CHARACTERS = 512  # of a profile name
+MAX_CALLS = 256  # running at once
+MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
+
+ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
+ENOUGH_FIXED_S = 5 * 60  # of a token that cannot be renewed
+COMMAND_LIMIT_S = 30  # for a command that needs no person
+LOGIN_LIMIT_S = 15 * 60  # AWS itself ends a login after 10 minutes
+UNHEARD_S = 10 * 60  # how long the end of a login waits for a call that hears of it
+ABANDONED_S = 30  # until a run ends that nobody waits for after a cancelled call
+PAGE_LIMIT_S = 30  # for the process that opens a page
+REPORT_EVERY_S = 10  # progress while waiting for a person
+
+
+# --- Errors and settings ----------------------------------------------------------------
+
+
+class Failure(Exception):
+    """What a person or a model must know: `reason` is a stable word, the text ends in a next step.
+
+    `unusable` is a profile in whose place the answer shall offer others.
+    """
+
+    def __init__(self, reason: str, message: str, unusable: str | None = None) -> None:
+        super().__init__(message)
+        self.reason, self.unusable = reason, unusable
+
+
+class Cancelled(Exception):
+    """The client no longer wants the answer: send none."""
+
+
+class ProtocolError(Exception):
+    """A request that gets a JSON-RPC error instead of a result."""
+
+    def __init__(self, code: int, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.body = {"code": code, "message": message, **({"data": data} if data else {})}
+
+
+def setting(name: str) -> str | None:
+    """Return an environment variable; None when unset, empty, or a `${...}` left unexpanded."""
+    value = os.environ.get(name, "")
+    return None if not value or value.startswith("${") else value
+
+
+def wait_seconds() -> float:
+    """Return how long one tool call may wait for a person: below the 60 s that clients allow."""
+    try:
+        return min(max(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 0), 3600)
+    except ValueError:
+        return 50
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+# --- AWS configuration: ~/.aws/config and ~/.aws/credentials, as botocore reads them ----
+
+AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions")  # by name: {key: text or dict}
+
+# One login: an sso-session, or (name None) a start URL that stands in a profile itself.
+SsoSession = namedtuple("SsoSession", "name start_url region")
+
+# A profile that a login serves; `login_profile`, mostly itself, holds the SSO settings.
+# Account and role are None where the profile only logs in.
+SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name")
+
+
+def aws_folder(*parts: str) -> Path:
+    """Return `~/.aws` or something below it: caches are there whatever AWS_CONFIG_FILE says."""
+    from pathlib import Path
+
+    return Path("~").expanduser().joinpath(".aws", *parts)
+
+
+def read_aws_config() -> AwsConfig:
+    """Return what both files say, credentials over config, as botocore.session merges them.
+
+    Raises Failure `config_unparsable`. A missing or unreadable file counts as empty.
+    """
+    path = config_path("AWS_CONFIG_FILE", "config")
+    profiles: dict[str, Json] = {}
+    sso_sessions: dict[str, Json] = {}
+    for header, values in parse_ini(path).items():
+        if header == "default":
+            profiles[header] = values
+        elif header.startswith("profile"):
+            profiles.update(named_section(header, values))
+        elif header.startswith("sso-session"):
+            sso_sessions.update(named_section(header, values))
+    credentials = parse_ini(config_path("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
+    for name, values in credentials.items():
+        profiles[name] = {**profiles.get(name, {}), **values}
+    return AwsConfig(path, profiles, sso_sessions)
+
+
+def config_path(variable: str, name: str) -> Path:
+    """Return where a config file is: `variable`, expanded as botocore does, else `~/.aws`."""
+    from pathlib import Path
+
+    value = os.environ.get(variable)
+    return aws_folder(name) if value is None else Path(os.path.expandvars(value)).expanduser()
+
+
+def named_section(header: str, values: Json) -> dict[str, Json]:
+    """Return {name: values} of a header such as `profile "a b"`; empty unless it is two words."""
+    import shlex
+
+    try:
+        _, name = shlex.split(header)
+    except ValueError:
+        return {}
+    return {name: values}
+
+
+def parse_ini(path: Path) -> dict[str, Json]:
+    """Return {section: {key: value}} as botocore.configloader.raw_config_parse does."""
+    import configparser
+
+    parser = configparser.RawConfigParser()
+    try:
+        if not path.is_file():
+            return {}
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise unparsable(path, None, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
+        parser.read(path)
+    except configparser.Error as error:
+        line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
+        twice = type(error).__name__.startswith("Duplicate")
+        what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        raise unparsable(path, line, what) from None
+    except UnicodeDecodeError:
+        raise unparsable(path, None, "it is not text in this machine's encoding") from None
+    except (OSError, ValueError):  # unreadable, a NUL in the path
+        return {}
+    sections: dict[str, Json] = {name: dict(parser.items(name)) for name in parser.sections()}
+    for values in sections.values():
+        nested = {key: text for key, text in values.items() if text.startswith("\n")}
+        values.update({key: parse_nested(path, text) for key, text in nested.items()})
+    return sections
+
+
+def parse_nested(path: Path, value: str) -> dict[str, str]:
+    """Return the indented `key = value` lines under a key, such as those of `s3 =`."""
+    pairs = {}
+    for line in filter(None, map(str.strip, value.splitlines())):
+        key, equals, text = line.partition("=")
+        if not equals:
+            lines = path.read_text(errors="replace").split("\n")
+            number = next((n for n, each in enumerate(lines, 1) if line in each), None)
+            raise unparsable(path, number, "an indented line lacks its `=`")
+        pairs[key.strip()] = text.strip()
+    return pairs
+
+
+def unparsable(path: Path, line: int | None, what: str) -> Failure:
+    """Return the Failure that names file and line, but not what it says: it may be a secret."""
+    where = f"{path}, line {line}" if line else str(path)
+    message = f"No AWS tool can read {where}: {what}. Mend it, then call again."
+    return Failure("config_unparsable", message)
+
+
+def text_of(values: Json, key: str) -> str | None:
+    """Return a value that is text; None when it is missing, empty or something else."""
+    value = values.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
+    """Return what a login for profile `name` takes, a role profile resolved to its source.
+
+    Raises Failure when the profile is unknown, no SSO profile, or incomplete.
+    """
+    chain, values = [name], find_profile(config, name)
+    while "role_arn" in values and "web_identity_token_file" not in values:
+        source = text_of(values, "source_profile")
+        if source is None:
+            break
+        if source in chain:
+            message = f"The source_profile of {listed(chain)} leads in a circle. Mend the config."
+            raise Failure("profile_loop", message)
+        chain.append(source)
+        values = find_profile(config, source)
+    session = sso_session(config, chain[-1], values)
+    role = text_of(values, "sso_account_id"), text_of(values, "sso_role_name")
+    return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)))
+
+
+def find_profile(config: AwsConfig, name: str) -> Json:
+    """Return the values of profile `name`. Raises Failure `profile_not_found`."""
+    if name not in config.profiles:
+        what = f"There is no profile {name!r} in {config.path}."
+        raise Failure("profile_not_found", what, unusable=name)
+    return dict(config.profiles[name])
+
+
+def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
+    """Return the SSO session that `profile` logs in to. Raises Failure when there is none."""
+    name = values.get("sso_session")
+    name = "" if isinstance(name, dict) else name
+    if name is None and "sso_start_url" not in values:
+        kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
+        what = f"No SSO login can mend profile {profile!r}: it {kind}"
+        raise Failure("not_sso", what, unusable=profile)
+    where = f"Profile {profile!r}"
+    if name is not None:
+        where = f"[sso-session {name}], which profile {profile!r} names,"
+        if name not in config.sso_sessions:
+            message = f"{where} is missing. Add it, with sso_start_url and sso_region."
+            raise Failure("sso_session_not_found", message)
+        values = config.sso_sessions[name]
+    start_url, region = text_of(values, "sso_start_url"), text_of(values, "sso_region")
+    if start_url is None or region is None:
+        lacking = "sso_start_url" if start_url is None else "sso_region"
+        message = f"{where} lacks {lacking}. Add it, or run in a terminal: aws configure sso"
+        raise Failure("sso_incomplete", message)
+    return SsoSession(name, start_url, region)
+
+
+NOT_SSO = {  # the key that marks the kind: what the profile is, and what mends it instead
+    "role_arn": "assumes a role without an SSO source. Renew what its credentials come from.",
+    "login_session": "belongs to `aws login`. Run that in a terminal.",
+    "credential_process": "gets its keys from another program. Use the login of that program.",
+    "aws_access_key_id": "holds static keys. Those come from IAM.",
+    "": "has no SSO settings.",
+}
+
+
+def nearest(config: AwsConfig, name: str) -> list[str]:
+    """Return SSO profiles to choose from, those that look like `name` first."""
+    from difflib import SequenceMatcher
+
+    def likeness(other: str) -> float:
+        return SequenceMatcher(None, name.casefold(), other.casefold()).ratio()
+
+    return sorted(sso_profile_names(config), key=likeness, reverse=True)[:MAX_SHOWN]
+
+
+def sso_profile_names(config: AwsConfig) -> list[str]:
+    """Return the profiles that hold SSO settings themselves, in the order of the file."""
+    keys = {"sso_session", "sso_start_url"}
+    return [name for name, values in config.profiles.items() if not keys.isdisjoint(values)]
+
+
+# --- Token cache: ~/.aws/sso/cache ------------------------------------------------------
+
+# What a token file tells: expiry in epoch seconds, whether a refresh token can renew it, and
+# a stamp that changes whenever it is written. Never the token itself.
+Token = namedtuple("Token", "expires_at refreshable stamp")
+
+ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|UTC|([+-]\d\d:\d\d))")
+
+
+def cache_name(key: str) -> str:
+    import hashlib
+
+    return hashlib.sha1(key.encode("utf-8", "replace"), usedforsecurity=False).hexdigest() + ".json"
+
+
+def token_path(session: SsoSession) -> Path:
+    """Return the file of a session's token: SHA-1 of its name, or of its exact start URL."""
+    return aws_folder("sso", "cache", cache_name(session.name or session.start_url))
+
+
+def last_used(profile: SsoProfile) -> float:
+    """Return when the AWS CLI cached role credentials of a profile (epoch seconds), 0 for never.
+
+    The name of the file is that of botocore.credentials.SSOCredentialFetcher._create_cache_key.
+    """
+    session = profile.session
+    key = {"accountId": profile.account_id, "roleName": profile.role_name}
+    key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
+    name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
+    try:
+        return aws_folder("cli", "cache", name).stat().st_mtime
+    except OSError:
+        return 0
+
+
+def read_token(session: SsoSession) -> Token | None:
+    """Return the session's token; None when there is none or its file is no token.
+
+    The AWS CLI writes the file in place, so one that does not parse is read again.
+    """
+    for pause_s in (0.05, 0.05, 0):
+        try:
+            with token_path(session).open("rb") as file:
+                stamp, content = os.fstat(file.fileno()).st_mtime_ns, file.read(MAX_OUTPUT_BYTES)
+            return parse_token(json.loads(content), stamp)
+        except OSError:
+            return None
+        except (ValueError, RecursionError):
+            time.sleep(pause_s)
+    return None
+
+
+def parse_token(content: Any, stamp: int) -> Token | None:
+    """Return the Token of a parsed token file; client registrations and the like are none."""
+    if not isinstance(content, dict) or not text_of(content, "accessToken"):
+        return None
+    expires_at = epoch(content.get("expiresAt"))
+    parts = all(text_of(content, key) for key in ("refreshToken", "clientId", "clientSecret"))
+    refreshable = parts and (epoch(content.get("registrationExpiresAt")) or 0) > time.time()
+    return None if expires_at is None else Token(expires_at, refreshable, stamp)
+
+
+def epoch(text: Any) -> float | None:
+    """Return epoch seconds of any spelling of `expiresAt` that AWS's tools write, else None."""
+    from datetime import datetime
+
+    match = ISO_TIME.fullmatch(text) if isinstance(text, str) else None
+    try:
+        return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def token_state(token: Token | None) -> str:
+    """Return `valid`, `expiring` (soon, for good), `refreshable` (now), `expired` or `absent`."""
+    if token is None:
+        return "absent"
+    left = token.expires_at - time.time()
+    if left > (ENOUGH_S if token.refreshable else ENOUGH_FIXED_S):
+        return "valid"
+    return "refreshable" if token.refreshable else "expiring" if left > 0 else "expired"
+
+
+def expiry(token: Token | None) -> Json:
+    """Return `expiresAt` (UTC) and `minutesLeft` of a token that has not expired, else {}."""
+    if token is None or token.expires_at <= time.time():
+        return {}
+    expires_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(token.expires_at))
+    return {"expiresAt": expires_at, "minutesLeft": int(token.expires_at - time.time()) // 60}
+
+
+# --- Choosing a profile -----------------------------------------------------------------
+
+# A profile, its `profileSource`, why in words, and the other profiles that it might have been.
+Choice = namedtuple("Choice", "profile source why others")
+
+
+def choose_profile(config: AwsConfig, parameter: str | None) -> Choice:
+    """Return the profile to use: parameter, environment, most recently used, else `default`."""
+    if parameter:
+        return Choice(parameter, "parameter", "as asked for", [])
+    for variable in ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        value = setting(variable)
+        if value:
+            return Choice(value, "environment", f"from ${variable}", [])
+    return most_recent(config) or Choice("default", "default", "as nothing names another", [])
+
+
+def most_recent(config: AwsConfig) -> Choice | None:
+    """Return the SSO profile used last, as far as the AWS CLI's caches tell; None when they don't.
+
+    Of the sessions that profiles use, the one whose token file was written last; of its profiles,
+    the one whose role credentials the CLI cached last, else the first in the file.
+    """
+    sessions = profiles_by_session(config)
+    tokens = {session: read_token(session) for session in sessions}
+    used = [(token.stamp, session) for session, token in tokens.items() if token is not None]
+    if not used:
+        return None
+    used.sort(key=lambda pair: -pair[0])
+    (_, session), *others = used
+    profile = max(sessions[session], key=last_used)
+    first = [sessions[other][0].name for _, other in others]
+    return Choice(profile.name, "most_recent", "the SSO profile used last", first[:MAX_SHOWN])
+
+
+def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]:
+    """Return the SSO profiles of each SSO session, leaving out those that are misconfigured."""
+    sessions: dict[SsoSession, list[SsoProfile]] = {}
+    for name in sso_profile_names(config):
+        try:
+            profile = sso_profile(config, name)
+        except Failure:
+            continue
+        if profile.login_profile == name:
+            sessions.setdefault(profile.session, []).append(profile)
+    return sessions
+
+
+# --- AWS CLI: finding a v2, its environment, one run shared by many calls ---------------
+
+AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly fill
+    "/usr/local/bin/aws /opt/homebrew/bin/aws /usr/bin/aws /snap/bin/aws ~/.local/bin/aws "
+    "/home/linuxbrew/.linuxbrew/bin/aws /run/current-system/sw/bin/aws ~/.nix-profile/bin/aws "
+    "~/.local/share/mise/shims/aws ~/.asdf/shims/aws %ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe"
+)
+AWS_CLI_INSTALL = (
+    "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
+    ".html), or name its program in $AWS_SSO_MCP_AWS_CLI."
+)
+INJECTING = ("LD_", "DYLD_", "PYTHON")  # variables that would load foreign code into the CLI
+# Of AWS_* only those that say where things are: keys, AWS_PROFILE, endpoints, retry and output
+# settings would shadow, redirect or break what is asked of the CLI.
+AWS_VARIABLES = (
+    "AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CA_BUNDLE AWS_USE_FIPS_ENDPOINT "
+    "AWS_USE_DUALSTACK_ENDPOINT AWS_EC2_METADATA_DISABLED"
+)
+
+CHANGED = threading.Condition()
+"""Guards what calls and runs share: who is cancelled, what was printed, what has ended, the table
+of runs. Whoever changes any of it notifies all. Held for moments: never while a process starts or
+a message is written."""
+
+_runs: dict[Any, AwsRun] = {}  # by key; guarded by CHANGED
+_v1: set[tuple[str, int]] = set()  # path and time of each `aws` that has shown itself a v1
+_starting = threading.Lock()  # guards _processes; held while one starts, so that none escapes
+_processes: list[Popen[bytes]] = []
+
+
+class Call:
+    """One request for a tool, as the tool sees it: `report` tells the caller of progress."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.report = report
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """End whatever the call waits for, from any thread."""
+        with CHANGED:
+            self.cancelled = True
+            CHANGED.notify_all()
+
+
+class AwsRun:
+    """One run of `aws`, shared by all calls that want the same thing, told by `key`.
+
+    A thread of its own runs it, two more read its output, but not to the end of file: what the
+    CLI starts may keep the pipes open. Its fields are guarded by CHANGED.
+    """
+
+    kept = False  # in the table, until a call has heard how it ended
+
+    def __init__(self, key: Any, arguments: Sequence[str], limit_s: float) -> None:
+        self.key, self.limit_s = key, limit_s
+        self.arguments = [*arguments, "--no-cli-auto-prompt"]
+        self.name = f"aws {' '.join(arguments[:2])}"
+        self.output = {"stdout": "", "stderr": ""}
+        self.code = 255
+        self.failure: Failure | None = None
+        self.ended_at: float | None = None  # monotonic
+        self.waiting = 0  # calls
+        self.left_at: float | None = None  # monotonic: when the last cancelled call went
+        self.fds: Sequence[int] = ()  # that the process inherits
+        self._process: Popen[bytes] | None = None
+
+    def asks(self) -> str:
+        """Return what a person can be told about it now."""
+        return f"Running {self.name} ..."
+
+    def wait(self, call: Call, deadline: float) -> bool:
+        """Wait for the end, reporting at news and every 10 s; False when `deadline` came first.
+
+        Raises Cancelled, and Failure when it could not run; the exit code is the caller's.
+        """
+        with CHANGED:
+            self.waiting += 1
+        while self.ended_at is None and time.monotonic() < deadline and not call.cancelled:
+            self._look()
+            told = self.asks()
+            call.report(told)
+            self._wait_for_news(call, told, min(deadline - time.monotonic(), REPORT_EVERY_S))
+        with CHANGED:
+            self.waiting -= 1
+            if self.ended_at is not None and not call.cancelled:
+                self.forget()
+            elif call.cancelled and self.ended_at is None and self.left_at is None:
+                later(ABANDONED_S, self._end_abandoned)
+            self.left_at = time.monotonic() if call.cancelled else self.left_at
+        if call.cancelled:
+            raise Cancelled
+        if self.failure is not None:
+            raise self.failure
+        return self.ended_at is not None
+
+    def _wait_for_news(self, call: Call, told: str, seconds: float) -> None:
+        def news() -> bool:
+            return self.ended_at is not None or call.cancelled or self.asks() != told
+
+        with CHANGED:
+            CHANGED.wait_for(news, seconds)
+
+    def stop(self, failure: Failure) -> None:
+        """End it with a failure."""
+        self.failure = failure
+        kill(self._process)
+
+    def _end_abandoned(self) -> None:
+        """End it unless somebody waits again; one timer looks after all that have left."""
+        with CHANGED:
+            left = ABANDONED_S - (time.monotonic() - (self.left_at or 0))
+            if self.waiting or self.ended_at is not None:
+                self.left_at = None
+                return
+            if left > 0:
+                later(left, self._end_abandoned)
+                return
+            self.forget()
+        kill(self._process)
+
+    def forget(self) -> None:
+        """Make room for another run of the same key. The caller holds CHANGED."""
+        if _runs.get(self.key) is self:
+            del _runs[self.key]
+
+    def run(self) -> None:
+        """Run it to its end, in a thread of its own."""
+        try:
+            self._work()
+        except Failure as failure:
+            self.failure = failure
+        except Exception as error:  # noqa: BLE001 - a bug must not leave calls waiting
+            self.failure = Failure("internal_error", f"A bug in {__file__}: {error!r}.")
+        self._end()
+
+    def _end(self) -> None:
+        with CHANGED:
+            self.ended_at = time.monotonic()
+            if not self.kept:
+                self.forget()
+            CHANGED.notify_all()
+
+    def _work(self) -> None:
+        """Run the command with the first `aws` that is a v2. Raises Failure."""
+        what = f"`{self.name}` did not end within {self.limit_s:.0f} s. "
+        step = "Check the network and the proxy, then call again."
+        limit = later(self.limit_s, self.stop, Failure("timeout", what + step))
+        try:
+            while not self._run_with(find_aws_cli()):
+                self.output = {"stdout": "", "stderr": ""}
+        finally:
+            limit.cancel()
+        if self.failure is not None:
+            raise self.failure
+
+    def _run_with(self, aws: str) -> bool:
+        """Run it once; False when this `aws` cannot do it, and another try may."""
+        if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(self.arguments)):
+            message = f"{aws} is a batch file, which cannot take such a profile name. "
+            raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
+        process = self._process = start_process([aws, *self.arguments], piped=True, fds=self.fds)
+        pipes = {"stdout": process.stdout, "stderr": process.stderr}
+        readers = [in_thread(self._read, name, pipe) for name, pipe in pipes.items()]
+        self.code = process.wait()
+        for reader in readers:
+            reader.join(0.5)
+        errors = self.output["stderr"]
+        if self.code == EXIT_USAGE and "Unknown options: --use-device-code" in errors:  # < 2.22
+            self.arguments.remove("--use-device-code")
+            return False
+        is_v1 = self.code == EXIT_V1 and "nvalid choice" in errors
+        if is_v1 or "--no-cli-auto-prompt" in errors:
+            _v1.add((aws, os.stat(aws).st_mtime_ns))
+            return False
+        return True
+
+    def _read(self, stream: str, pipe: BinaryIO) -> None:
+        """Keep the beginning of what the process prints, and let the rest go by."""
+        content = b""
+        with pipe:
+            for chunk in iter(lambda: os.read(pipe.fileno(), 65536), b""):
+                content = (content + chunk)[:MAX_OUTPUT_BYTES]
+                with CHANGED:
+                    self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
+                    self._update()
+                    CHANGED.notify_all()
+
+    def _update(self) -> None:
+        """Act on new output. The caller holds CHANGED."""
+
+    def _look(self) -> None:
+        """See, while calls wait, whether it is needed any more."""
+
+
+EXIT_USAGE, EXIT_V1 = 252, 2  # of the AWS CLI: v2, and v1's `Invalid choice`
+V1 = "is version 1"
+
+
+def run_aws(call: Call, deadline: float, *arguments: str) -> AwsRun:
+    """Run a command that needs no person to its end, joining one that is the same.
+
+    Raises Failure when it cannot be run or gives no answer in time, Cancelled.
+    """
+    run = AwsRun(arguments, arguments, COMMAND_LIMIT_S)
+    with CHANGED:
+        if _runs.setdefault(arguments, run) is run:
+            in_thread(run.run)
+        run = _runs[arguments]
+    if not run.wait(call, max(deadline, time.monotonic() + 5)):
+        step = "Check the network and the proxy, then call again."
+        raise Failure("timeout", f"`{run.name}` gives no answer. {step}")
+    return run
+
+
+def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
+    thread = threading.Thread(target=action, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def later(seconds: float, action: Callable[..., None], *arguments: Any) -> threading.Timer:
+    timer = threading.Timer(seconds, action, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def find_aws_cli() -> str:
+    """Return the path of the first `aws` that may be trusted and has not shown itself a v1.
+
+    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say where it looked.
+    """
+    named = setting("AWS_SSO_MCP_AWS_CLI")
+    paths = [named] if named else list(aws_cli_paths())
+    refused = {path: aws_cli_problem(path) for path in paths if os.path.lexists(path)}
+    for path, problem in refused.items():
+        if problem is None:
+            return path
+    found = "; ".join(f"{path} {problem}" for path, problem in refused.items())
+    if V1 in refused.values():
+        message = f"The AWS CLI here is version 1, which has no `aws sso login` ({found}). "
+        raise Failure("aws_cli_v1", message + AWS_CLI_INSTALL)
+    where = named or "PATH and the usual places"
+    message = f"There is no AWS CLI v2 to log in with, looking in {where}"
+    raise Failure("aws_cli_not_found", f"{message}{found and f' ({found})'}. {AWS_CLI_INSTALL}")
+
+
+def aws_cli_paths() -> Iterator[str]:
+    """Yield the paths where `aws` may be: entries of PATH, then the usual places."""
+    for folder in path_folders():
+        for name in ("aws.exe", "aws.cmd") if os.name == "nt" else ("aws",):
+            yield os.path.join(folder, name)
+    for place in AWS_CLI_PLACES.split(" "):
+        yield os.path.expandvars(os.path.expanduser(place))
+
+
+def path_folders() -> Iterator[str]:
+    """Yield PATH, but no relative entry nor the working directory: those came with some project."""
+    here = os.path.realpath(os.curdir)
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        if os.path.isabs(folder) and os.path.realpath(folder) != here:
+            yield folder
+
+
+def aws_cli_problem(path: str) -> str | None:
+    """Return why the `aws` at `path` is not run, None when it may be."""
+    if not os.path.isabs(path) or not os.path.isfile(path) or not os.access(path, os.X_OK):
+        return "is no program with an absolute path"
+    if (path, os.stat(path).st_mtime_ns) in _v1:
+        return V1
+    return next(map("may be written by others ({})".format, open_to_others(path)), None)
+
+
+def open_to_others(path: str) -> Iterator[Path]:
+    """Yield `path`, as linked and as it really is, and the folders above that others may write.
+
+    None, as OpenSSH demands of its files; but what lies deep in a sticky folder is safe there.
+    Windows keeps no such modes.
+    """
+    from pathlib import Path
+
+    for place in (Path(path).resolve(), Path(path)) if os.name == "posix" else ():
+        folder = place if place.is_dir() else place.parent
+        for above in (place, *place.parents):
+            mode = above.stat().st_mode
+            if mode & 0o002 and not (mode & 0o1000 and above != folder):
+                yield above
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for `aws` and the browser: ours, less what could mislead them."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith((*INJECTING, "AWS_")) or name in AWS_VARIABLES.split()
+    }
+    folders = (
+        each for each in path_folders() if os.path.isdir(each) and not any(open_to_others(each))
+    )
+    environment["PATH"] = os.pathsep.join(folders)
+    return {**environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+
+
+def start_process(argv: Sequence[str], piped: bool, fds: Sequence[int] = ()) -> Popen[bytes]:
+    """Start a program away from our streams, in a group and folder of its own: the only Popen.
+
+    Of our files it gets `fds` alone. Raises Failure when it cannot be started.
+    """
+    import subprocess
+
+    output = subprocess.PIPE if piped else subprocess.DEVNULL
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    try:
+        with _starting:
+            process = subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=child_environment(),
+                cwd=os.path.expanduser("~"),
+                start_new_session=True,
+                creationflags=flags,
+                pass_fds=fds,
+            )
+            _processes[:] = [each for each in _processes if each.poll() is None] + [process]
+            return process
+    except (OSError, ValueError) as error:
+        message = f"{argv[0]} could not be started: {error}. Mend that, then call again."
+        raise Failure("aws_cli_failed", message) from None
+
+
+def kill(process: Popen[bytes] | None) -> None:
+    """Kill a process at once, and, if it is an `aws`, all that it started.
+
+    SIGKILL is as good as SIGTERM: the AWS CLI handles neither, and this one it cannot ignore.
+    Below the one that opens a page may be the person's browser.
+    """
+    import subprocess
+
+    if process is None or process.poll() is not None:
+        return
+    try:
+        if process.stdout is None:
+            process.kill()
+        elif os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            taskkill = os.path.join(os.environ.get("SYSTEMROOT", ""), "System32", "taskkill.exe")
+            argv = [taskkill, "/T", "/F", "/PID", str(process.pid)]
+            subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=5)  # noqa: PLW1510, S603
+    except (OSError, subprocess.SubprocessError):
+        process.kill()
+
+
+def end_processes() -> None:
+    """Kill every process that is running, and let none start any more."""
+    _starting.acquire(timeout=1)  # for good
+    for process in _processes:
+        kill(process)
+
+
+# --- Login: one renewal per SSO session, on this whole machine --------------------------
+
+LOGIN_URL = re.compile(r"^https?://\S+$", re.MULTILINE)
+USER_CODE = re.compile(r"^[A-Z0-9]{4}-[A-Z0-9]{4}$", re.MULTILINE)
+SAFE_URL = re.compile(r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?")
+# Hosts of AWS's own pages; below amazonaws.com, api.aws and on.aws lie pages of its customers too.
+AWS_HOSTS = re.compile(
+    r"(?:oidc|oidc-fips|(?:device|portal)\.sso)\.[a-z0-9-]+\.(?:amazonaws\.(?:com|com\.cn|eu)"
+    r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))"
+    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws|signin\.aws\.amazon\.com)",
+    re.IGNORECASE,
+)
+PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
+
+
+class SessionLock:
+    """An OS lock on one small file per SSO session, found from the home alone.
+
+    The `aws` child inherits it (not on Windows), so that it lives as long as the login does, even
+    when the server is killed. The file tells other processes what their person needs to know.
+    """
+
+    def __init__(self, session: SsoSession) -> None:
+        self.path = aws_folder("sso", "aws-sso-mcp", token_path(session).name)
+        self.fd: int | None = None
+        self.problem = ""  # why there is no lock
+
+    def acquire(self, *, wait: bool) -> bool:
+        """Take the lock; False when another process has it. Without one to be had, go on."""
+        try:
+            if self.fd is None:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            return lock_file(self.fd, wait=wait)
+        except OSError as error:
+            self.problem = f" (Other programs may open a page too, for want of a lock: {error}.)"
+            return True
+
+    def tell(self, **what: str | None) -> None:
+        """Let the others know."""
+        if not self.problem:
+            try:
+                self.path.write_text(json.dumps(what), encoding="utf-8")
+            except OSError:  # a full disk: the lock still holds
+                return
+
+    def told(self) -> dict[str, str]:
+        """Return what the one with the lock told: `url`, `code`, and how it ended."""
+        try:
+            with self.path.open("rb") as file:
+                what = json.loads(file.read(MAX_OUTPUT_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        pairs = what.items() if isinstance(what, dict) else ()
+        return {key: value for key, value in pairs if isinstance(value, str)}
+
+    def release(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+
+def lock_file(fd: int, *, wait: bool) -> bool:
+    """Lock an open file; False when another process has the lock. Raises OSError.
+
+    `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
+    so one that nobody reads, and lets a waiter try for only 10 s at a time.
+    """
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+    import errno
+    import msvcrt
+
+    while True:
+        try:
+            os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EDEADLK):
+                raise
+            if not wait:
+                return False
+        else:
+            return True
+
+
+class Renewal(AwsRun):
+    """The renewal of one SSO session's token, silent or by `aws sso login`.
+
+    Every call for the session joins it; another process that renews the same session is waited
+    for (`elsewhere`). With a device code (`remote`) the page may be opened in any browser;
+    without, it must be one on this machine, where the CLI listens. `opens`: we open it.
+    """
+
+    kept = True
+
+    def __init__(self, profile: SsoProfile, seen: Token | None, refresher: str | None) -> None:
+        self.session, self.seen, self.refresher = profile.session, seen, refresher
+        self.remote = no_local_browser() is not None
+        self.opens = not self.remote or bool(os.environ.get("BROWSER"))
+        self.url: str | None = None
+        self.user_code: str | None = None
+        self.status = ""
+        self.elsewhere = False
+        self.overtaken = False  # by a token that somebody else's login brought
+        self.lock = SessionLock(profile.session)
+        device = ["--use-device-code"] if self.remote else []
+        arguments = ["sso", "login", f"--profile={profile.login_profile}", "--no-browser", *device]
+        super().__init__(token_path(profile.session), arguments, LOGIN_LIMIT_S)
+
+    def asks(self) -> str:
+        if self.elsewhere and self.url is None:
+            told = self.lock.told()
+            self.user_code = told.get("code")
+            self.url = told.get("url") if SAFE_URL.fullmatch(told.get("url", "")) else None
+        if self.url is None:
+            who = "Another program" if self.elsewhere else "The AWS CLI"
+            return f"{who} is renewing the token, or asking AWS for a sign-in page."
+        where = "any browser" if self.remote or self.user_code else "a browser on this machine"
+        code = f" and check that it shows the code {self.user_code}" if self.user_code else ""
+        if not is_aws_page(self.url):
+            return f"Careful: {self.url} is no page of AWS's. Open it only if you know it{code}."
+        if not self.opens:
+            return f"Open {self.url} in {where}{code}, and approve."
+        opened = f"A sign-in page should have opened in the browser: approve it{code}."
+        return f"{opened} If there is none, open {self.url} in {where}."
+
+    def _end_abandoned(self) -> None:
+        if not self.elsewhere:
+            super()._end_abandoned()
+
+    def _work(self) -> None:
+        """Renew the token under the session's lock, or wait for the process that does."""
+        if not self.lock.acquire(wait=False):
+            with CHANGED:
+                self.elsewhere = True
+                CHANGED.notify_all()
+            self.lock.acquire(wait=True)
+        try:
+            told = self.lock.told() if self.elsewhere else {}
+            if is_newer(read_token(self.session), self.seen):
+                self.status = "refreshed" if told.get("status") == "refreshed" else "logged_in"
+            elif self.elsewhere:
+                message = "Another program's login to this session ended without a new token. "
+                message = told.get("message", message + "Call again to log in.")
+                raise Failure(told.get("reason", "ended_elsewhere"), message)
+            else:
+                self._renew()
+        finally:
+            self.lock.release()
+
+    def _renew(self) -> None:
+        """Renew the token, silently if that can be, and leave word of the outcome."""
+        self.lock.tell()
+        try:
+            if self.refresher and self._refresh_silently(self.refresher):
+                self.status = "refreshed"
+            else:
+                self._log_in()
+                self.status = "logged_in"
+            self.lock.tell(status=self.status)
+        except Failure as failure:
+            self.lock.tell(reason=failure.reason, message=str(failure))
+            raise
+
+    def _refresh_silently(self, refresher: str) -> bool:
+        """Have the AWS CLI use the refresh token; tell whether that brought a new token."""
+        deadline = time.monotonic() + COMMAND_LIMIT_S
+        arguments = ("configure", "export-credentials", f"--profile={refresher}")
+        try:
+            run_aws(Call(lambda _: None), deadline, *arguments)
+        except Failure as failure:
+            if failure.reason != "timeout":
+                raise
+        return is_newer(read_token(self.session), self.seen)
+
+    def _log_in(self) -> None:
+        """Run `aws sso login`. Raises Failure unless it ends well and brings a new token."""
+        self.fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
+        super()._work()
+        if self.code != 0 and not self.overtaken:
+            raise cli_failure(self)
+        if not is_newer(read_token(self.session), self.seen):
+            message = "`aws sso login` ended well, but there is no new token. Look for an `sso` "
+            message += "alias in ~/.aws/cli/alias and at this machine's clock, then call again."
+            raise Failure("no_token", message)
+
+    def _update(self) -> None:
+        """Take the URL and the code as soon as all is there that a person needs."""
+        url, self.user_code = parse_login_output(self.output["stdout"])
+        if url is None or url == self.url:
+            return
+        if not SAFE_URL.fullmatch(url):
+            message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
+            step = "Check sso_start_url and the network (a captive portal?), then call again."
+            in_thread(self.stop, Failure("untrusted_url", message + step))
+            return
+        self.url = url
+        self.lock.tell(url=url, code=self.user_code)
+        if self.opens and is_aws_page(url):
+            in_thread(open_page, url)
+
+    def _look(self) -> None:
+        """End it when the token has come some other way, say by `aws sso login` in a terminal."""
+        if not is_newer(read_token(self.session), self.seen):
+            return
+        if self.elsewhere:
+            self.status = "logged_in"
+            self._end()
+        elif not self.overtaken:
+            self.overtaken = True
+            later(1, lambda: kill(self._process))  # a login that brought it itself ends before
+
+
+def is_newer(token: Token | None, seen: Token | None) -> bool:
+    """Tell whether `token` is another one than was `seen`, and not expired."""
+    return token is not None and token != seen and token.expires_at > time.time()
+
+
+def running_renewal(session: SsoSession) -> Renewal | None:
+    """Return the session's renewal that runs, or has ended lately and unheard."""
+    with CHANGED:
+        run = _runs.get(token_path(session))
+        if not isinstance(run, Renewal):
+            return None
+        over = run.ended_at is not None and time.monotonic() - run.ended_at > UNHEARD_S
+        return None if over else run
+
+
+def join_or_start_renewal(new: Renewal) -> Renewal:
+    """Return the renewal of the session that is there, else start the new one."""
+    with CHANGED:
+        renewal = running_renewal(new.session)
+        if renewal is None:
+            renewal = _runs[new.key] = new
+            in_thread(new.run)
+        return renewal
+
+
+def silent_refresher(config: AwsConfig, session: SsoSession) -> str | None:
+    """Return the profile through which the AWS CLI can renew the session's token silently.
+
+    Any command that loads role credentials does it, unless those are still cached: so the profile
+    whose cached ones are the oldest. None when there is nothing to renew with.
+    """
+    profiles = [each for each in profiles_by_session(config).get(session, []) if each.role_name]
+    if token_state(read_token(session)) != "refreshable" or not profiles:
+        return None
+    return str(min(profiles, key=last_used).name)
+
+
+def parse_login_output(text: str) -> tuple[str | None, str | None]:
+    """Return the URL to open and the user code that `aws sso login --no-browser` printed so far.
+
+    Only URLs with a query can be opened as they are; a bare verification URI is followed by its
+    code, and then by the URL that fills it in.
+    """
+    text = text[: text.rfind("\n") + 1]
+    urls, code = LOGIN_URL.findall(text), USER_CODE.search(text)
+    ready = [url for url in urls if "?" in url] or (urls if code else [])
+    return (ready[-1] if ready else None), (code[0] if code else None)
+
+
+def is_aws_page(url: str) -> bool:
+    match = SAFE_URL.fullmatch(url)
+    return match is not None and AWS_HOSTS.fullmatch(match[1]) is not None
+
+
+def no_local_browser() -> str | None:
+    """Return why no browser of this machine is in front of the person, None when one may be."""
+    wish = setting("AWS_SSO_MCP_LOGIN")
+    if wish in ("browser", "device"):
+        return None if wish == "browser" else "AWS_SSO_MCP_LOGIN"
+    marks = [os.environ.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "CODESPACES")]
+    if any(marks) or os.environ.get("REMOTE_CONTAINERS"):
+        return "a remote session"
+    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+        return "a container"
+    displays = [os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")]
+    return "no display" if sys.platform.startswith("linux") and not any(displays) else None
+
+
+def open_page(url: str) -> None:
+    """Open `url` with `webbrowser`, in a process without streams and for a limited time.
+
+    Nothing tells whether a page appeared, so nobody asks: the answer carries the URL.
+    """
+    try:
+        process = start_process([sys.executable, "-IS", "-c", PAGE_OPENER, url], piped=False)
+    except Failure:
+        return
+    limit = later(PAGE_LIMIT_S, kill, process)
+    process.wait()
+    limit.cancel()
+
+
+# fmt: off
+CLI_FAILURES = (  # reason; what stderr says; what that means, and what to do
+    ("session_expired", "Token has expired and refresh failed|Error loading SSO Token"
+     "|SSO session associated with|UnauthorizedException",
+     "AWS no longer accepts the SSO token. Call again with force: true."),
+    ("role_not_assigned", "ForbiddenException|ResourceNotFoundException",
+     "The login is fine, but AWS does not let this person use the account and role of the profile."
+     " Choose another profile, or ask an administrator to assign the role; no login can."),
+    ("denied", "AccessDeniedException|Failed to retrieve an authorization code",
+     "The sign-in page was answered with no. If that was a mistake, call again: a new one opens."),
+    ("wrong_state", "State parameter does not match",
+     "The browser answered for another login. Close old sign-in pages, then call again."),
+    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException|ExpiredToken",
+     "Nobody approved in time. Call again when the person is ready: a new page opens."),
+    ("wrong_start_url", "InvalidRequestException|resolve start URL|must use the https scheme",
+     "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
+    ("client_registration", "InvalidClientException|UnauthorizedClientException",
+     "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
+     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call again."),
+    ("proxy", "Failed to connect to proxy",
+     "The proxy (HTTPS_PROXY) cannot be reached, or drops the connection. Check it and the VPN; "
+     "a login does not help."),
+    ("certificate", "SSL validation failed|CERTIFICATE_VERIFY_FAILED|CA (?:certificate )?bundle",
+     "AWS's certificate could not be verified: something intercepts TLS. Set AWS_CA_BUNDLE to the "
+     "company's certificates; a login does not help."),
+    ("network", "Could not connect to the endpoint|timeout on endpoint|Connection was closed"
+     "|onnection (?:reset|aborted|broken)",
+     "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
+    ("callback_port", r"Unable to initialize the OAuth 2\.0",
+     "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
+    ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
+     "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
+    ("config_changed", "Unable to parse config|could not be found|does not exist|required SSO",
+     "The AWS CLI does not understand this profile. Check the AWS config, then call again."),
+    ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
+     r"|\(5\d\d\)|\(429\)|(?m:(?:^|: )'[A-Za-z]+'$)|<html|Unable to parse response",
+     "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
+)
+# fmt: on
+
+
+def cli_failure(run: AwsRun) -> Failure:
+    """Return the Failure that tells what a command's stderr means, and the last line of it."""
+    errors = run.output["stderr"]
+    lines = [line.strip() for line in errors.splitlines() if line.strip()] or [""]
+    said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
+    said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
+    quote = f" (The AWS CLI said: {said})" if said else ""
+    for reason, pattern, meaning in CLI_FAILURES:
+        if re.search(pattern, errors):
+            return Failure(reason, meaning + quote)
+    what = f"`{run.name}` failed (exit code {run.code}). Run it in a terminal to see more."
+    return Failure("aws_cli_failed", what + quote)
+
+
+# --- Tools ------------------------------------------------------------------------------
+
+Tool = namedtuple("Tool", "definition function")
+TOOLS: dict[str, Tool] = {}
+
+
+def tool(
+    title: str, description: str, properties: Json, annotations: Json
+) -> Callable[[Callable[..., Json]], Callable[..., Json]]:
+    """Declare a tool: its name and parameters are those of the function below."""
+
+    def declare(function: Callable[..., Json]) -> Callable[..., Json]:
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        definition: Json = {"name": function.__name__, "title": title, "description": description}
+        definition.update({"inputSchema": schema, "annotations": annotations})
+        TOOLS[function.__name__] = Tool(definition, function)
+        return function
+
+    return declare
+
+
+@tool(
+    "Refresh AWS SSO token",
+    "Renews an expired or missing AWS SSO (IAM Identity Center) token so that AWS commands work "
+    "again. Call it when a command, SDK or MCP server says that the SSO token or session is "
+    "expired or missing; never for AccessDenied, static keys or a network fault. Costs no click "
+    "when the token is still good or renews silently; else it opens one sign-in page for the "
+    "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
+    "again with the same arguments: that joins the same login. Then retry what failed.",
+    {
+        "profile": {
+            "type": "string",
+            "description": "AWS profile, best the one of the command that failed. Without it: "
+            "$AWS_PROFILE, else the SSO profile used last, else `default`.",
+        },
+        "force": {
+            "type": "boolean",
+            "description": "Log in anew although the token is good: when AWS still refuses it.",
+        },
+    },
+    {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
+)
+def refresh_aws_sso_token(call: Call, profile: str | None = None, force: bool = False) -> Json:
+    """Make the SSO token of a profile usable, with the fewest clicks; a Failure is an answer too.
+
+    Raises Cancelled.
+    """
+    known: Json = {}
+    told, config = "", None
+    try:
+        config = read_aws_config()
+        choice = choose_profile(config, profile)
+        known.update({"profile": choice.profile, "profileSource": choice.source})
+        known.update({"candidates": choice.others} if choice.others else {})
+        told = f" Profile: {choice.profile}, {choice.why}."
+        target = sso_profile(config, choice.profile)
+        if target.login_profile != target.name:
+            known["loginProfile"] = target.login_profile
+        known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
+        outcome = renew(call, config, target, force)
+    except Failure as failure:
+        outcome = failed(failure, config)
+    outcome["message"] += told
+    return {**known, **outcome}
+
+
+def failed(failure: Failure, config: AwsConfig | None = None) -> Json:
+    """Return the answer that tells a failure, and offers other profiles where those may help."""
+    answer: Json = {"success": False, "status": "failed", "message": str(failure)}
+    answer["reason"] = failure.reason
+    if config is None or failure.unusable is None:
+        return answer
+    near = nearest(config, failure.unusable)
+    answer["candidates"] = near
+    answer["message"] += (
+        f" If another profile was meant, call again with one of: {listed(near)}."
+        if near
+        else " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
+    )
+    return answer
+
+
+DONE = {
+    "valid": "The SSO token is good, and AWS accepts it: no login was needed.",
+    "refreshed": "The SSO token was renewed without a login.",
+    "logged_in": "Logged in: there is a new SSO token.",
+}
+
+
+def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Json:
+    """Return the outcome of the way to a good token that takes the fewest clicks.
+
+    Raises Failure, Cancelled.
+    """
+    deadline = time.monotonic() + wait_seconds()
+    session = target.session
+    seen, renewal, status, doubt = read_token(session), running_renewal(session), "", ""
+    identity: Json | None = None
+    # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
+    # somebody forced while this token was good, is not.
+    joins = renewal is not None and renewal.failure is None and seen != renewal.seen
+    if token_state(seen) == "valid" and not force and not joins:
+        try:
+            identity, status = caller_identity(call, target, deadline), "valid"
+        except Failure as failure:
+            if failure.reason != "session_expired":
+                raise
+    if not status:
+        refresher = None if force else silent_refresher(config, session)
+        renewal = join_or_start_renewal(Renewal(target, seen, refresher))
+        if not renewal.wait(call, deadline):
+            return pending(renewal)
+        status = renewal.status
+        identity, doubt = identity_or_doubt(call, target, deadline)
+        doubt += renewal.lock.problem
+    message = f"{DONE[status]}{doubt} Retry what failed."
+    answer = {"success": True, "status": status, "message": message}
+    answer.update(expiry(read_token(session)))
+    return {**answer, "identity": identity} if identity else answer
+
+
+def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
+    """Return {account, arn} as AWS knows the login profile; None for one without a role.
+
+    Raises Failure when AWS refuses, or cannot be asked.
+    """
+    if target.role_name is None:
+        return None
+    arguments = ("sts", "get-caller-identity", "--output=json", f"--profile={target.login_profile}")
+    run = run_aws(call, deadline, *arguments)
+    if run.code != 0:
+        raise cli_failure(run)
+    try:
+        identity = json.loads(run.output["stdout"])
+        return {"account": str(identity["Account"]), "arn": str(identity["Arn"])}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise cli_failure(run) from None
+
+
+def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:
+    """Return the identity that a new token gives, and what to say when AWS could not be asked.
+
+    Raises Failure when AWS refuses the token or the role: then nothing can be used.
+    """
+    try:
+        return caller_identity(call, target, deadline), ""
+    except Failure as failure:
+        if failure.reason in ("session_expired", "role_not_assigned"):
+            raise
+        return None, f" Who it makes you could not be asked: {failure}"
+
+
+def pending(renewal: Renewal) -> Json:
+    """Return the answer for a login that still waits for the person."""
+    message = f"Waiting for the person. {renewal.asks()} Then call refresh_aws_sso_token again with"
+    message += " the same arguments: it joins this login and opens no second page."
+    answer = {"success": False, "status": "pending", "message": message + renewal.lock.problem}
+    answer.update({"loginUrl": renewal.url} if renewal.url else {})
+    return {**answer, "userCode": renewal.user_code} if renewal.user_code else answer
+
+
+@tool(
+    "AWS SSO status",
+    "Tells, without logging in or changing anything, which AWS SSO sessions and profiles are "
+    "configured, whether their tokens are valid and for how long, and which profile "
+    "refresh_aws_sso_token would take.",
+    {"profile": {"type": "string", "description": "Only the session of this profile."}},
+    {"readOnlyHint": True, "openWorldHint": False},
+)
+def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa: ARG001
+    """Return the state of every SSO session, or of that of `profile`, from files only."""
+    config = None
+    try:
+        config = read_aws_config()
+        choice = choose_profile(config, profile)
+        sessions = profiles_by_session(config)
+        if profile:
+            only = sso_profile(config, profile)
+            sessions = {only.session: sessions.get(only.session, [only])}
+    except Failure as failure:
+        answer = failed(failure, config)
+        del answer["status"]
+        return answer
+    rows = [session_status(*each) for each in sessions.items()]
+    rows.sort(key=lambda row: row.get("expiresAt", ""), reverse=True)
+    good = sum(row["state"] in ("valid", "expiring") for row in rows)
+    message = f"{good} of {len(rows)} SSO sessions have a token that works. "
+    if len(rows) > MAX_SHOWN:
+        message += f"Shown are {MAX_SHOWN}; ask for others by `profile`. "
+    message += f"A refresh would take profile {choice.profile}, {choice.why}."
+    return {
+        "success": True,
+        "message": message,
+        "sessions": rows[:MAX_SHOWN],
+        "next": {"profile": choice.profile, "profileSource": choice.source},
+        "awsCli": aws_cli_status(),
+        "problems": config_problems(config, choice)[:MAX_SHOWN],
+    }
+
+
+def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
+    """Return what get_aws_sso_status says of one session."""
+    token, renewal = read_token(session), running_renewal(session)
+    keys = ("profile", "accountId", "roleName")
+    shown = [(each.name, each.account_id, each.role_name) for each in profiles[:MAX_SHOWN]]
+    return {
+        "ssoSession": session.name,
+        "startUrl": session.start_url,
+        "state": token_state(token),
+        **expiry(token),
+        "profileCount": len(profiles),
+        "profiles": [dict(zip(keys, row)) for row in shown],
+        "loginInProgress": renewal is not None and renewal.ended_at is None,
+    }
+
+
+def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
+    """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
+    problems = []
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        problems.append(
+            "AWS_ACCESS_KEY_ID is set in this server's environment: what shares it uses those keys "
+            "and not the profile, unless it is given --profile. Unset it."
+        )
+    for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
+        try:
+            sso_profile(config, name)
+        except Failure as failure:
+            problems.append(str(failure))
+    return problems
+
+
+def aws_cli_status() -> Json:
+    try:
+        return {"path": find_aws_cli(), "problem": None}
+    except Failure as failure:
+        return {"path": None, "problem": str(failure)}
+
+
+def checked_arguments(definition: Json, arguments: Json) -> Json:
+    """Return the arguments of a call, empty ones left out. Raises Failure `bad_argument`."""
+    properties = definition["inputSchema"]["properties"]
+    for name, value in arguments.items():
+        if name not in properties:
+            message = f"There is no argument {name[:50]!r}, only: {listed(properties)}."
+            raise Failure("bad_argument", message)
+        kind = properties[name]["type"]
+        if not isinstance(value, {"string": str, "boolean": bool}[kind]):
+            raise Failure("bad_argument", f"`{name}` must be a {kind}.")
+        if isinstance(value, str) and not NAME.fullmatch(value):
+            message = f"`{name}` must be at most {MAX_NAME_CHARACTERS} printable characters."
+            raise Failure("bad_argument", message)
+    return {name: value for name, value in arguments.items() if value != ""}
+
+
+NAME = re.compile(rf"[^\0-\x1f\x7f\ud800-\udfff]{{0,{MAX_NAME_CHARACTERS}}}")
+
+
+# --- MCP: JSON-RPC lines in and out -----------------------------------------------------
+
+LEGACY_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+MODERN_VERSION = "2026-07-28"
+SUPPORTED_VERSIONS = (MODERN_VERSION, *LEGACY_VERSIONS)
+META = "io.modelcontextprotocol/"
+ENVELOPE = (META + "protocolVersion", META + "clientCapabilities")
+STATIC = {"ttlMs": 3_600_000, "cacheScope": "public"}  # what server and tools are never changes
+ABOUT: Json = {
+    "capabilities": {"tools": {}},
+    "instructions": "Mends expired AWS SSO (IAM Identity Center) logins. When an AWS command, SDK "
+    "or another MCP server fails with a text like 'Token has expired and refresh failed', 'Error "
+    "loading SSO Token', 'The SSO session ... has expired or is otherwise invalid' or 'run aws "
+    "sso login', call refresh_aws_sso_token with the profile that failed, then retry. Do not run "
+    "`aws sso login` yourself. Do not call it for AccessDenied, wrong static keys, or network and "
+    "certificate errors: a login cannot mend those.",
+}
+SERVER_INFO = {"name": "aws-sso-mcp", "title": "AWS SSO", "version": __version__}
+METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
+UNSUPPORTED_VERSION = -32022
+MAX_COMPLAINTS = 20  # lines on stderr about bad input: a client may never read them
+
+
+class Request:
+    """One request of the client; `open` until it is answered or cancelled."""
+
+    def __init__(self, request_id: str | int, method: str, params: Any) -> None:
+        self.id, self.method = request_id, method
+        self.params: Json = params if isinstance(params, dict) else {}
+        meta = self.params.get("_meta")
+        self.meta: Json = meta if isinstance(meta, dict) else {}
+        self.modern = any(key in self.meta for key in ENVELOPE)
+        self.open = True
+        self.progress = 0
+        self.call: Call | None = None
+
+
+class Server:
+    """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
+
+    Threads: `handle_line` is called by the one that reads stdin, and never waits for a tool; each
+    `tools/call` runs in a daemon thread. `_wire` guards what is written, the running calls, and
+    whether a request is open, so that nothing follows an answer.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._wire = threading.Lock()
+        self._running: list[Request] = []
+        self._initialized = False
+        self._complaints = 0
+        both = {"tools/list": self._list_tools, "tools/call": self._call_tool}
+        self._modern = {"server/discover": self._discover, **both}
+        self._legacy = {"initialize": self._initialize, "ping": self._ping, **both}
+
+    def handle_line(self, line: bytes) -> None:
+        """Take one line from the client; whatever it holds, nothing is raised."""
+        try:
+            message = json.loads(line.decode("utf-8"))
+            # Batches: 2025-03-26, basic. Each member is answered by itself.
+            for each in message if isinstance(message, list) and self._initialized else [message]:
+                self._handle(each)
+        except (ValueError, RecursionError):
+            self._complain("a line that is not JSON was ignored")
+        except Exception as error:  # noqa: BLE001 - no input may end the server
+            self._complain(f"a message was ignored: {type(error).__name__}")
+
+    def _handle(self, message: Any) -> None:
+        """Answer a request, act on a notification; anything else is none of ours."""
+        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+            return self._complain("a message without a method was ignored")
+        method, params = message["method"], message.get("params")
+        if "id" not in message:
+            if method == "notifications/cancelled" and isinstance(params, dict):
+                self._cancel(params.get("requestId"))
+            return None
+        if not is_id(message["id"]):
+            return self._complain("a request whose id is no string and no integer was ignored")
+        request = Request(message["id"], method, params)
+        try:
+            if not isinstance(params, (dict, type(None))):
+                raise ProtocolError(INVALID_PARAMS, "params must be an object")
+            result = self._handler(request)(request)
+        except ProtocolError as error:
+            return self._send(request, {"id": request.id, "error": error.body})
+        return None if result is None else self._reply(request, result)
+
+    def _handler(self, request: Request) -> Callable[[Request], Json | None]:
+        """Return what answers the request. Raises ProtocolError.
+
+        Its era is modern (2026-07-28) when it carries the envelope in `_meta`, else legacy, which
+        begins with `initialize`; `ping` is always answered.
+        """
+        method = request.method
+        if request.modern:
+            version, capabilities = (request.meta.get(key) for key in ENVELOPE)
+            if not isinstance(version, str) or not isinstance(capabilities, dict):
+                raise ProtocolError(INVALID_PARAMS, f"_meta needs {' and '.join(ENVELOPE)}")
+            if version != MODERN_VERSION:
+                data = {"supported": SUPPORTED_VERSIONS, "requested": version[:100]}
+                raise ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", **data)
+        elif method in self._modern and (method not in self._legacy or not self._initialized):
+            message = f"Send initialize first, or _meta with {' and '.join(ENVELOPE)}"
+            raise ProtocolError(INVALID_PARAMS, message)
+        methods: dict[str, Any] = self._modern if request.modern else self._legacy
+        if method not in methods:
+            raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:100]}")
+        handler: Callable[[Request], Json | None] = methods[method]
+        return handler
+
+    def _initialize(self, request: Request) -> Json:
+        offered = request.params.get("protocolVersion")
+        if not isinstance(offered, str):
+            raise ProtocolError(INVALID_PARAMS, "initialize needs a protocolVersion")
+        self._initialized = True
+        version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
+        return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
+
+    def _ping(self, _: Request) -> Json:
+        return {}
+
+    def _discover(self, _: Request) -> Json:
+        return {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
+
+    def _list_tools(self, request: Request) -> Json:
+        tools = {"tools": [each.definition for each in TOOLS.values()]}
+        return {**tools, **STATIC} if request.modern else tools
+
+    def _call_tool(self, request: Request) -> None:
+        """Start the tool in a thread of its own, which answers when it is done."""
+        name, arguments = request.params.get("name"), request.params.get("arguments")
+        if not isinstance(name, str) or name not in TOOLS:
+            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {str(name)[:100]}")
+        if not isinstance(arguments, (dict, type(None))):
+            raise ProtocolError(INVALID_PARAMS, "arguments must be an object")
+        call = request.call = Call(lambda message: self._report(request, message))
+        with self._wire:
+            if len(self._running) >= MAX_CALLS:
+                raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
+            self._running.append(request)
+        in_thread(self._run_tool, request, call, TOOLS[name], arguments or {})
+
+    def _run_tool(self, request: Request, call: Call, chosen: Tool, arguments: Json) -> None:
+        try:
+            arguments = checked_arguments(chosen.definition, arguments)
+            answer = chosen.function(call, **arguments)
+        except Cancelled:
+            return None
+        except Failure as failure:
+            answer = failed(failure)
+        except Exception as error:  # noqa: BLE001 - a bug must not leave the client waiting
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            where = trace.tb_lineno if trace else 0
+            self._complain(f"internal error: {type(error).__name__} in line {where}")
+            bug = ProtocolError(INTERNAL_ERROR, "Internal error")
+            return self._send(request, {"id": request.id, "error": bug.body})
+        is_error = not answer["success"] and answer.get("status") != "pending"
+        content = [{"type": "text", "text": json.dumps(answer, ensure_ascii=False)}]
+        result = {"content": content, "structuredContent": answer, "isError": is_error}
+        return self._reply(request, result)
+
+    def _cancel(self, request_id: Any) -> None:
+        """Stop a call: nothing more is sent for it."""
+        with self._wire:
+            same = [each for each in self._running if repr(each.id) == repr(request_id)]
+            for request in same:
+                self._close(request)
+        for request in same:
+            if request.call is not None:
+                request.call.cancel()
+
+    def _close(self, request: Request) -> None:
+        """Let nothing more be sent for a request. The caller holds `_wire`."""
+        request.open = False
+        if request in self._running:
+            self._running.remove(request)
+
+    def _report(self, request: Request, message: str) -> None:
+        token = request.meta.get("progressToken")
+        if is_id(token):
+            request.progress += 1
+            params = {"progressToken": token, "progress": request.progress, "message": message}
+            self._send(request, {"method": "notifications/progress", "params": params}, last=False)
+
+    def _reply(self, request: Request, result: Json) -> None:
+        if request.modern:
+            meta = {META + "serverInfo": SERVER_INFO}
+            result = {"resultType": "complete", **result, "_meta": meta}
+        self._send(request, {"id": request.id, "result": result})
+
+    def _send(self, request: Request, message: Json, *, last: bool = True) -> None:
+        """Write one message for a request, unless that is answered or cancelled already."""
+        line = wire_line({"jsonrpc": "2.0", **message})
+        with self._wire:
+            if request.open:
+                self._write(line)
+                if last:
+                    self._close(request)
+
+    def _complain(self, text: str) -> None:
+        self._complaints += 1
+        if self._complaints > MAX_COMPLAINTS or sys.stderr is None:
+            return
+        try:
+            sys.stderr.write(f"aws-sso-mcp: {text}\n")
+        except (OSError, ValueError):  # closed
+            return
+
+
+def is_id(value: Any) -> bool:
+    """Tell whether `value` can be a request id or a progress token; 0 and "" can.
+
+    A lone surrogate cannot go back to the client, nor may its id become another.
+    """
+    if isinstance(value, str):
+        return re.search("[\ud800-\udfff]", value) is None
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def wire_line(message: Json) -> bytes:
+    """Return a message as a line of ASCII; lone surrogates, which end some clients, become `?`."""
+    line = json.dumps(message)
+    if "\\ud" in line:
+        clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+        line = json.dumps(json.loads(clean))
+    return line.encode("ascii") + b"\n"
+
+
+def serve(lines: BinaryIO, server: Server) -> None:
+    """Feed a server with lines until there are no more; too long ones are skipped, never held."""
+    whole = True
+    for line in iter(lambda: lines.readline(MAX_LINE_BYTES), b""):
+        ends = len(line) < MAX_LINE_BYTES or line.endswith(b"\n")
+        if whole and line.strip():
+            server.handle_line(line if ends else b"too long")
+        whole = ends
+
+
+# --- Command line -----------------------------------------------------------------------
+
+USAGE = """\
+usage: aws_sso_mcp.py                               serve MCP on stdin and stdout
+       aws_sso_mcp.py status [PROFILE]              show SSO sessions and how long they last
+       aws_sso_mcp.py refresh [PROFILE] [--force]   do what the tool does
+       aws_sso_mcp.py --version | --help
+
+An MCP server that mends expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
+
+  claude mcp add -s user aws-sso -- python3 -IS {path}
+  codex mcp add aws-sso -- python3 -IS {path}
+  others: {{"mcpServers": {{"aws-sso": {{"command": "python3", "args": ["-IS", "{path}"]}}}}}}
+
+settings (environment variables):
+  AWS_SSO_MCP_PROFILE        profile when a call names none; comes before AWS_PROFILE
+  AWS_SSO_MCP_LOGIN          browser or device: whether the person has a browser on this machine
+  AWS_SSO_MCP_WAIT_SECONDS   how long one call waits for the person (50)
+  AWS_SSO_MCP_AWS_CLI        path of the AWS CLI v2
+
+exit codes of status and refresh: 0 usable, 1 not, 2 wrong usage, 128 + n ended by signal n
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve MCP, or do what the command line says; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+    if not arguments and not (sys.stdin and sys.stdin.isatty()):
+        return serve_stdio()
+    if arguments == ["--version"]:
+        return say(f"aws-sso-mcp {__version__}")
+    usage = USAGE.format(path=os.path.abspath(__file__))
+    if arguments in ([], ["--help"], ["-h"]):
+        return say(usage)
+    command, force = arguments.pop(0), "--force" in arguments
+    profiles = [each for each in arguments if each != "--force"]
+    profile = profiles[0] if profiles else None
+    if command == "refresh" and len(profiles) <= 1:
+        return print_refresh(profile, force=force)
+    if command == "status" and len(profiles) <= 1 and not force:
+        return print_status(profile)
+    sys.stderr.write(usage)
+    return 2
+
+
+def serve_stdio() -> NoReturn:
+    """Serve on fds 0 and 1, which are moved away first so that nothing else can touch the wire."""
+    try:
+        wire_in, wire_out = os.dup(0), os.dup(1)
+    except OSError:
+        end(2)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null if sys.stderr is None else 2, 1)
+
+    def write(line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(wire_out, line) :]
+        except OSError:  # the client is gone
+            end(0)
+
+    with os.fdopen(wire_in, "rb") as lines:
+        serve(lines, Server(write))
+        end(0)
+
+
+def end(code: int) -> NoReturn:
+    """Leave at once: no child stays, no thread is waited for, nothing is said."""
+    end_processes()
+    os._exit(code)
+
+
+def say(text: str, stream: TextIO | None = None) -> int:
+    """Print text for a person; what comes from a config file may not steer the terminal."""
+    print(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text.rstrip("\n")), file=stream)
+    return 0
+
+
+def print_refresh(profile: str | None, *, force: bool) -> int:
+    """Do what the tool does, its progress on stderr, until the person is done."""
+
+    def report(message: str) -> None:
+        say(message, sys.stderr)
+
+    answer: Json = {"status": "pending"}
+    while answer["status"] == "pending":
+        answer = refresh_aws_sso_token(Call(report), profile, force)
+    say(answer["message"])
+    return 0 if answer["success"] else 1
+
+
+def print_status(profile: str | None) -> int:
+    """Print a line for each session, then what is wrong; return 0 if a token works."""
+    answer = get_aws_sso_status(Call(lambda _: None), profile)
+    rows = answer.get("sessions", [])
+    for row in rows:
+        left = f"{row['minutesLeft']} min left" if "minutesLeft" in row else ""
+        profiles = ", ".join(each["profile"] for each in row["profiles"])
+        say(f"{row['ssoSession'] or row['startUrl']:24} {row['state']:12} {left:14} {profiles}")
+    for line in (answer["message"], *answer.get("problems", [])):
+        say(line)
+    return 0 if any(row["state"] in ("valid", "expiring") for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

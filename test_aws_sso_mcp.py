@@ -1,0 +1,2089 @@
+"""Tests of aws_sso_mcp.py: `python3 -m unittest`, nothing to install, some seconds.
+
+Top to bottom: the kit (a throw-away HOME, stand-ins for `aws` and the browser that do what the
+test says when it says so, an MCP client), then one class for each section of the server, then the
+server as a process. The real AWS CLI, real clients and real hosts are in interop/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import aws_sso_mcp
+from aws_sso_mcp import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SERVER = Path(aws_sso_mcp.__file__).resolve()
+POSIX = os.name == "posix"
+DEADLINE_S = 20  # for what takes milliseconds: only a broken test ever waits that long
+SECRETS = ("access-token-8f3a", "refresh-token-77c1", "client-secret-52de")
+
+CONFIG = """\
+[sso-session corp]
+sso_start_url = https://d-1234567890.awsapps.com/start
+sso_region = us-east-1
+sso_registration_scopes = sso:account:access
+
+[profile dev]
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = Developer
+region = us-east-1
+
+[profile ops]
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = Operator
+
+[profile deploy]
+role_arn = arn:aws:iam::123456789012:role/Deploy
+source_profile = dev
+
+[profile old]
+sso_start_url = https://old.awsapps.com/start
+sso_region = eu-central-1
+sso_account_id = 210987654321
+sso_role_name = Reader
+
+[profile static]
+aws_access_key_id = AKIAEXAMPLE
+aws_secret_access_key = not-a-real-key
+"""
+
+# --- What each AWS CLI really prints (see facts in interop/, which runs them) -------------
+
+PKCE_URL = (
+    "https://oidc.us-east-1.amazonaws.com/authorize?response_type=code&client_id=abc&redirect_uri="
+    "http%3A%2F%2F127.0.0.1%3A41111%2Foauth%2Fcallback&state=1f0&code_challenge_method=S256"
+    "&scopes=sso%3Aaccount%3Aaccess&code_challenge=xyz"
+)
+NO_BROWSER = "Browser will not be automatically opened.\nPlease visit the following URL:\n\n"
+PKCE_PROMPT = f"{NO_BROWSER}{PKCE_URL}\n"
+DEVICE_URL = "https://device.sso.us-east-1.amazonaws.com/"
+FULL_DEVICE_URL = f"{DEVICE_URL}?user_code=ABCD-EFGH"
+DEVICE_PROMPT = (
+    f"{NO_BROWSER}{DEVICE_URL}\n\nThen enter the code:\n\nABCD-EFGH\n\nAlternatively, you may "
+    f"visit the following URL which will autofill the code upon loading:\n{FULL_DEVICE_URL}\n"
+)
+V1_ERROR = (
+    "\nusage: aws [options] <command> <subcommand> [<subcommand> ...] [parameters]\naws: error: "
+    "argument operation: Invalid choice, valid choices are:\n\nget-role-credentials | "
+    "list-account-roles\nlist-accounts | logout\n"
+)
+NO_DEVICE_OPTION = "\nUnknown options: --use-device-code\n"
+SESSION_EXPIRED = (
+    "\naws: [ERROR]: Error when retrieving token from sso: Token has expired and refresh failed\n"
+)
+NOT_ASSIGNED = (
+    "\naws: [ERROR]: An error occurred (ForbiddenException) when calling the GetRoleCredentials "
+    "operation: No access\n"
+)
+IDENTITY = {
+    "UserId": "AROAEXAMPLE:me",
+    "Account": "123456789012",
+    "Arn": "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Developer_1/me",
+}
+
+
+# --- The kit ----------------------------------------------------------------------------
+
+
+def iso(minutes: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * minutes))
+
+
+class Home:
+    """A throw-away HOME with `~/.aws`."""
+
+    def __init__(self, test: unittest.TestCase, config: str = CONFIG) -> None:
+        folder = tempfile.TemporaryDirectory()
+        test.addCleanup(folder.cleanup)
+        self.path = Path(folder.name).resolve()
+        (self.path / ".aws" / "sso" / "cache").mkdir(parents=True)
+        self.write_config(config)
+
+    def write_config(self, text: str | bytes, name: str = "config") -> None:
+        content = text if isinstance(text, bytes) else text.encode()
+        (self.path / ".aws" / name).write_bytes(content)
+
+    def token_path(self, key: str = "corp") -> Path:
+        name = hashlib.sha1(key.encode()).hexdigest() + ".json"
+        return self.path / ".aws" / "sso" / "cache" / name
+
+    def write_token(
+        self, minutes: float, key: str = "corp", *, refreshable: bool = True, age_s: int = 3600
+    ) -> None:
+        """Write a token that lasts `minutes` from now, as if `age_s` ago."""
+        token: dict[str, Any] = {"startUrl": "https://d-1234567890.awsapps.com/start"}
+        token.update({"region": "us-east-1", "accessToken": SECRETS[0], "expiresAt": iso(minutes)})
+        if refreshable:
+            token.update({"clientId": "id", "clientSecret": SECRETS[2], "refreshToken": SECRETS[1]})
+            token["registrationExpiresAt"] = iso(90 * 24 * 60)
+        path = self.token_path(key)
+        path.write_text(json.dumps(token))
+        os.utime(path, (time.time() - age_s, time.time() - age_s))
+
+    def write_role_credentials(self, account: str, role: str, session: str, age_s: int) -> None:
+        """Leave what the AWS CLI leaves after it used a profile."""
+        key = {"accountId": account, "roleName": role, "sessionName": session}
+        name = hashlib.sha1(json.dumps(key, sort_keys=True, separators=(",", ":")).encode())
+        path = self.path / ".aws" / "cli" / "cache" / (name.hexdigest() + ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        os.utime(path, (time.time() - age_s, time.time() - age_s))
+
+    def environment(self, **more: str) -> dict[str, str]:
+        keep = ("PATH", "SYSTEMROOT", "TEMP", "LANG")
+        base = {name: os.environ[name] for name in keep if name in os.environ}
+        return {**base, "HOME": str(self.path), "USERPROFILE": str(self.path), **more}
+
+    def patch(self, test: unittest.TestCase, **more: str) -> None:
+        """Let the functions of this process see this HOME."""
+        patched = mock.patch.dict(os.environ, self.environment(**more), clear=True)
+        patched.start()
+        test.addCleanup(patched.stop)
+
+
+STAND_IN = """\
+#!{python} -IS
+import json, os, socket, sys
+wire = socket.create_connection(("127.0.0.1", {port})).makefile("rw", encoding="utf-8")
+argv = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+about = dict(argv=argv, env=dict(os.environ), cwd=os.getcwd(), stdin=sys.stdin.read())
+wire.write(json.dumps(about) + "\\n")
+wire.flush()
+for line in wire:
+    do = json.loads(line)
+    for stream in ("stdout", "stderr"):
+        getattr(sys, stream).buffer.write(do.get(stream, "").encode("latin-1"))
+        getattr(sys, stream).buffer.flush()
+    if "exit" in do:
+        os._exit(do["exit"])
+"""
+
+
+class Run:
+    """One process of a stand-in, that waits for what the test tells it to do."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._wire = connection.makefile("rw", encoding="utf-8")
+        about = json.loads(self._wire.readline())
+        self.argv: list[str] = about["argv"]
+        self.env: dict[str, str] = about["env"]
+        self.cwd: str = about["cwd"]
+        self.stdin: str = about["stdin"]
+
+    def do(self, **what: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._wire.write(json.dumps(what) + "\n")
+            self._wire.flush()
+
+    def gone(self) -> bool:
+        """Wait until the process is gone, however it ended."""
+        try:
+            return self._wire.readline() == ""
+        except OSError:
+            return True
+
+
+class StandIns:
+    """Programs `aws` and `page` in a folder of their own, run by the test: `next_run("aws")`.
+
+    `auto` may answer a run instead, returning True.
+    """
+
+    def __init__(self, test: unittest.TestCase, home: Home) -> None:
+        self.home = home
+        self.auto: Callable[[Run], bool] = lambda _: False
+        self.seen: list[list[str]] = []
+        self.kept: list[Run] = []  # a stand-in ends when its Run does
+        self._runs: dict[str, queue.Queue[Run]] = {"aws": queue.Queue(), "page": queue.Queue()}
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        test.addCleanup(self._listener.close)
+        self.folder = home.path / "bin"
+        self.folder.mkdir()
+        port = self._listener.getsockname()[1]
+        for name in self._runs:
+            path = self.folder / name
+            path.write_text(STAND_IN.format(python=sys.executable, port=port))
+            path.chmod(0o755)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError, ValueError):
+                run = Run(connection)
+                self.kept.append(run)
+                self.seen.append(run.argv)
+                if not self.auto(run):
+                    self._runs[run.argv[0]].put(run)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        path = f"{self.folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        page = f"{self.folder / 'page'} %s"
+        ours = {"PATH": path, "BROWSER": page, "AWS_SSO_MCP_LOGIN": "browser"}
+        return self.home.environment(**{**ours, **more})
+
+    def next_run(self, name: str) -> Run:
+        return self._runs[name].get(timeout=DEADLINE_S)
+
+    def count(self, *words: str) -> int:
+        return sum(argv[1 : 1 + len(words)] == list(words) for argv in self.seen)
+
+    def log_in(self, run: Run, minutes: float = 60, key: str = "corp") -> None:
+        """End a login well, as the CLI does: a new token file, one line, exit code 0."""
+        self.home.write_token(minutes, key, age_s=0)
+        text = "Successfully logged into Start URL: https://d-1234567890.awsapps.com/start\n"
+        run.do(stdout=text, exit=0)
+
+
+def identity_known(run: Run) -> bool:
+    """Answer get-caller-identity as AWS does for a good token."""
+    known = run.argv[1:3] == ["sts", "get-caller-identity"]
+    if known:
+        run.do(stdout=json.dumps(IDENTITY), exit=0)
+    return known
+
+
+class Client:
+    """An MCP client on the server's real stdin and stdout.
+
+    Closing it asserts what must always hold: only JSON-RPC on stdout, no traceback, no secret in
+    any byte, exit code 0 at end of file.
+    """
+
+    def __init__(self, test: unittest.TestCase, environment: dict[str, str], **more: Any) -> None:
+        self.test = test
+        self.process = subprocess.Popen(
+            [sys.executable, "-IS", str(SERVER)],
+            env=environment,
+            **{**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), **more},
+        )
+        self.notifications: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._answers: dict[Any, queue.Queue[dict[str, Any]]] = {}
+        self._lines: list[bytes] = []
+        self._errors: list[bytes] = []
+        self._last_id = 0
+        self._threads = [
+            threading.Thread(target=self._read, daemon=True),
+            threading.Thread(target=self._drain, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        test.addCleanup(self.close)
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self._lines.append(line)
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                if "method" in message:
+                    self.notifications.put(message)
+                else:
+                    self._box(message.get("id")).put(message)
+
+    def _drain(self) -> None:
+        assert self.process.stderr
+        self._errors.extend(self.process.stderr)
+
+    def _box(self, request_id: Any) -> queue.Queue[dict[str, Any]]:
+        return self._answers.setdefault(json.dumps(request_id), queue.Queue())
+
+    def write(self, line: bytes) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line + b"\n")
+        self.process.stdin.flush()
+
+    def send(self, method: str, params: Any = None, **more: Any) -> Any:
+        """Send a request and return its id."""
+        self._last_id += 1
+        message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
+        self.write(json.dumps({**message, **more}).encode())
+        return self._last_id
+
+    def notify(self, method: str, params: Any) -> None:
+        self.write(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}).encode())
+
+    def answer(self, request_id: Any) -> dict[str, Any]:
+        return self._box(request_id).get(timeout=DEADLINE_S)
+
+    def ask(self, method: str, params: Any = None, **more: Any) -> dict[str, Any]:
+        return self.answer(self.send(method, params, **more))
+
+    def initialize(self, version: str = "2025-11-25") -> dict[str, Any]:
+        client = {"clientInfo": {"name": "t", "version": "1"}, "capabilities": {}}
+        answer = self.ask("initialize", {"protocolVersion": version, **client})
+        result: dict[str, Any] = answer["result"]
+        self.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        return result
+
+    def call(self, name: str = "refresh_aws_sso_token", meta: Any = None, **arguments: Any) -> Any:
+        """Send a tools/call and return its id."""
+        params = {"name": name, "arguments": arguments, **({"_meta": meta} if meta else {})}
+        return self.send("tools/call", params)
+
+    def result(self, request_id: Any) -> dict[str, Any]:
+        """Return the structured answer of a call, having checked the shape of its result."""
+        result = self.answer(request_id)["result"]
+        structured: dict[str, Any] = result["structuredContent"]
+        self.test.assertEqual(structured, json.loads(result["content"][0]["text"]))
+        failed = not structured["success"] and structured.get("status") != "pending"
+        self.test.assertIs(failed, result["isError"])
+        return structured
+
+    def refresh(self, **arguments: Any) -> dict[str, Any]:
+        return self.result(self.call(**arguments))
+
+    def until_asked(self, call: Any, **arguments: Any) -> dict[str, Any]:
+        """Return the first answer that names the page: that of `call` or of one like it.
+
+        Needs a short AWS_SSO_MCP_WAIT_SECONDS.
+        """
+        answer = self.result(call)
+        while "loginUrl" not in answer:
+            self.test.assertEqual("pending", answer["status"])
+            answer = self.refresh(**arguments)
+        return answer
+
+    def status(self, **arguments: Any) -> dict[str, Any]:
+        return self.result(self.call("get_aws_sso_status", **arguments))
+
+    def close(self, code: int = 0) -> str:
+        """End the server by end of file; return its stderr."""
+        assert self.process.stdin
+        assert self.process.stderr
+        if self.process.stderr.closed:
+            return ""
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.test.assertEqual(code, self.process.wait(DEADLINE_S))
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.process.stderr.close()
+        errors = b"".join(self._errors).decode()
+        for line in self._lines:
+            self.test.assertEqual("2.0", json.loads(line.decode("ascii"))["jsonrpc"])
+        self.test.assertNotIn("Traceback", errors)
+        for secret in SECRETS:
+            self.test.assertNotIn(secret, errors + b"".join(self._lines).decode())
+        return errors
+
+
+# --- AWS configuration ------------------------------------------------------------------
+
+# How botocore reads config files: name, text, profiles, sso-sessions (None: it refuses the file).
+# interop/test_botocore.py holds the same table against the installed botocore.
+# fmt: off
+CASES: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
+    ("profile", "[profile a]\nregion=x\n", {"a": {"region": "x"}}, {}),
+    ("default", "[default]\nregion=x\n", {"default": {"region": "x"}}, {}),
+    ("profile default", "[profile default]\nregion=x\n", {"default": {"region": "x"}}, {}),
+    ("default then profile default", "[default]\nregion=1\na=1\n[profile default]\nregion=2\n",
+     {"default": {"region": "2"}}, {}),
+    ("profile default then default", "[profile default]\nregion=2\n[default]\nregion=1\n",
+     {"default": {"region": "1"}}, {}),
+    ("quoted with spaces", "[profile \"a b\"]\nregion=x\n", {"a b": {"region": "x"}}, {}),
+    ("single quoted", "[profile 'a b']\nregion=x\n", {"a b": {"region": "x"}}, {}),
+    ("unquoted spaces", "[profile a b]\nregion=x\n", {}, {}),
+    ("backslash space", "[profile a\\ b]\nregion=x\n", {"a b": {"region": "x"}}, {}),
+    ("backslash", "[profile dom\\user]\nregion=x\n", {"domuser": {"region": "x"}}, {}),
+    ("quoted backslash", "[profile \"dom\\user\"]\nregion=x\n", {"dom\\user": {"region": "x"}}, {}),
+    ("unbalanced quote", "[profile \"a]\nregion=x\n", {}, {}),
+    ("apostrophe", "[profile bob's]\nregion=x\n", {}, {}),
+    ("hash in name", "[profile a#b]\nregion=x\n", {"a#b": {"region": "x"}}, {}),
+    ("quoted bracket", "[profile \"a]b\"]\nregion=x\n", {"a]b": {"region": "x"}}, {}),
+    ("tab separator", "[profile\ta]\nregion=x\n", {"a": {"region": "x"}}, {}),
+    ("two spaces", "[profile  a]\nregion=x\n", {"a": {"region": "x"}}, {}),
+    ("inner padding", "[ profile a ]\nregion=x\n", {}, {}),
+    ("trailing pad", "[profile a ]\nregion=x\n", {"a": {"region": "x"}}, {}),
+    ("quoted pad", "[profile \" a \"]\nregion=x\n", {" a ": {"region": "x"}}, {}),
+    ("profilex a", "[profilex a]\nregion=x\n", {"a": {"region": "x"}}, {}),
+    ("bare section", "[a]\nregion=x\n", {}, {}),
+    ("Profile caps", "[Profile a]\nregion=x\n", {}, {}),
+    ("profile only", "[profile]\nregion=x\n", {}, {}),
+    ("profile 'a' dup spelled", "[profile a]\nx=1\ny=1\n[profile \"a\"]\nx=2\n",
+     {"a": {"x": "2"}}, {}),
+    ("name case", "[profile A]\nx=1\n[profile a]\nx=2\n", {"A": {"x": "1"}, "a": {"x": "2"}}, {}),
+    ("dots slashes", "[profile a.b/c@d+e:f]\nx=1\n", {"a.b/c@d+e:f": {"x": "1"}}, {}),
+    ("unicode", "[profile h\xe9llo-\u65e5\u672c]\nx=1\n",
+     {"h\xe9llo-\u65e5\u672c": {"x": "1"}}, {}),
+    ("brackets comment", "[profile a] # c\nx=1\n", {"a": {"x": "1"}}, {}),
+    ("brackets comment w brackets", "[profile a] ; see [b]\nx=1\n", {}, {}),
+    ("inline comment", "[profile a]\nregion = x # c\n", {"a": {"region": "x # c"}}, {}),
+    ("inline ; comment", "[profile a]\nregion = x ; c\n", {"a": {"region": "x ; c"}}, {}),
+    ("comment lines", "# c\n; c\n[profile a]\n# z\nregion = x\n", {"a": {"region": "x"}}, {}),
+    ("indented comment", "[profile a]\nregion = x\n  # not a value\n", {"a": {"region": "x"}}, {}),
+    ("colon delimiter", "[profile a]\nregion: x\nsso_start_url : https://h/start\n",
+     {"a": {"region": "x", "sso_start_url": "https://h/start"}}, {}),
+    ("url =", "[profile a]\nsso_start_url=https://h/start?a=b\n",
+     {"a": {"sso_start_url": "https://h/start?a=b"}}, {}),
+    ("key case", "[profile a]\nSSO_Region = x\n", {"a": {"sso_region": "x"}}, {}),
+    ("dup key", "[profile a]\nx=1\nx=2\n", None, {}),
+    ("dup key by case", "[profile a]\nx=1\nX=2\n", None, {}),
+    ("dup section", "[profile a]\nx=1\n[profile a]\ny=1\n", None, {}),
+    ("percent", "[profile a]\ncredential_process = /bin/x --f %(y)s %d\n",
+     {"a": {"credential_process": "/bin/x --f %(y)s %d"}}, {}),
+    ("DEFAULT inherited", "[DEFAULT]\nregion=x\n[profile a]\ny=1\n[sso-session s]\nsso_region=z\n",
+     {"a": {"y": "1", "region": "x"}}, {"s": {"sso_region": "z", "region": "x"}}),
+    ("no value", "[profile a]\nregion\n", None, {}),
+    ("empty value", "[profile a]\nsso_session =\n", {"a": {"sso_session": ""}}, {}),
+    ("garbage before", "hello\n[profile a]\nx=1\n", None, {}),
+    ("BOM", "\ufeff[profile a]\nx=1\n", None, {}),
+    ("CRLF", "[profile a]\r\nx=1\r\n", {"a": {"x": "1"}}, {}),
+    ("nested", "[profile a]\ns3 =\n  max = 1\n  x = y\nregion = z\n",
+     {"a": {"s3": {"max": "1", "x": "y"}, "region": "z"}}, {}),
+    ("nested bad", "[profile a]\ns3 =\n  nonsense\n", None, {}),
+    ("scopes on next line", "[sso-session s]\nsso_registration_scopes =\n  sso:account:access\n",
+     None, {}),
+    ("continuation", "[profile a]\nsso_start_url = https://h\n  /start\n",
+     {"a": {"sso_start_url": "https://h\n/start"}}, {}),
+    ("indented key", "[profile a]\nregion = x\n output = json\n",
+     {"a": {"region": "x\noutput = json"}}, {}),
+    ("all indented", "[profile a]\n  region = x\n  output = json\n",
+     {"a": {"region": "x", "output": "json"}}, {}),
+    ("indented header", "[profile a]\nregion = x\n  [profile b]\n  region = y\n",
+     {"a": {"region": "x\n[profile b]\nregion = y"}}, {}),
+    ("services", "[services s]\nsso =\n  endpoint_url = http://x\n[profile a]\nservices = s\n",
+     {"a": {"services": "s"}}, {}),
+    ("sso-session quoted", "[sso-session \"my corp\"]\nsso_region=x\n",
+     {}, {"my corp": {"sso_region": "x"}}),
+    ("sso-session dup w profile", "[sso-session a]\nsso_region=x\n[profile a]\nsso_session=a\n",
+     {"a": {"sso_session": "a"}}, {"a": {"sso_region": "x"}}),
+    ("sso_session header underscore", "[sso_session a]\nsso_region=x\n", {}, {}),
+    ("plugins", "[plugins]\ncli_legacy_plugin_path=/x\n[profile a]\nx=1\n", {"a": {"x": "1"}}, {}),
+    ("preview", "[preview]\nx=1\n", {}, {}),
+    ("empty file", "", {}, {}),
+    ("only comments", "# x\n", {}, {}),
+    ("value with quotes", "[profile a]\nregion = \"us-east-1\"\n",
+     {"a": {"region": "\"us-east-1\""}}, {}),
+    ("trailing space", "[profile a]\nregion = us-east-1   \n", {"a": {"region": "us-east-1"}}, {}),
+    ("null byte", "[profile a]\nx=\u0000\n", {"a": {"x": "\u0000"}}, {}),
+    ("latin-1", "[profile caf\xe9]\nx=1\n", None, {}),
+]
+# fmt: on
+HEADERS_OF_3_10 = {"quoted bracket", "brackets comment w brackets"}  # configparser changed there
+
+
+class ConfigTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.home = Home(self)
+        self.home.patch(self)
+
+    def failure(self) -> Failure:
+        with self.assertRaises(Failure) as caught:
+            aws_sso_mcp.read_aws_config()
+        return caught.exception
+
+    def test_reads_what_botocore_reads(self) -> None:
+        for name, text, profiles, sso_sessions in CASES:
+            if name in HEADERS_OF_3_10 and sys.version_info < (3, 10):
+                continue
+            with self.subTest(name):
+                self.home.write_config(text.encode("latin-1" if name == "latin-1" else "utf-8"))
+                if profiles is None:
+                    self.assertEqual("config_unparsable", self.failure().reason)
+                else:
+                    config = aws_sso_mcp.read_aws_config()
+                    self.assertEqual((profiles, sso_sessions), config[1:])
+
+    def test_error_names_file_and_line_but_not_what_stands_there(self) -> None:
+        rows = (
+            ("[profile a]\nx = 1\nsecret-words\n", 3),
+            ("secret-words\n", 1),
+            ("[profile a]\nx = 1\nX = secret-words\n", 3),
+            ("[profile a]\n[profile a]\nx = secret-words\n", 2),
+            ("[profile a]\ns3 =\n  a = b\n  secret-words\n", 4),
+        )
+        for text, line in rows:
+            with self.subTest(text):
+                self.home.write_config(text)
+                message = str(self.failure())
+                self.assertIn(f"{self.home.path / '.aws' / 'config'}, line {line}:", message)
+                self.assertNotIn("secret-words", message)
+
+    def test_credentials_file_comes_over_config(self) -> None:
+        self.home.write_config("[profile a]\nregion = x\nkeep = 1\n")
+        self.home.write_config("[a]\nregion = y\n[b]\nsso_session = s\n", "credentials")
+        profiles = aws_sso_mcp.read_aws_config().profiles
+        self.assertEqual({"a": {"region": "y", "keep": "1"}, "b": {"sso_session": "s"}}, profiles)
+
+    def test_config_file_may_be_elsewhere_missing_or_no_file(self) -> None:
+        other = self.home.path / "other config"
+        other.write_text("[profile x]\na = 1\n")
+        rows: tuple[tuple[str, set[str]], ...] = (
+            (str(other), {"x"}),
+            ("$HOME/other config", {"x"}),
+            ("~/other config", {"x"}),
+            ("", set()),
+            (str(self.home.path / "missing"), set()),
+            (str(self.home.path), set()),
+            ("with\0nul", set()),
+        )
+        for value, profiles in rows:
+            environ = {**os.environ, "AWS_CONFIG_FILE": value}
+            with self.subTest(value), mock.patch.object(os, "environ", environ):
+                self.assertEqual(profiles, set(aws_sso_mcp.read_aws_config().profiles))
+
+    def test_huge_file_is_refused_unread(self) -> None:
+        with open(self.home.path / ".aws" / "config", "wb") as file:
+            file.truncate(aws_sso_mcp.MAX_FILE_BYTES + 1)
+        self.assertIn("larger than 16 MiB", str(self.failure()))
+
+
+class SsoProfileTest(unittest.TestCase):
+    def resolve(self, text: str, name: str) -> Any:
+        home = Home(self, text)
+        home.patch(self)
+        return aws_sso_mcp.sso_profile(aws_sso_mcp.read_aws_config(), name)
+
+    def test_sessions_legacy_profiles_and_role_chains(self) -> None:
+        chain = CONFIG + "[profile far]\nrole_arn = x\nsource_profile = deploy\n"
+        rows = (
+            ("dev", "dev", "corp", "us-east-1", "Developer"),
+            ("deploy", "dev", "corp", "us-east-1", "Developer"),
+            ("far", "dev", "corp", "us-east-1", "Developer"),
+            ("old", "old", None, "eu-central-1", "Reader"),
+        )
+        for name, login_profile, session, region, role in rows:
+            with self.subTest(name):
+                profile = self.resolve(chain, name)
+                found = profile.login_profile, profile.session.name, profile.session.region
+                self.assertEqual((login_profile, session, region), found)
+                self.assertEqual(role, profile.role_name)
+
+    def test_what_is_no_sso_profile_says_what_it_is(self) -> None:
+        rows = (
+            ("role_arn = x\ncredential_source = Environment", "not_sso", "assumes a role"),
+            ("login_session = x", "not_sso", "aws login"),
+            ("credential_process = x", "not_sso", "another program"),
+            ("aws_access_key_id = x", "not_sso", "static keys"),
+            ("region = x", "not_sso", "has no SSO settings"),
+            ("role_arn = x\nsource_profile = p", "profile_loop", "in a circle"),
+            ("role_arn = x\nsource_profile = gone", "profile_not_found", "'gone'"),
+            ("sso_session = gone", "sso_session_not_found", "[sso-session gone]"),
+            ("sso_session =", "sso_session_not_found", "[sso-session ]"),
+            ("sso_session =\n  a = b", "sso_session_not_found", "[sso-session ]"),
+            ("sso_session = half", "sso_incomplete", "lacks sso_region"),
+            ("sso_start_url = https://x.awsapps.com/start", "sso_incomplete", "lacks sso_region"),
+        )
+        for values, reason, words in rows:
+            text = f"{CONFIG}[sso-session half]\nsso_start_url = x\n[profile p]\n{values}\n"
+            with self.subTest(values), self.assertRaises(Failure) as caught:
+                self.resolve(text, "p")
+            self.assertEqual(reason, caught.exception.reason)
+            self.assertIn(words, str(caught.exception))
+
+    def test_unknown_profile_gets_near_names_first(self) -> None:
+        with self.assertRaises(Failure) as caught:
+            self.resolve(CONFIG, "Opps")
+        self.assertEqual("profile_not_found", caught.exception.reason)
+        answer = aws_sso_mcp.failed(caught.exception, aws_sso_mcp.read_aws_config())
+        self.assertEqual("ops", answer["candidates"][0])
+        self.assertEqual({"dev", "ops", "old"}, set(answer["candidates"]))
+
+    def test_without_any_sso_profile_the_way_to_one_is_told(self) -> None:
+        with self.assertRaises(Failure) as caught:
+            self.resolve("", "dev")
+        answer = aws_sso_mcp.failed(caught.exception, aws_sso_mcp.read_aws_config())
+        self.assertIn("aws configure sso", answer["message"])
+
+
+# --- Token cache ------------------------------------------------------------------------
+
+
+class TokenTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.home = Home(self)
+        self.home.patch(self)
+        self.session = aws_sso_mcp.SsoSession("corp", "https://x.awsapps.com/start", "us-east-1")
+
+    def test_file_is_named_after_the_session_or_the_exact_start_url(self) -> None:
+        path = aws_sso_mcp.token_path(self.session)
+        self.assertEqual("ee0bfd2552fbd840c02cc48b6e823320543c450f.json", path.name)
+        urls = ("https://x/start", "https://x/start/", "https://x/start#/")
+        legacy = [self.session._replace(name=None, start_url=url) for url in urls]
+        self.assertEqual(3, len({aws_sso_mcp.token_path(each) for each in legacy}))
+
+    def test_every_spelling_of_a_time(self) -> None:
+        rows = (
+            ("2026-11-22T19:10:29Z", 1795374629),
+            ("2026-11-22T19:10:29UTC", 1795374629),
+            ("2026-11-22T19:10:29.123Z", 1795374629),
+            ("2026-11-22T19:10:29.123456789Z", 1795374629),
+            ("2026-11-22T20:10:29+01:00", 1795374629),
+            ("2026-11-22T19:10:29", None),  # the CLI dies on a naive time
+            ("2026-13-22T19:10:29Z", None),
+            ("soon", None),
+            (1795374629, None),
+            (None, None),
+        )
+        for text, seconds in rows:
+            with self.subTest(text):
+                self.assertEqual(seconds, aws_sso_mcp.epoch(text))
+
+    def test_state_tells_what_a_refresh_would_take(self) -> None:
+        rows = (
+            (60, True, "valid"),
+            (16, True, "valid"),
+            (14, True, "refreshable"),
+            (-60, True, "refreshable"),
+            (60, False, "valid"),
+            (6, False, "valid"),
+            (4, False, "expiring"),
+            (-1, False, "expired"),
+        )
+        for minutes, refreshable, state in rows:
+            with self.subTest(minutes=minutes, refreshable=refreshable):
+                self.home.write_token(minutes, refreshable=refreshable)
+                token = aws_sso_mcp.read_token(self.session)
+                self.assertEqual(state, aws_sso_mcp.token_state(token))
+        self.assertEqual("absent", aws_sso_mcp.token_state(None))
+
+    def test_expired_client_registration_cannot_renew(self) -> None:
+        self.home.write_token(-1)
+        path = self.home.token_path()
+        token = json.loads(path.read_text())
+        path.write_text(json.dumps({**token, "registrationExpiresAt": iso(-1)}))
+        self.assertEqual("expired", aws_sso_mcp.token_state(aws_sso_mcp.read_token(self.session)))
+
+    def test_what_is_no_token_counts_as_none(self) -> None:
+        registration = json.dumps({"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)})
+        deep = "[" * 100_000
+        texts = ("", "{", "[]", "null", '"x"', "\0", deep, registration, '{"accessToken": 1}',
+                 json.dumps({"accessToken": "x", "expiresAt": "soon"}))  # fmt: skip
+        for text in texts:
+            with self.subTest(text[:20]), mock.patch("time.sleep"):
+                self.home.token_path().write_text(text)
+                self.assertIsNone(aws_sso_mcp.read_token(self.session))
+
+    def test_folder_in_place_of_the_file(self) -> None:
+        self.home.token_path().mkdir()
+        self.assertIsNone(aws_sso_mcp.read_token(self.session))
+
+    def test_torn_file_is_read_again(self) -> None:
+        self.home.token_path().write_text('{"accessTok')
+        with mock.patch("time.sleep", lambda _: self.home.write_token(60)):
+            self.assertIsNotNone(aws_sso_mcp.read_token(self.session))
+
+
+# --- Choosing a profile -----------------------------------------------------------------
+
+
+class ChoosingTest(unittest.TestCase):
+    def choose(self, parameter: str | None = None, **environment: str) -> tuple[str, str]:
+        self.home.patch(self, **environment)
+        choice = aws_sso_mcp.choose_profile(aws_sso_mcp.read_aws_config(), parameter)
+        self.choice = choice
+        return choice.profile, choice.source
+
+    def setUp(self) -> None:
+        self.home = Home(self)
+
+    def test_order_of_sources(self) -> None:
+        self.home.write_token(-60)
+        every = {"AWS_SSO_MCP_PROFILE": "a", "AWS_PROFILE": "b", "AWS_DEFAULT_PROFILE": "c"}
+        self.assertEqual(("p", "parameter"), self.choose("p", **every))
+        for name in ("a", "b", "c"):
+            self.assertEqual((name, "environment"), self.choose(None, **every))
+            every = {key: value for key, value in every.items() if value != name}
+        self.assertEqual(("dev", "most_recent"), self.choose())
+
+    def test_empty_and_unexpanded_variables_count_as_unset(self) -> None:
+        none = {"AWS_SSO_MCP_PROFILE": "${user_config.profile}", "AWS_PROFILE": ""}
+        self.assertEqual(("default", "default"), self.choose(None, **none))
+
+    def test_most_recent_session_and_its_most_recent_profile(self) -> None:
+        self.home.write_token(-60, age_s=200)
+        self.home.write_token(60, "https://old.awsapps.com/start", refreshable=False, age_s=100)
+        self.assertEqual(("old", "most_recent"), self.choose())
+        self.assertEqual(["dev"], self.choice.others)
+        self.home.write_token(-60, age_s=50)
+        self.assertEqual(("dev", "most_recent"), self.choose())
+        self.home.write_role_credentials("123456789012", "Operator", "corp", age_s=30)
+        self.assertEqual(("ops", "most_recent"), self.choose())
+        self.home.write_role_credentials("123456789012", "Developer", "corp", age_s=10)
+        self.assertEqual(("dev", "most_recent"), self.choose())
+
+    def test_foreign_files_are_never_taken(self) -> None:
+        cache = self.home.token_path().parent
+        foreign = json.dumps({"accessToken": "x", "expiresAt": iso(60)})
+        (cache / "kiro-auth-token.json").write_text(foreign)
+        self.home.write_token(60, "a session that no profile uses", age_s=0)
+        self.assertEqual(("default", "default"), self.choose())
+
+
+# --- AWS CLI ----------------------------------------------------------------------------
+
+
+class FindAwsCliTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.home = Home(self)
+        self.folder = self.home.path / "bin"
+        self.folder.mkdir()
+        self.aws = self.folder / "aws"
+        self.aws.write_text("#!/bin/sh\n")
+        self.aws.chmod(0o755)
+        patched = mock.patch.multiple(aws_sso_mcp, AWS_CLI_PLACES="/nowhere/aws", _v1=set())
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def find(self, path: str, **more: str) -> str:
+        self.home.patch(self, PATH=path, **more)
+        return aws_sso_mcp.find_aws_cli()
+
+    def refusal(self, path: str, **more: str) -> Failure:
+        with self.assertRaises(Failure) as caught:
+            self.find(path, **more)
+        return caught.exception
+
+    def test_first_on_path(self) -> None:
+        other = self.home.path / "other"
+        other.mkdir()
+        path = os.pathsep.join(("/nowhere", str(self.folder), str(other)))
+        self.assertEqual(str(self.aws), self.find(path))
+
+    def test_relative_entries_and_the_working_directory_are_never_searched(self) -> None:
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.folder)
+        link = self.home.path / "link"
+        link.symlink_to(self.folder)
+        for path in ("", ".", os.pathsep, f"../{self.folder.name}", str(self.folder), str(link)):
+            with self.subTest(path):
+                self.assertEqual("aws_cli_not_found", self.refusal(path).reason)
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_what_others_may_write_is_not_run(self) -> None:
+        linked = self.home.path / "linked"
+        linked.mkdir()
+        (linked / "aws").symlink_to(self.aws)
+        for place in (self.aws, self.folder, self.home.path):
+            mode = place.stat().st_mode
+            for path in (self.folder, linked):
+                with self.subTest(place=place, path=path):
+                    place.chmod(mode | 0o002)
+                    failure = self.refusal(str(path))
+                    place.chmod(mode)
+                    self.assertIn(f"may be written by others ({place})", str(failure))
+        self.folder.chmod(0o1777)  # sticky: others may still add files
+        self.assertIn("may be written by others", str(self.refusal(str(self.folder))))
+
+    def test_v1_is_named_with_the_way_to_v2(self) -> None:
+        aws_sso_mcp._v1.add((str(self.aws), self.aws.stat().st_mtime_ns))
+        failure = self.refusal(str(self.folder))
+        self.assertEqual("aws_cli_v1", failure.reason)
+        for words in (str(self.aws), "getting-started-install", "AWS_SSO_MCP_AWS_CLI"):
+            self.assertIn(words, str(failure))
+        os.utime(self.aws, (1, 1))  # somebody has installed another there
+        self.assertEqual(str(self.aws), self.find(str(self.folder)))
+
+    def test_setting_names_the_only_one(self) -> None:
+        self.assertEqual(str(self.aws), self.find("", AWS_SSO_MCP_AWS_CLI=str(self.aws)))
+        failure = self.refusal(str(self.folder), AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
+        self.assertIn("looking in /nowhere/aws", str(failure))
+
+
+class ChildEnvironmentTest(unittest.TestCase):
+    def test_nothing_that_injects_shadows_or_redirects(self) -> None:
+        dropped = ("LD_PRELOAD", "LD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES", "PYTHONPATH",
+                   "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+                   "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSO_OIDC",
+                   "AWS_CLI_AUTO_PROMPT", "AWS_CLI_ERROR_FORMAT", "AWS_MAX_ATTEMPTS")  # fmt: skip
+        kept = ("PATH", "HOME", "DISPLAY", "BROWSER", "HTTPS_PROXY", "AWS_CA_BUNDLE",
+                "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")  # fmt: skip
+        with mock.patch.dict(os.environ, dict.fromkeys(dropped + kept, "x"), clear=True):
+            ours = {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true", "PATH": ""}
+            expected = {**dict.fromkeys(kept, "x"), **ours}
+            self.assertEqual(expected, aws_sso_mcp.child_environment())
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_path_leads_only_where_nobody_else_may_put_a_program(self) -> None:
+        home = Home(self)
+        good, open_ = home.path / "good", home.path / "open"
+        for folder in (good, open_):
+            folder.mkdir()
+        open_.chmod(0o777)
+        here = os.getcwd()
+        entries = (str(open_), str(good), "relative", "", ".", here, str(home.path / "missing"))
+        home.patch(self, PATH=os.pathsep.join(entries))
+        self.assertEqual(str(good), aws_sso_mcp.child_environment()["PATH"])
+
+
+# --- Login ------------------------------------------------------------------------------
+
+
+class LoginOutputTest(unittest.TestCase):
+    def test_url_and_code_are_taken_when_all_is_there(self) -> None:
+        rows = (
+            (PKCE_PROMPT, PKCE_URL, None),
+            (PKCE_PROMPT.replace("\n", "\r\n").replace("\r", ""), PKCE_URL, None),
+            ("gio: something\n" + PKCE_PROMPT, PKCE_URL, None),
+            (DEVICE_PROMPT, FULL_DEVICE_URL, "ABCD-EFGH"),
+            (
+                DEVICE_PROMPT.replace(DEVICE_URL, "https://x.awsapps.com/start/#/device"),
+                "https://x.awsapps.com/start/#/device?user_code=ABCD-EFGH",
+                "ABCD-EFGH",
+            ),
+        )
+        for text, url, code in rows:
+            with self.subTest(text):
+                self.assertEqual((url, code), aws_sso_mcp.parse_login_output(text))
+
+    def test_half_a_url_is_never_taken(self) -> None:
+        for text, url in ((PKCE_PROMPT, PKCE_URL), (DEVICE_PROMPT, FULL_DEVICE_URL)):
+            for end in range(len(text)):
+                found, code = aws_sso_mcp.parse_login_output(text[:end])
+                # A page without its code filled in is of use only with the code beside it.
+                self.assertIn(found, (None, url, DEVICE_URL if code else None))
+
+    def test_only_pages_on_hosts_of_aws_are_opened(self) -> None:
+        ours = (PKCE_URL, DEVICE_URL, FULL_DEVICE_URL,
+                "https://x.awsapps.com/start/#/device?user_code=A",
+                "https://oidc.cn-north-1.amazonaws.com.cn/authorize?x=1", "https://start.home.awsapps.cn/",
+                "https://start.us-gov-home.awsapps.com/start", "https://ssoins-1.portal.eusc.app.aws/",
+                "https://oidc.eusc-de-east-1.amazonaws.eu/authorize", "https://x.global.app.aws/?a=b",
+                "https://us-east-1.signin.aws/platform/authorize?request_uri=x",
+                "https://oidc.us-east-1.api.aws/authorize?x=1",
+                "https://oidc-fips.us-gov-west-1.amazonaws.com/authorize?x=1")  # fmt: skip
+        foreign = ("https://evil.example/?a", "https://amazonaws.com.evil.example/", "https://xaws/",
+                   "https://evil.s3.amazonaws.com/", "https://x.lambda-url.us-east-1.on.aws/",
+                   "https://oidc.x.execute-api.us-east-1.amazonaws.com/?a=b",
+                   "https://evilamazonaws.com/", "http://oidc.us-east-1.amazonaws.com/",
+                   "https://me@oidc.us-east-1.amazonaws.com/", "https://evil.example#.aws/",
+                   "https://evil.example/.amazonaws.com", "https://evil.example\\.amazonaws.com/",
+                   "file:///etc/passwd", "javascript:alert(1)", "https://x.aws/\x1b[2J",
+                   "https://x.aws/' --flag")  # fmt: skip
+        for url in ours:
+            with self.subTest(url):
+                self.assertTrue(aws_sso_mcp.is_aws_page(url))
+        for url in foreign:
+            with self.subTest(url):
+                self.assertFalse(aws_sso_mcp.is_aws_page(url))
+
+
+class CliFailureTest(unittest.TestCase):
+    def test_what_the_cli_says_is_told_apart(self) -> None:
+        operation = "when calling the X operation: "
+        rows = (
+            ("session_expired", "Error when retrieving token from sso: Token has expired and"
+             " refresh failed"),
+            ("session_expired", "Error loading SSO Token: Token for corp does not exist"),
+            ("session_expired", "The SSO session associated with this profile has expired or is"
+             " otherwise invalid. To refresh this SSO session run aws sso login"),
+            ("denied", f"An error occurred (AccessDeniedException) {operation}"),
+            ("denied", "Failed to retrieve an authorization code."),
+            ("wrong_state", "State parameter does not match expected value."),
+            ("login_expired", "The pending authorization to retrieve an SSO token has expired. The"
+             " login flow to retrieve an SSO token must be restarted."),
+            ("login_expired", "The pending device authorization flow to retrieve an SSO token has"
+             " expired."),
+            ("login_expired", f"An error occurred (InvalidGrantException) {operation}"),
+            ("client_registration", f"An error occurred (InvalidClientException) {operation}"),
+            ("wrong_start_url", f"An error occurred (InvalidRequestException) {operation}"),
+            ("wrong_start_url", "The sso_start_url must use the https scheme."),
+            ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
+            ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
+            ("proxy", 'Failed to connect to proxy URL: "http://127.0.0.1:1"'),
+            ("certificate", "SSL validation failed for https://x [SSL: CERTIFICATE_VERIFY_FAILED]"),
+            ("aws_error", f"An error occurred (500) (reached max retries: 2) {operation}"),
+            ("aws_error", f"An error occurred (429) {operation}"),
+            ("aws_error", "'clientSecretExpiresAt'"),  # HTML where it expects JSON
+            ("aws_error", "'expiresIn'"),
+            ("cache_not_writable", "[Errno 13] Permission denied: '/home/me/.aws/sso/x.json'"),
+            ("callback_port", "Unable to initialize the OAuth 2.0 authorization callback handler"),
+            ("config_changed", "Unable to parse config file: /home/me/.aws/config"),
+            ("config_changed", "The config profile (x) could not be found"),
+            ("role_not_assigned", f"An error occurred (ForbiddenException) {operation}No access"),
+            ("aws_cli_failed", "something that nobody has seen"),
+            ("aws_cli_failed", ""),
+        )  # fmt: skip
+        for reason, said in rows:
+            for text in (f"\n{said}\n", f"\naws: [ERROR]: {said}\n"):
+                with self.subTest(text):
+                    run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
+                    run.output["stderr"] = text
+                    failure = aws_sso_mcp.cli_failure(run)
+                    self.assertEqual(reason, failure.reason)
+                    self.assertEqual(bool(said), "The AWS CLI said" in str(failure))
+                    self.assertNotIn("[ERROR]", str(failure))
+
+    def test_long_words_of_the_cli_are_not_repeated(self) -> None:
+        run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
+        run.output["stderr"] = f"strange: token=eyJraWQ{'x9' * 40}\n"
+        self.assertNotIn("x9x9", str(aws_sso_mcp.cli_failure(run)))
+
+
+class OutputTest(unittest.TestCase):
+    def test_only_the_beginning_is_kept(self) -> None:
+        run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
+        with tempfile.TemporaryFile() as file:
+            file.write(b"a\r\n\xff" + b"x" * 10_000_000)
+            file.seek(0)
+            run._read("stdout", file)
+        self.assertEqual("a\n\ufffdxx", run.output["stdout"][:5])
+        self.assertLessEqual(len(run.output["stdout"]), aws_sso_mcp.MAX_OUTPUT_BYTES)
+
+
+class NoLocalBrowserTest(unittest.TestCase):
+    def test_guess(self) -> None:
+        rows: tuple[tuple[dict[str, str], str, bool], ...] = (
+            ({"DISPLAY": ":0"}, "linux", False),
+            ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", False),
+            ({"BROWSER": "wslview"}, "linux", False),
+            ({}, "linux", True),
+            ({}, "darwin", False),
+            ({}, "win32", False),
+            ({"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}, "darwin", True),
+            ({"SSH_TTY": "/dev/pts/1", "DISPLAY": ":0"}, "linux", True),
+            ({"CODESPACES": "true", "DISPLAY": ":0"}, "linux", True),
+            ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser"}, "linux", False),
+            ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "device"}, "linux", True),
+            ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "${unset}"}, "linux", False),
+        )
+        for environment, platform, remote in rows:
+            with (
+                self.subTest(environment, platform=platform),
+                mock.patch.dict(os.environ, environment, clear=True),
+                mock.patch("sys.platform", platform),
+                mock.patch("os.path.exists", return_value=False),
+            ):
+                self.assertEqual(remote, aws_sso_mcp.no_local_browser() is not None)
+
+    def test_container(self) -> None:
+        environment = {"DISPLAY": ":0"}
+        with (
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch("os.path.exists", lambda path: path == "/.dockerenv"),
+        ):
+            self.assertEqual("a container", aws_sso_mcp.no_local_browser())
+
+
+# --- Tools ------------------------------------------------------------------------------
+
+
+class ToolTest(unittest.TestCase):
+    def test_schema_is_the_functions_signature(self) -> None:
+        import inspect
+
+        kinds = {"str | None": "string", "bool": "boolean"}
+        for name, tool in aws_sso_mcp.TOOLS.items():
+            call, *parameters = inspect.signature(tool.function).parameters.values()
+            self.assertEqual("Call", call.annotation)
+            self.assertEqual((name, name), (tool.function.__name__, tool.definition["name"]))
+            expected = {each.name: kinds[each.annotation] for each in parameters}
+            schema = tool.definition["inputSchema"]
+            found = {key: each["type"] for key, each in schema["properties"].items()}
+            self.assertEqual(expected, found)
+            self.assertIs(False, schema["additionalProperties"])
+
+    def test_what_a_model_has_to_carry_stays_small(self) -> None:
+        tools = [tool.definition for tool in aws_sso_mcp.TOOLS.values()]
+        size = len(json.dumps([tools, aws_sso_mcp.ABOUT["instructions"]]))
+        self.assertLess(size, 3500)
+
+    def test_wrong_arguments_are_named(self) -> None:
+        definition = aws_sso_mcp.TOOLS["refresh_aws_sso_token"].definition
+        rows = (
+            ({"profile": 1}, "`profile` must be a string"),
+            ({"profile": None}, "`profile` must be a string"),
+            ({"force": "yes"}, "`force` must be a boolean"),
+            ({"account": "x"}, "only: 'profile', 'force'"),
+            ({"profile": "a\nb"}, "printable"),
+            ({"profile": "a\ud800"}, "printable"),
+            ({"profile": "a" * 513}, "at most 512"),
+        )
+        for arguments, words in rows:
+            with self.subTest(arguments), self.assertRaises(Failure) as caught:
+                aws_sso_mcp.checked_arguments(definition, arguments)
+            self.assertIn(words, str(caught.exception))
+        allowed = {"profile": "-x; $(rm) ../日本 'q' \"d\" %PATH%", "force": False}
+        self.assertEqual(allowed, aws_sso_mcp.checked_arguments(definition, allowed))
+        self.assertEqual({}, aws_sso_mcp.checked_arguments(definition, {"profile": ""}))
+
+
+# --- MCP --------------------------------------------------------------------------------
+
+ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+class ServerTest(unittest.TestCase):
+    """Lines in, lines out, without a process."""
+
+    def setUp(self) -> None:
+        self.lines: list[bytes] = []
+        self.server = aws_sso_mcp.Server(self.lines.append)
+        stderr = mock.patch("sys.stderr", new_callable=io.StringIO)
+        self.stderr = stderr.start()
+        self.addCleanup(stderr.stop)
+
+    def send(self, message: Any) -> list[Any]:
+        """Return the answers to one line."""
+        del self.lines[:]
+        line = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.server.handle_line(line)
+        return [json.loads(each) for each in self.lines]
+
+    def ask(self, method: str, params: Any = None, request_id: Any = 1) -> Any:
+        answers = self.send(
+            {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+        )
+        self.assertEqual([request_id], [answer["id"] for answer in answers])
+        return answers[0]
+
+    def code(self, method: str, params: Any = None) -> int:
+        code: int = self.ask(method, params)["error"]["code"]
+        return code
+
+    def initialize(self, version: Any = "2025-11-25") -> Any:
+        return self.ask("initialize", {"protocolVersion": version})
+
+    def test_initialize_echoes_each_legacy_version_and_offers_the_newest_otherwise(self) -> None:
+        for version in aws_sso_mcp.LEGACY_VERSIONS:
+            self.assertEqual(version, self.initialize(version)["result"]["protocolVersion"])
+        for version in ("2026-07-28", "1999-01-01", ""):
+            self.assertEqual("2025-11-25", self.initialize(version)["result"]["protocolVersion"])
+        for params in (None, {}, {"protocolVersion": 1}):
+            self.assertEqual(-32602, self.code("initialize", params))
+
+    def test_legacy_session(self) -> None:
+        result = self.initialize()["result"]
+        self.assertEqual({"tools": {}}, result["capabilities"])
+        self.assertEqual(aws_sso_mcp.__version__, result["serverInfo"]["version"])
+        self.assertIn("refresh_aws_sso_token", result["instructions"])
+        self.assertEqual([], self.send({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        tools = self.ask("tools/list")["result"]
+        self.assertEqual(["tools"], list(tools))
+        names = [tool["name"] for tool in tools["tools"]]
+        self.assertEqual(["refresh_aws_sso_token", "get_aws_sso_status"], names)
+        self.assertEqual({}, self.ask("ping")["result"])
+        self.assertEqual(-32601, self.code("prompts/list"))
+        self.assertEqual(-32602, self.code("server/discover"))
+
+    def test_before_initialize_only_ping(self) -> None:
+        self.assertEqual({}, self.ask("ping")["result"])
+        for method in ("tools/list", "tools/call", "server/discover"):
+            self.assertIn("initialize", self.ask(method)["error"]["message"])
+            self.assertEqual(-32602, self.code(method))
+        self.assertEqual(-32601, self.code("resources/list"))
+
+    def test_modern_requests_need_no_session(self) -> None:
+        found = self.ask("server/discover", {"_meta": ENVELOPE}, "server-discover-probe-1")[
+            "result"
+        ]
+        self.assertEqual("2026-07-28", found["supportedVersions"][0])
+        listed = self.ask("tools/list", {"_meta": ENVELOPE}, 0)["result"]
+        for result in (found, listed):
+            self.assertEqual("complete", result["resultType"])
+            self.assertEqual("public", result["cacheScope"])
+            self.assertGreater(result["ttlMs"], 0)
+            self.assertIn("io.modelcontextprotocol/serverInfo", result["_meta"])
+        for method in ("initialize", "ping", "logging/setLevel", "resources/subscribe", "nonsense"):
+            self.assertEqual(-32601, self.code(method, {"_meta": ENVELOPE}))
+
+    def test_modern_envelope_is_checked(self) -> None:
+        version, capabilities = ENVELOPE
+        rows: tuple[tuple[dict[str, Any], int], ...] = (
+            ({version: "2026-07-28"}, -32602),
+            ({capabilities: {}}, -32602),
+            ({**ENVELOPE, version: 1}, -32602),
+            ({**ENVELOPE, capabilities: []}, -32602),
+            ({**ENVELOPE, version: "2025-11-25"}, -32022),
+            ({**ENVELOPE, version: "2030-01-01"}, -32022),
+        )
+        for meta, code in rows:
+            with self.subTest(meta):
+                self.assertEqual(code, self.code("tools/list", {"_meta": meta}))
+        error = self.ask("tools/list", {"_meta": {**ENVELOPE, version: "2030-01-01"}})["error"]
+        discovered = self.ask("server/discover", {"_meta": ENVELOPE})["result"]
+        self.assertEqual(discovered["supportedVersions"], error["data"]["supported"])
+
+    def test_both_eras_in_one_process(self) -> None:
+        self.ask("server/discover", {"_meta": ENVELOPE})
+        self.initialize()
+        self.assertNotIn("resultType", self.ask("tools/list")["result"])
+        self.assertIn("resultType", self.ask("tools/list", {"_meta": ENVELOPE})["result"])
+
+    def test_malformed_requests(self) -> None:
+        self.initialize()
+        rows: tuple[tuple[str, Any], ...] = (
+            ("tools/call", None),
+            ("tools/call", {"name": "nonsense"}),
+            ("tools/call", {"name": ["refresh_aws_sso_token"]}),
+            ("tools/call", {"name": "get_aws_sso_status", "arguments": []}),
+            ("tools/list", []),
+            ("ping", "x"),
+        )
+        for method, params in rows:
+            with self.subTest(method, params=params):
+                self.assertEqual(-32602, self.code(method, params))
+
+    def test_ids_come_back_as_they_were(self) -> None:
+        for request_id in (0, "", "0", -1, 2**70, "é\u2028"):
+            self.ask("ping", None, request_id)
+
+    def test_what_is_no_request_is_never_answered(self) -> None:
+        self.initialize()
+        deep = b'{"a":' * 20_000
+        rows = (b"", b"{", b"\xff\xfe", b"\xef\xbb\xbf{}", b"null", b"[]", b"[[]]", b"1", b'"x"',
+                deep,
+                b"[" * 100_000, b"1" * 5000, b"NaN", b'{"id": 1}', b'{"id": 1, "result": {}}',
+                b'{"id": 1, "method": 5}', b'{"method": "ping"}', b'{"method": "nonsense"}',
+                b'{"id": null, "method": "ping"}', b'{"id": true, "method": "ping"}',
+                b'{"id": 1.5, "method": "ping"}', b'{"id": [], "method": "ping"}',
+                b'{"id": "\\ud800", "method": "ping"}', b'{"id": {}, "method": "ping"}',
+                b'{"id": NaN, "method": "ping"}',
+                b'{"method": "notifications/cancelled"}',
+                b'{"method": "notifications/cancelled", "params": {"requestId": {}}}',
+                b'{"method": "notifications/cancelled", "params": {"requestId": 99}}',
+                b'{"method": "notifications/cancelled", "params": []}')  # fmt: skip
+        for line in rows:
+            with self.subTest(line[:40]):
+                self.assertEqual([], self.send(line))
+        self.assertEqual({}, self.ask("ping")["result"])
+        self.assertLess(len(self.stderr.getvalue()), 3000)
+
+    def test_only_the_cancelled_call_stays_without_an_answer(self) -> None:
+        self.initialize()
+        release = threading.Event()
+
+        def stub(call: aws_sso_mcp.Call) -> dict[str, Any]:
+            release.wait(DEADLINE_S)
+            call.report("too late for one of them")
+            return {"success": True}
+
+        tool = aws_sso_mcp.TOOLS["get_aws_sso_status"]._replace(function=stub)
+        threads = set(threading.enumerate())
+        with mock.patch.dict(aws_sso_mcp.TOOLS, get_aws_sso_status=tool):
+            params = {"name": "get_aws_sso_status", "_meta": {"progressToken": 0}}
+            for request_id in (1, "1"):
+                self.send({"id": request_id, "method": "tools/call", "params": params})
+            cancelled = {"method": "notifications/cancelled", "params": {"requestId": "1"}}
+            self.assertEqual([], self.send(cancelled))
+            release.set()
+            for thread in set(threading.enumerate()) - threads:
+                thread.join(DEADLINE_S)
+        written = [json.loads(line) for line in self.lines]
+        self.assertEqual([None, 1], [message.get("id") for message in written])
+
+    def test_calls_beyond_the_limit_are_refused(self) -> None:
+        self.initialize()
+        with mock.patch.object(aws_sso_mcp, "MAX_CALLS", 0):
+            answer = self.ask("tools/call", {"name": "get_aws_sso_status"})
+        self.assertEqual(-32603, answer["error"]["code"])
+
+    def test_odd_meta_is_harmless(self) -> None:
+        self.initialize()
+        metas: list[Any] = [None, 1, "x", [], {"progressToken": []}, {"claudecode/toolUseId": "t"}]
+        for meta in metas:
+            self.assertIn("result", self.ask("tools/list", {"_meta": meta}))
+
+    def test_batch_of_a_legacy_session(self) -> None:
+        batch = [{"id": 1, "method": "ping"}, {"method": "x"}, {"id": 2, "method": "ping"}, 7]
+        self.assertEqual([], self.send(batch))
+        self.initialize("2025-03-26")
+        self.assertEqual([1, 2], [answer["id"] for answer in self.send(batch)])
+
+    def test_answers_are_ascii_and_without_lone_surrogates(self) -> None:
+        self.initialize()
+        self.send({"id": "é", "method": "é\ud800"})
+        self.assertTrue(self.lines[0].isascii())
+        answer = json.loads(self.lines[0])
+        self.assertEqual(("é", "Method not found: é?"), (answer["id"], answer["error"]["message"]))
+
+    def test_too_long_lines_are_skipped(self) -> None:
+        ping = b'{"id": 1, "method": "ping"}\n'
+        with mock.patch.object(aws_sso_mcp, "MAX_LINE_BYTES", 100):
+            for size in (99, 100, 101, 250, 300):
+                with self.subTest(size):
+                    del self.lines[:]
+                    # Not even a request at the end of a long line is taken for one.
+                    tail = ping if size >= 100 else b"\n"
+                    text = io.BytesIO(b"x" * size + tail + ping + b"\n\r\n" + ping[:-1])
+                    aws_sso_mcp.serve(text, self.server)
+                    self.assertEqual(2, len(self.lines))
+
+
+# --- The server as a process ------------------------------------------------------------
+
+
+class ProcessTest(unittest.TestCase):
+    """A real client on real pipes, stand-ins for `aws` and the browser."""
+
+    def setUp(self) -> None:
+        self.home = Home(self)
+        self.stand_ins = StandIns(self, self.home)
+        self.stand_ins.auto = identity_known
+
+    def client(self, **environment: str) -> Client:
+        client = Client(self, self.stand_ins.environment(**environment))
+        client.initialize()
+        return client
+
+    def prompt(self, text: str = PKCE_PROMPT) -> Run:
+        """Return the login that has just started, having let it print its prompt."""
+        run = self.stand_ins.next_run("aws")
+        self.assertEqual(["sso", "login"], run.argv[1:3])
+        run.do(stdout=text)
+        return run
+
+    def outcome(self, client: Client, **arguments: Any) -> dict[str, Any]:
+        """Return how a login that is about to end ended, as the next calls tell."""
+        answer = client.refresh(**arguments)
+        while answer["status"] == "pending":
+            answer = client.refresh(**arguments)
+        return answer
+
+    def page(self) -> str:
+        """Return the URL of the page that has just been opened."""
+        run = self.stand_ins.next_run("page")
+        run.do(exit=0)
+        return run.argv[1]
+
+
+class LoginTest(ProcessTest):
+    def test_first_login_opens_one_page_and_proves_the_token(self) -> None:
+        client = self.client(AWS_ACCESS_KEY_ID="AKIA", LD_PRELOAD="", HTTPS_PROXY="http://p")
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        options = ["--profile=dev", "--no-browser", "--no-cli-auto-prompt"]
+        self.assertEqual(["aws", "sso", "login", *options], run.argv)
+        self.assertEqual((str(self.home.path), ""), (run.cwd, run.stdin))
+        self.assertNotIn("AWS_ACCESS_KEY_ID", run.env)
+        self.assertEqual("http://p", run.env["HTTPS_PROXY"])
+        run.do(stdout=PKCE_PROMPT[:100])
+        run.do(stdout=PKCE_PROMPT[100:])
+        self.assertEqual(PKCE_URL, self.page())
+        self.stand_ins.log_in(run)
+        answer = client.result(call)
+        self.assertEqual((True, "logged_in"), (answer["success"], answer["status"]))
+        self.assertEqual(("dev", "parameter"), (answer["profile"], answer["profileSource"]))
+        self.assertEqual(("corp", 59), (answer["ssoSession"], answer["minutesLeft"]))
+        self.assertEqual(
+            {"account": IDENTITY["Account"], "arn": IDENTITY["Arn"]}, answer["identity"]
+        )
+        self.assertNotIn("loginUrl", answer)
+        self.assertIn("Retry", answer["message"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_good_token_costs_no_click(self) -> None:
+        self.home.write_token(60)
+        answer = self.client().refresh()
+        self.assertEqual("valid", answer["status"])
+        self.assertEqual(("dev", "most_recent"), (answer["profile"], answer["profileSource"]))
+        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def test_session_that_aws_refuses_is_logged_in_again(self) -> None:
+        self.home.write_token(60)
+        self.stand_ins.auto = lambda _: False
+        client = self.client()
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=SESSION_EXPIRED, exit=255)
+        run = self.prompt()
+        self.stand_ins.auto = identity_known
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_role_that_is_not_assigned_is_no_reason_to_log_in(self) -> None:
+        self.home.write_token(60)
+        self.stand_ins.auto = lambda _: False
+        client = self.client()
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=NOT_ASSIGNED, exit=254)
+        answer = client.result(call)
+        self.assertEqual(("failed", "role_not_assigned"), (answer["status"], answer["reason"]))
+        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def test_role_that_is_not_assigned_is_told_after_a_login_too(self) -> None:
+        self.stand_ins.auto = lambda _: False
+        client = self.client()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.stand_ins.next_run("aws").do(stderr=NOT_ASSIGNED, exit=254)
+        self.assertEqual("role_not_assigned", client.result(call)["reason"])
+
+    def test_expired_token_is_renewed_without_a_page(self) -> None:
+        self.home.write_token(-60)
+        self.home.write_role_credentials("123456789012", "Developer", "corp", age_s=60)
+        client = self.client()
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        arguments = ["configure", "export-credentials", "--profile=ops", "--no-cli-auto-prompt"]
+        self.assertEqual(["aws", *arguments], run.argv)  # ops: no cached role credentials
+        self.home.write_token(60, age_s=0)
+        run.do(stdout=f"{SECRETS[0]}", exit=0)
+        self.assertEqual("refreshed", client.result(call)["status"])
+        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def test_renewal_just_before_the_sessions_end_opens_no_page(self) -> None:
+        self.home.write_token(-60)
+        client = self.client()
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        self.home.write_token(10, age_s=0)  # all that AWS grants until the session ends
+        run.do(exit=0)
+        answer = client.result(call)
+        self.assertEqual(("refreshed", 9), (answer["status"], answer["minutesLeft"]))
+        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def test_refused_renewal_leads_to_a_page(self) -> None:
+        self.home.write_token(-60)
+        client = self.client()
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=SESSION_EXPIRED, exit=255)
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_force_logs_in_although_the_token_is_good(self) -> None:
+        self.home.write_token(60)
+        client = self.client()
+        call = client.call(profile="dev", force=True)
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_good_token_does_not_wait_for_a_login_that_somebody_forced(self) -> None:
+        self.home.write_token(60)
+        client = self.client()
+        forced = client.call(profile="dev", force=True)
+        run = self.prompt()
+        self.page()
+        self.assertEqual("valid", client.refresh(profile="dev")["status"])
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(forced)["status"])
+
+    def test_role_profile_logs_in_to_its_source(self) -> None:
+        client = self.client()
+        call = client.call(profile="deploy")
+        run = self.prompt()
+        self.assertIn("--profile=dev", run.argv)
+        self.page()
+        self.stand_ins.log_in(run)
+        answer = client.result(call)
+        self.assertEqual(("deploy", "dev"), (answer["profile"], answer["loginProfile"]))
+
+    def test_legacy_profile_shows_the_code(self) -> None:
+        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = client.call(profile="old")
+        run = self.prompt(DEVICE_PROMPT)
+        self.assertEqual(FULL_DEVICE_URL, self.page())
+        answer = client.until_asked(call, profile="old")
+        self.assertEqual(("pending", False), (answer["status"], answer["success"]))
+        self.assertEqual((FULL_DEVICE_URL, "ABCD-EFGH"), (answer["loginUrl"], answer["userCode"]))
+        self.assertIn("ABCD-EFGH", answer["message"])
+        self.stand_ins.log_in(run, key="https://old.awsapps.com/start")
+        self.assertEqual("logged_in", self.outcome(client, profile="old")["status"])
+
+    def test_remote_login_uses_a_device_code_and_opens_nothing(self) -> None:
+        client = self.client(AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = client.call(profile="dev")
+        run = self.prompt(DEVICE_PROMPT)
+        self.assertIn("--use-device-code", run.argv)
+        answer = client.until_asked(call, profile="dev")
+        self.assertIn(f"Open {FULL_DEVICE_URL} in any browser", answer["message"])
+        self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
+
+    def test_remote_login_with_a_cli_before_2_22(self) -> None:
+        client = self.client(AWS_SSO_MCP_LOGIN="device", BROWSER="")
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=NO_DEVICE_OPTION, exit=252)
+        run = self.prompt(DEVICE_PROMPT)
+        self.assertNotIn("--use-device-code", run.argv)
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_pending_login_is_joined_by_the_next_call(self) -> None:
+        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = client.call(profile="dev", force=True)
+        run = self.prompt()
+        self.page()
+        answer = client.until_asked(call, profile="dev", force=True)
+        self.assertEqual(("pending", PKCE_URL), (answer["status"], answer["loginUrl"]))
+        self.assertIs(True, client.status()["sessions"][0]["loginInProgress"])
+        self.stand_ins.log_in(run)  # heard of by another profile of the session
+        answer = self.outcome(client, profile="ops", force=True)
+        self.assertEqual(("logged_in", "ops"), (answer["status"], answer["profile"]))
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_login_in_a_terminal_ends_the_pending_one(self) -> None:
+        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        client.until_asked(call, profile="dev")
+        self.home.write_token(60, age_s=0)
+        self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
+        self.assertTrue(run.gone())
+
+    def test_end_between_two_calls_is_told_to_the_next(self) -> None:
+        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        client.until_asked(call, profile="dev")
+        run.do(stderr="\naws: [ERROR]: Failed to retrieve an authorization code.\n", exit=255)
+        run.gone()
+        while client.status()["sessions"][0]["loginInProgress"]:
+            pass
+        answer = client.refresh(profile="dev")
+        self.assertEqual(("failed", "denied"), (answer["status"], answer["reason"]))
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        client.until_asked(call, profile="dev")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
+
+    def test_good_token_counts_more_than_a_failure_that_nobody_heard(self) -> None:
+        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        client.until_asked(call, profile="dev")
+        run.do(exit=255)
+        while client.status(profile="dev")["sessions"][0]["loginInProgress"]:
+            pass
+        self.home.write_token(60, age_s=0)
+        self.assertEqual("valid", client.refresh(profile="dev")["status"])
+
+    def test_many_calls_at_once_open_one_page(self) -> None:
+        client = self.client()
+        calls = [client.call(profile=name) for name in ("dev", "ops", "deploy") * 10]
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual(["logged_in"] * 30, [client.result(call)["status"] for call in calls])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+        self.assertEqual(1, len([argv for argv in self.stand_ins.seen if argv[0] == "page"]))
+
+    def test_sessions_do_not_wait_for_each_other(self) -> None:
+        client = self.client()
+        first = client.call(profile="dev")
+        self.prompt()
+        self.page()
+        second = client.call(profile="old")
+        run = self.prompt(DEVICE_PROMPT)
+        self.page()
+        self.stand_ins.log_in(run, key="https://old.awsapps.com/start")
+        self.assertEqual("logged_in", client.result(second)["status"])
+        self.assertTrue(client._box(first).empty())
+
+    def test_progress_grows_and_names_the_page(self) -> None:
+        client = self.client()
+        call = client.call(profile="dev", meta={"progressToken": 0})
+        run = self.prompt()
+        self.page()
+        seen: list[dict[str, Any]] = []
+        while not seen or PKCE_URL not in seen[-1]["message"]:
+            notification = client.notifications.get(timeout=DEADLINE_S)
+            self.assertEqual("notifications/progress", notification["method"])
+            seen.append(notification["params"])
+        self.stand_ins.log_in(run)
+        client.result(call)
+        client.close()
+        while not client.notifications.empty():
+            seen.append(client.notifications.get()["params"])
+        self.assertEqual({0}, {each["progressToken"] for each in seen})
+        self.assertEqual(list(range(1, len(seen) + 1)), [each["progress"] for each in seen])
+        last = json.loads(client._lines[-1])
+        self.assertEqual(call, last["id"])  # nothing follows the answer
+
+    def test_cancelled_call_is_not_answered_and_its_login_can_be_joined(self) -> None:
+        client = self.client()
+        call = client.call(profile="dev", meta={"progressToken": "t"})
+        run = self.prompt()
+        self.page()
+        client.notify("notifications/cancelled", {"requestId": str(call)})  # another id
+        client.notify("notifications/cancelled", {"requestId": call})
+        self.assertEqual({}, client.ask("ping")["result"])
+        second = client.call(profile="dev")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(second)["status"])
+        self.assertTrue(client._box(call).empty())
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_login_that_nobody_waits_for_ends(self) -> None:
+        with mock.patch.object(aws_sso_mcp, "ABANDONED_S", 0.01):
+            self.home.patch(self, **self.stand_ins.environment())
+            call = aws_sso_mcp.Call(lambda _: None)
+            thread = threading.Thread(target=self.refresh_in_process, args=(call,))
+            thread.start()
+            run = self.prompt()
+            self.page()
+            call.cancel()
+            thread.join(DEADLINE_S)
+            self.assertTrue(run.gone())
+
+    def refresh_in_process(self, call: aws_sso_mcp.Call) -> None:
+        with contextlib.suppress(aws_sso_mcp.Cancelled):
+            aws_sso_mcp.refresh_aws_sso_token(call, "dev")
+
+    def test_ping_and_status_are_answered_meanwhile(self) -> None:
+        client = self.client()
+        client.call(profile="dev")
+        self.prompt()
+        self.assertEqual({}, client.ask("ping")["result"])
+        self.assertEqual("absent", client.status(profile="dev")["sessions"][0]["state"])
+
+
+class LoginFailureTest(ProcessTest):
+    def test_login_without_a_new_token_is_no_success(self) -> None:
+        self.home.write_token(60)
+        client = self.client()
+        call = client.call(profile="dev", force=True)
+        self.stand_ins.next_run("aws").do(stdout="an alias of somebody's\n", exit=0)
+        self.assertEqual("no_token", client.result(call)["reason"])
+
+    def test_page_that_is_not_awss_is_shown_but_not_opened(self) -> None:
+        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = client.call(profile="dev")
+        self.prompt(NO_BROWSER + "https://evil.example/authorize?x=1\n")
+        answer = client.until_asked(call, profile="dev")
+        self.assertEqual("https://evil.example/authorize?x=1", answer["loginUrl"])
+        self.assertIn("no page of AWS's", answer["message"])
+        self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
+
+    def test_page_without_https_ends_the_login(self) -> None:
+        client = self.client()
+        call = client.call(profile="dev")
+        run = self.prompt(NO_BROWSER + "http://oidc.us-east-1.amazonaws.com/authorize?x=1\n")
+        answer = client.result(call)
+        self.assertEqual("untrusted_url", answer["reason"])
+        self.assertNotIn("http://", json.dumps(answer))
+        self.assertTrue(run.gone())
+
+    def test_cli_that_fails(self) -> None:
+        client = self.client()
+        call = client.call(profile="dev")
+        text = '\nCould not connect to the endpoint URL: "https://oidc.us-east-1.amazonaws.com/"\n'
+        self.stand_ins.next_run("aws").do(stderr=text, exit=255)
+        answer = client.result(call)
+        self.assertEqual(("failed", "network"), (answer["status"], answer["reason"]))
+
+    def test_noise_of_the_cli_is_bounded_and_harmless(self) -> None:
+        client = self.client()
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        run.do(stdout=PKCE_PROMPT, stderr="\xff\xfe\x1b[31m noise " * 100_000)
+        self.page()
+        run.do(stdout="\xff\n" * 1_000_000)
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_v1_is_passed_over_and_remembered(self) -> None:
+        self.home.write_token(60)
+        client = self.client()
+        self.stand_ins.auto = lambda _: False
+        call = client.call(profile="dev", force=True)
+        self.stand_ins.next_run("aws").do(stderr=V1_ERROR, exit=2)
+        v2 = [str(self.stand_ins.folder / "aws")]
+        answer = client.result(call)
+        self.assertEqual("aws_cli_v1", answer["reason"])
+        self.assertIn(v2[0], answer["message"])
+        self.assertEqual("aws_cli_v1", client.refresh(profile="dev", force=True)["reason"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+        self.assertIn("version 1", client.status()["awsCli"]["problem"])
+
+    def test_no_cli_says_how_to_get_one(self) -> None:
+        client = self.client(PATH="/nowhere", AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
+        answer = client.refresh(profile="dev")
+        self.assertEqual("aws_cli_not_found", answer["reason"])
+        self.assertIn("getting-started-install", answer["message"])
+
+    def test_profile_that_no_login_mends_runs_nothing(self) -> None:
+        client = self.client()
+        rows = (
+            ("static", "not_sso"),
+            ("develop", "profile_not_found"),
+            (None, "profile_not_found"),
+        )
+        for profile, reason in rows:
+            with self.subTest(profile):
+                answer = client.refresh(**({"profile": profile} if profile else {}))
+                self.assertEqual(reason, answer["reason"])
+                self.assertTrue(answer["candidates"])
+                self.assertTrue(answer["profileSource"])
+        self.assertEqual([], self.stand_ins.seen)
+
+    def test_unparsable_config_is_named_by_both_tools(self) -> None:
+        self.home.write_config("[profile a]\nnonsense\n")
+        client = self.client()
+        for answer in (client.refresh(), client.status()):
+            self.assertEqual("config_unparsable", answer["reason"])
+            self.assertIn("line 2", answer["message"])
+
+    def test_wrong_arguments_are_a_result_that_says_so(self) -> None:
+        client = self.client()
+        self.assertEqual("bad_argument", client.refresh(profile=7)["reason"])
+        self.assertEqual("bad_argument", client.status(nonsense=1)["reason"])
+
+
+class ManyProcessesTest(ProcessTest):
+    """Several servers, one SSO session: one login for all of them."""
+
+    def lock_path(self) -> Path:
+        return self.home.path / ".aws" / "sso" / "aws-sso-mcp" / self.home.token_path().name
+
+    def two_at_one_login(self) -> tuple[Client, Any, Client, Any, Run]:
+        """Return two clients, their calls, and the login that both wait for."""
+        first, second = self.client(), self.client()
+        first_call = first.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        return first, first_call, second, self.join(second, profile="ops"), run
+
+    def join(self, client: Client, text: str = PKCE_URL, **arguments: Any) -> Any:
+        """Return the call of a client, once it waits for the login of another process."""
+        call = client.call(**arguments, meta={"progressToken": 1})
+        while text not in client.notifications.get(timeout=DEADLINE_S)["params"]["message"]:
+            pass
+        return call
+
+    def test_one_login_serves_all(self) -> None:
+        first, first_call, second, second_call, run = self.two_at_one_login()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", first.result(first_call)["status"])
+        self.assertEqual("logged_in", second.result(second_call)["status"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+        self.assertEqual(1, len([argv for argv in self.stand_ins.seen if argv[0] == "page"]))
+
+    def test_login_in_a_terminal_is_enough_for_those_who_wait_for_another(self) -> None:
+        first = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        call = first.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        first.until_asked(call, profile="dev")  # nobody waits there any more
+        second = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        self.assertEqual("pending", second.refresh(profile="dev")["status"])
+        self.home.write_token(60, age_s=0)
+        self.assertEqual("logged_in", second.refresh(profile="dev")["status"])
+        run.do(exit=255)
+
+    def test_failure_is_told_to_all_and_nobody_opens_another_page(self) -> None:
+        first, first_call, second, second_call, run = self.two_at_one_login()
+        run.do(stderr="\naws: [ERROR]: Failed to retrieve an authorization code.\n", exit=255)
+        self.assertEqual("denied", first.result(first_call)["reason"])
+        self.assertEqual("denied", second.result(second_call)["reason"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_login_outlives_a_killed_server(self) -> None:
+        first, _, second, second_call, run = self.two_at_one_login()
+        first.process.kill()
+        first.close(-signal.SIGKILL)
+        third = self.client()
+        third_call = self.join(third, profile="dev")
+        self.stand_ins.log_in(run)
+        for client, call in ((second, second_call), (third, third_call)):
+            self.assertEqual("logged_in", client.result(call)["status"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_login_that_fails_after_its_server_was_killed(self) -> None:
+        first, _, second, second_call, run = self.two_at_one_login()
+        first.process.kill()
+        first.close(-signal.SIGKILL)
+        run.do(exit=255)
+        self.assertEqual("ended_elsewhere", second.result(second_call)["reason"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_silent_renewal_is_shared_too(self) -> None:
+        self.home.write_token(-60)
+        first, second = self.client(), self.client()
+        calls = [(first, first.call(profile="dev"))]
+        run = self.stand_ins.next_run("aws")
+        calls.append((second, self.join(second, "Another program", profile="dev")))
+        self.home.write_token(60, age_s=0)
+        run.do(exit=0)
+        self.assertEqual(
+            ["refreshed"] * 2, [client.result(call)["status"] for client, call in calls]
+        )
+        self.assertEqual(1, self.stand_ins.count("configure", "export-credentials"))
+
+    def test_lock_file_is_private_and_holds_no_secret(self) -> None:
+        *_, run = self.two_at_one_login()
+        content = self.lock_path().read_text()
+        self.assertEqual({"url": PKCE_URL, "code": None}, json.loads(content))
+        if POSIX:
+            self.assertEqual(0o600, stat.S_IMODE(self.lock_path().stat().st_mode))
+            self.assertEqual(0o700, stat.S_IMODE(self.lock_path().parent.stat().st_mode))
+        run.do(exit=1)
+
+    def test_foreign_text_in_the_lock_file_is_harmless(self) -> None:
+        self.lock_path().parent.mkdir()
+        session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
+        with mock.patch.dict(os.environ, self.home.environment()):
+            held = aws_sso_mcp.SessionLock(session)
+        self.assertTrue(held.acquire(wait=False))
+        self.addCleanup(held.release)
+        for text in ("", "{", "[]", '{"url": "http://evil.example/"}', '{"url": 7}', "[" * 99_999):
+            with self.subTest(text[:30]):
+                self.lock_path().write_text(text)
+                answer = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.1").refresh(profile="dev")
+                self.assertEqual("pending", answer["status"])
+                self.assertNotIn("loginUrl", answer)
+        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def test_full_disk_costs_the_others_the_url_but_not_the_lock(self) -> None:
+        self.home.patch(self)
+        session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
+        first, second = aws_sso_mcp.SessionLock(session), aws_sso_mcp.SessionLock(session)
+        self.assertTrue(first.acquire(wait=False))
+        with mock.patch.object(Path, "write_text", side_effect=OSError(errno.ENOSPC, "full")):
+            first.tell(url=PKCE_URL)
+        self.assertFalse(second.acquire(wait=False))
+        self.assertEqual({}, second.told())
+        first.release()
+        self.assertTrue(second.acquire(wait=False))
+        second.release()
+
+    def test_without_a_lock_the_login_goes_on_and_the_answer_says_so(self) -> None:
+        self.lock_path().parent.write_text("a file in the way")
+        client = self.client()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        answer = client.result(call)
+        self.assertEqual("logged_in", answer["status"])
+        self.assertIn("for want of a lock", answer["message"])
+
+
+class WindowsTest(unittest.TestCase):
+    """Branches that only Windows takes, tried by injection."""
+
+    def lock(self, *errors: int, wait: bool) -> tuple[bool, list[tuple[int, int]]]:
+        """Return what lock_file says when msvcrt fails with these errors first."""
+        calls: list[tuple[int, int]] = []
+        failures = list(errors)
+
+        def locking(_: int, mode: int, size: int) -> None:
+            calls.append((mode, size))
+            if failures:
+                raise OSError(failures.pop(0), "busy")
+
+        msvcrt = mock.Mock(LK_LOCK=1, LK_NBLCK=2, locking=locking)
+        with (
+            tempfile.TemporaryFile() as file,
+            mock.patch("sys.platform", "win32"),
+            mock.patch.dict(sys.modules, {"msvcrt": msvcrt}),
+        ):
+            return aws_sso_mcp.lock_file(file.fileno(), wait=wait), calls
+
+    def test_lock(self) -> None:
+        self.assertEqual((True, [(2, 1)]), self.lock(wait=False))
+        self.assertEqual((False, [(2, 1)]), self.lock(errno.EACCES, wait=False))
+        self.assertEqual((True, [(1, 1)] * 3), self.lock(errno.EDEADLK, errno.EACCES, wait=True))
+        with self.assertRaises(OSError):
+            self.lock(errno.ENOSYS, wait=True)
+
+    def test_tree_is_killed_with_taskkill(self) -> None:
+        process = mock.Mock(pid=42, **{"poll.return_value": None})
+        with mock.patch("os.name", "nt"), mock.patch("subprocess.run") as run:
+            aws_sso_mcp.kill(process)
+        self.assertEqual(["/T", "/F", "/PID", "42"], run.call_args[0][0][1:])
+        with mock.patch("os.name", "nt"), mock.patch("subprocess.run", side_effect=OSError):
+            aws_sso_mcp.kill(process)
+        process.kill.assert_called_once()
+
+    def test_batch_file_takes_no_name_that_its_shell_would_read(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            run = aws_sso_mcp.AwsRun("key", ["sso", "login", "--profile=a%PATH%"], 1)
+            with self.assertRaises(Failure):
+                run._run_with(os.path.join(folder, "aws.cmd"))
+
+    def test_process_is_started_without_what_windows_lacks(self) -> None:
+        home = Home(self)
+        home.patch(self)
+        flags: dict[str, Any] = {"CREATE_NEW_PROCESS_GROUP": 512, "CREATE_NO_WINDOW": 1 << 27}
+        session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
+        profile = aws_sso_mcp.SsoProfile("dev", "dev", session, "1", "r")
+        renewal = aws_sso_mcp.Renewal(profile, None, None)
+        with (
+            mock.patch("subprocess.Popen") as popen,
+            mock.patch.multiple("subprocess", create=True, **flags),
+            mock.patch("sys.platform", "win32"),
+        ):
+            aws_sso_mcp.start_process(["aws"], piped=True, fds=renewal.fds)
+            aws_sso_mcp._processes.clear()
+        options = popen.call_args[1]
+        self.assertEqual(512 | 1 << 27, options["creationflags"])
+        self.assertFalse(options["pass_fds"])
+
+    def test_signals_that_are_not_there(self) -> None:
+        known = mock.Mock(spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal"])
+        with (
+            mock.patch.object(aws_sso_mcp, "signal", known),
+            mock.patch("sys.stdout", io.StringIO()),
+        ):
+            self.assertEqual(0, aws_sso_mcp.main(["--version"]))
+        expected = {known.SIGINT, known.SIGTERM, known.SIGBREAK}
+        self.assertEqual(expected, {call[0][0] for call in known.signal.call_args_list})
+
+    def test_names_of_the_program(self) -> None:
+        environment = {"PATH": "/a", "ProgramFiles": "/p"}
+        with mock.patch("os.name", "nt"), mock.patch.dict(os.environ, environment, clear=True):
+            paths = list(aws_sso_mcp.aws_cli_paths())
+        self.assertEqual(["aws.exe", "aws.cmd"], [os.path.basename(path) for path in paths[:2]])
+
+
+class EndTest(ProcessTest):
+    """However the server ends, its login ends with it."""
+
+    def start_login(self) -> tuple[Client, Run]:
+        client = self.client()
+        client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        return client, run
+
+    def test_end_of_file(self) -> None:
+        client, run = self.start_login()
+        client.close()
+        self.assertTrue(run.gone())
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_signals_while_stdin_is_open(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number):
+                client, run = self.start_login()
+                client.process.send_signal(number)
+                self.assertTrue(run.gone())
+                self.assertEqual(128 + number, client.process.wait(DEADLINE_S))
+                client.close(128 + number)
+
+    def test_nothing_else_can_reach_the_wire(self) -> None:
+        script = """
+import os, aws_sso_mcp
+def stray(call):
+    print("stray", flush=True)
+    os.write(1, b"stray")
+    return {"success": True}
+name = "get_aws_sso_status"
+aws_sso_mcp.TOOLS[name] = aws_sso_mcp.TOOLS[name]._replace(function=stray)
+aws_sso_mcp.main([])
+"""
+        params = {"name": "get_aws_sso_status", "_meta": ENVELOPE}
+        request = json.dumps({"id": 1, "method": "tools/call", "params": params})
+        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        argv = [sys.executable, "-S", "-c", script]
+        process: Any
+        with subprocess.Popen(argv, cwd=SERVER.parent, text=True, **pipes) as process:
+            process.stdin.write(request + "\n")
+            process.stdin.flush()
+            self.assertEqual(1, json.loads(process.stdout.readline())["id"])
+            self.assertEqual(("", "stray\nstray"), process.communicate(timeout=DEADLINE_S))
+
+    @unittest.skipUnless(POSIX, "needs /bin/sh")
+    def test_without_stderr(self) -> None:
+        ping = b'{"id": 1, "method": "ping"}'
+        for streams in ("2>&-", "2>/dev/full"):
+            with self.subTest(streams):
+                command = f"exec '{sys.executable}' -IS '{SERVER}' {streams}"
+                argv = ["/bin/sh", "-c", command]
+                run = subprocess.run(
+                    argv, input=b"nonsense\n" + ping, capture_output=True, check=True
+                )
+                self.assertEqual({}, json.loads(run.stdout)["result"])
+
+    @unittest.skipUnless(POSIX, "needs a pipe that can be closed on one side")
+    def test_client_that_reads_no_more(self) -> None:
+        reader, writer = os.pipe()
+        client = Client(self, self.stand_ins.environment(), stdout=writer)
+        os.close(writer)
+        client.send("initialize", {"protocolVersion": "2025-11-25"})
+        client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        os.close(reader)
+        client.send("ping")
+        self.assertTrue(run.gone())
+        client.close()
+
+
+class StatusTest(ProcessTest):
+    def test_sessions_and_what_a_refresh_would_take(self) -> None:
+        self.home.write_token(60)
+        answer = self.client(AWS_ACCESS_KEY_ID="AKIA").status()
+        first, second = answer["sessions"]
+        self.assertEqual(("corp", "valid"), (first["ssoSession"], first["state"]))
+        self.assertEqual((59, 2), (first["minutesLeft"], first["profileCount"]))
+        row = {"profile": "dev", "accountId": "123456789012", "roleName": "Developer"}
+        self.assertEqual(row, first["profiles"][0])
+        self.assertEqual((None, "absent"), (second["ssoSession"], second["state"]))
+        self.assertEqual({"profile": "dev", "profileSource": "most_recent"}, answer["next"])
+        self.assertEqual(str(self.stand_ins.folder / "aws"), answer["awsCli"]["path"])
+        self.assertIn("AWS_ACCESS_KEY_ID", answer["problems"][0])
+        self.assertEqual([], self.stand_ins.seen)
+
+    def test_one_profile_by_exact_name(self) -> None:
+        client = self.client()
+        answer = client.status(profile="deploy")
+        self.assertEqual(["corp"], [each["ssoSession"] for each in answer["sessions"]])
+        self.assertEqual("profile_not_found", client.status(profile="DEV")["reason"])
+
+    def test_answer_is_bounded_whatever_the_config(self) -> None:
+        sections = [
+            f"[sso-session s{n}]\nsso_start_url = https://{n}/\nsso_region = us-east-1\n"
+            + "".join(f"[profile p{n}-{m}]\nsso_session = s{n}\n" for m in range(25))
+            for n in range(40)
+        ] + [f"[profile broken{n}]\nsso_session = gone\n" for n in range(30)]
+        self.home.write_config("".join(sections))
+        answer = self.client().status()
+        self.assertEqual((10, 10), (len(answer["sessions"]), len(answer["problems"])))
+        self.assertEqual(25, answer["sessions"][0]["profileCount"])
+        self.assertEqual(10, len(answer["sessions"][0]["profiles"]))
+        self.assertIn("0 of 40", answer["message"])
+
+
+class CommandLineTest(ProcessTest):
+    def run_server(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-IS", str(SERVER), *arguments]
+        environment = self.stand_ins.environment()
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60,
+                              check=False, input="for nobody below", **more)  # fmt: skip
+
+    def test_version_help_and_wrong_usage(self) -> None:
+        self.assertEqual(
+            f"aws-sso-mcp {aws_sso_mcp.__version__}\n", self.run_server("--version").stdout
+        )
+        usage = self.run_server("--help").stdout
+        for words in (
+            str(SERVER),
+            "claude mcp add",
+            "AWS_SSO_MCP_WAIT_SECONDS",
+            "refresh [PROFILE]",
+        ):
+            self.assertIn(words, usage)
+        for arguments in (("nonsense",), ("status", "--force"), ("refresh", "a", "b"), ("--nope",)):
+            run = self.run_server(*arguments)
+            self.assertEqual((2, usage, ""), (run.returncode, run.stderr, run.stdout))
+
+    def test_status_shows_sessions_and_tells_by_its_exit_code(self) -> None:
+        run = self.run_server("status")
+        self.assertEqual(1, run.returncode)
+        self.home.write_token(60)
+        run = self.run_server("status")
+        self.assertEqual(0, run.returncode)
+        self.assertRegex(run.stdout, r"corp +valid +59 min left +dev, ops\n")
+
+    def test_refresh_does_what_the_tool_does(self) -> None:
+        self.home.write_token(60)
+        run = self.run_server("refresh", "dev")
+        self.assertEqual(0, run.returncode, run.stderr)
+        self.assertIn("The SSO token is good", run.stdout)
+        self.assertEqual("", self.stand_ins.kept[-1].stdin)
+        self.assertEqual(1, self.run_server("refresh", "static").returncode)
+
+
+# --- Promises ---------------------------------------------------------------------------
+
+
+class PromiseTest(unittest.TestCase):
+    source = SERVER.read_text(encoding="utf-8")
+
+    def test_standard_library_only(self) -> None:
+        import ast
+
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(self.source)):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).split(".")[0])
+        network = {"socket", "ssl", "urllib", "http", "asyncio", "ftplib", "smtplib"}
+        self.assertEqual(set(), names & network)
+        if sys.version_info >= (3, 10):
+            self.assertEqual(set(), names - sys.stdlib_module_names)
+
+    @unittest.skipUnless(SERVER.with_name("plugin.json").exists(), "needs the repository around it")
+    def test_one_version_everywhere(self) -> None:
+        version = aws_sso_mcp.__version__
+        self.assertEqual(
+            version, json.loads(SERVER.with_name("plugin.json").read_text())["version"]
+        )
+        self.assertIn(f"\n## {version} ", SERVER.with_name("CHANGELOG.md").read_text())
+
+    def test_one_place_starts_processes(self) -> None:
+        self.assertEqual(1, len(re.findall(r"subprocess\.Popen\(", self.source)))
+        self.assertNotIn("shell=True", self.source)
+
+    def test_start_imports_no_more_than_answering_needs(self) -> None:
+        script = (
+            "import sys, aws_sso_mcp; server = aws_sso_mcp.Server(lambda line: None);"
+            'server.handle_line(b\'{"id": 1, "method": "initialize", "params": '
+            '{"protocolVersion": "2025-11-25"}}\');'
+            'server.handle_line(b\'{"id": 2, "method": "tools/list"}\');'
+            "print(*sys.modules)"
+        )
+        argv = [sys.executable, "-S", "-c", script]
+        loaded = subprocess.run(argv, cwd=SERVER.parent, capture_output=True, text=True, check=True)
+        heavy = {"subprocess", "pathlib", "configparser", "hashlib", "datetime", "difflib", "shlex",
+                 "webbrowser", "typing", "tempfile", "shutil", "argparse", "logging"}  # fmt: skip
+        self.assertEqual(set(), heavy & set(loaded.stdout.split()))
+
+    @unittest.skipUnless(Path("/proc/self/statm").exists(), "needs Linux's /proc")
+    def test_thousands_of_requests_leave_nothing_behind(self) -> None:
+        home = Home(self)
+        client = Client(self, home.environment())
+        client.initialize()
+
+        def ask_all(rounds: int) -> tuple[int, int, int]:
+            """Return resident pages, threads and open files of the server after many requests."""
+            for _ in range(rounds):
+                for method in ("ping", "tools/list", "nonsense"):
+                    client.ask(method)
+                client.status(profile="dev")
+                client.refresh(profile="static")
+            proc = Path("/proc") / str(client.process.pid)
+            pages = int((proc / "statm").read_text().split()[1])
+            return pages, len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
+
+        before, after = ask_all(50), ask_all(250)
+        self.assertLess(after[0] - before[0], 512)  # 2 MiB
+        self.assertLessEqual(after[1] - before[1], 1)  # the thread of the last call may live yet
+        self.assertEqual(before[2], after[2])
+
+    @unittest.skipUnless(POSIX, "Windows has no such mode")
+    def test_file_can_be_run(self) -> None:
+        self.assertTrue(SERVER.stat().st_mode & stat.S_IXUSR)
+
+
+if __name__ == "__main__":
+    unittest.main()
