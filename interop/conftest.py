@@ -1,0 +1,74 @@
+"""Fixtures: an Identity Center, and a workplace with one of the real AWS CLIs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from identity_center import IdentityCenter
+from install import installed
+from test_aws_sso_mcp import ProcessTest
+from workplace import Workplace, cli_left
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+AWS_V2 = ("aws-2.9", "aws-2.23", "aws-newest")
+
+
+def need(component: str) -> str:
+    """Return the name of a component of install.py; without it a test skips, but fails on CI."""
+    if not installed(component):
+        reason = f"{component} is not installed: python3 interop/install.py {component}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return component
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def centre() -> Iterator[IdentityCenter]:
+    with IdentityCenter() as centre:
+        yield centre
+
+
+@pytest.fixture(params=AWS_V2)
+def aws(request: pytest.FixtureRequest) -> str:
+    return need(request.param)
+
+
+@pytest.fixture
+def place(tmp_path: Path, centre: IdentityCenter, aws: str) -> Iterator[Workplace]:
+    """A workplace; in the end no secret stands in what the server wrote, and no login runs."""
+    place = Workplace(tmp_path, centre, aws)
+    yield place
+    assert place.secrets_written() == set()
+    assert cli_left(place.home) == []
+
+
+@pytest.fixture
+def newest(tmp_path: Path, centre: IdentityCenter) -> Iterator[Workplace]:
+    """As `place`, with the newest AWS CLI only."""
+    place = Workplace(tmp_path, centre, need("aws-newest"))
+    yield place
+    assert place.secrets_written() == set()
+    assert cli_left(place.home) == []
+
+
+@pytest.fixture
+def desk() -> Iterator[ProcessTest]:
+    """A throw-away HOME with stand-ins for `aws` and the browser; in the end no `aws` runs."""
+    desk = ProcessTest()
+    desk.setUp()
+    home = desk.home.path
+    yield desk
+    desk.doCleanups()
+    assert cli_left(home) == []

@@ -1,0 +1,57 @@
+"""Our reader of the AWS config beside the installed botocore's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import botocore.configloader
+import botocore.exceptions
+import botocore.session
+import pytest
+
+import aws_sso_mcp
+from test_aws_sso_mcp import CASES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_by_botocore(path: Path) -> Any:
+    try:
+        config = botocore.configloader.load_config(str(path))
+    except botocore.exceptions.ConfigParseError:
+        return None
+    return config["profiles"], config.get("sso_sessions", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "profiles", "sso_sessions", "name"), [(*case[1:], case[0]) for case in CASES]
+)
+def test_case(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    profiles: Any,
+    sso_sessions: Any,
+    name: str,
+) -> None:
+    path = tmp_path / "config"
+    path.write_bytes(text.encode("latin-1" if name == "latin-1" else "utf-8"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "")
+    theirs = read_by_botocore(path)
+    assert theirs == (None if profiles is None else (profiles, sso_sessions))
+    if theirs is None:
+        with pytest.raises(aws_sso_mcp.Failure, match="No AWS tool can read"):
+            aws_sso_mcp.read_aws_config()
+    else:
+        assert aws_sso_mcp.read_aws_config()[1:] == theirs
+
+
+def test_credentials_are_merged_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text("[profile a]\nregion = x\nkeep = 1\n[default]\nregion = d\n")
+    (tmp_path / "credentials").write_text("[a]\nregion = y\n[b]\nsso_session = s\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    theirs = botocore.session.Session().full_config["profiles"]
+    assert aws_sso_mcp.read_aws_config().profiles == theirs

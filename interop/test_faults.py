@@ -1,0 +1,581 @@
+"""Faults that the server must survive: of AWS, of the AWS CLI, of files, of the browser, of time.
+
+First with the real AWS CLI at an Identity Center, then with a stand-in where no real CLI can be
+made to misbehave. After each test the server still answers, no `aws` is left, nothing but JSON-RPC
+was written, and no secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+import unittest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+from test_login import visit
+
+import aws_sso_mcp
+from test_aws_sso_mcp import (
+    DEADLINE_S,
+    DEVICE_PROMPT,
+    IDENTITY,
+    PKCE_PROMPT,
+    PKCE_URL,
+    SECRETS,
+    SESSION_EXPIRED,
+    Client,
+    ProcessTest,
+    iso,
+)
+from workplace import cli_left, cli_processes, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workplace import Workplace
+
+
+@contextlib.contextmanager
+def server(place: Workplace, **environment: str) -> Iterator[Client]:
+    """Start the server at a workplace; what must hold after any fault is asserted in the end."""
+    test = unittest.TestCase()
+    try:
+        client = Client(test, place.environment(**environment))
+        client.initialize()
+        yield client
+        assert client.ask("ping")["result"] == {}
+        assert client.close() == ""
+        (place.wrote / f"{client.process.pid}").write_bytes(b"".join(client._lines))  # noqa: SLF001
+        assert cli_left(place.home) == []
+    finally:
+        test.doCleanups()
+
+
+def outcome(client: Client, **arguments: Any) -> dict[str, Any]:
+    """Return how a login ended that the person answers meanwhile."""
+    while (answer := client.refresh(**arguments))["status"] == "pending":
+        pass
+    return answer
+
+
+# --- AWS --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operation", "profile"), [("RegisterClient", "dev"), ("StartDeviceAuthorization", "old")]
+)
+def test_aws_that_never_answers(newest: Workplace, operation: str, profile: str) -> None:
+    newest.centre.fail(operation, "hang")
+    with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.2") as client:
+        call = client.call(profile=profile)
+        assert newest.centre.wait_for(lambda: operation in newest.centre.calls)
+        answers = [client.result(call), client.refresh(profile=profile)]
+        for answer in answers:
+            assert (answer["status"], answer["success"]) == ("pending", False)
+            assert "loginUrl" not in answer
+            assert "asking AWS for a sign-in page" in answer["message"]
+        assert client.status(profile=profile)["sessions"][0]["loginInProgress"]
+        assert len(list(cli_processes(newest.home))) == 1
+    assert newest.centre.pages == []
+
+
+def test_role_credentials_that_never_come(newest: Workplace) -> None:
+    newest.run_login()
+    newest.forget_role_credentials()
+    before = newest.token()
+    newest.centre.fail("GetRoleCredentials", "hang")
+    with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0") as client:
+        answer = client.refresh(profile="dev")
+        assert (answer["status"], answer["reason"]) == ("failed", "timeout")
+        assert "Check the network" in answer["message"]
+    assert newest.token() == before
+    assert len(newest.centre.pages) == 1  # a login would mend nothing
+
+
+def test_renewal_whose_role_credentials_never_come(newest: Workplace) -> None:
+    newest.run_login()
+    newest.expire_token()
+    newest.centre.fail("GetRoleCredentials", "hang", times=9)
+    here = mock.patch.dict(
+        os.environ, newest.environment(AWS_SSO_MCP_WAIT_SECONDS="30"), clear=True
+    )
+    with here, mock.patch.object(aws_sso_mcp, "COMMAND_LIMIT_S", 3):
+        answer = aws_sso_mcp.refresh_aws_sso_token(aws_sso_mcp.Call(lambda _: None), "dev")
+    assert answer["status"] == "refreshed", answer
+    assert answer["minutesLeft"] == 59
+    assert "could not be asked: `aws sts get-caller-identity`" in answer["message"]
+    assert cli_left(newest.home) == []
+    assert len(newest.centre.pages) == 1
+
+
+@pytest.mark.parametrize("kind", ["500", "html", "hang"])
+def test_identity_that_is_not_told_after_a_login(newest: Workplace, kind: str) -> None:
+    newest.centre.fail("GetCallerIdentity", kind, times=9)
+    with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0") as client:
+        answer = outcome(client, profile="dev")
+        assert (answer["status"], answer["success"]) == ("logged_in", True), answer
+        assert "Who it makes you could not be asked" in answer["message"]
+        assert "identity" not in answer
+    assert newest.token()["expiresAt"] == answer["expiresAt"]
+
+
+@pytest.mark.parametrize("profile", ["dev", "old"])
+def test_person_who_takes_time(newest: Workplace, profile: str) -> None:
+    newest.centre.approval_delay_s = 1
+    with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
+        answer = client.until_asked(client.call(profile=profile), profile=profile)
+        assert answer["loginUrl"].startswith("https://")
+        assert outcome(client, profile=profile)["status"] == "logged_in"
+    assert len(newest.centre.pages) == 1
+
+
+def test_polls_that_aws_slows_down(newest: Workplace) -> None:
+    newest.centre.fail("CreateToken", "SlowDownException")
+    with server(newest) as client:
+        assert client.refresh(profile="old")["status"] == "logged_in"
+    assert newest.centre.calls.count("CreateToken:device_code") >= 2
+
+
+def test_forgotten_client_registration_with_a_device_code(newest: Workplace) -> None:
+    with server(newest, AWS_SSO_MCP_LOGIN="device") as client:
+        assert client.refresh(profile="old")["status"] == "logged_in"
+        newest.centre.forget_clients()
+        before = newest.token(newest.centre.start_url)
+        answer = client.refresh(profile="old", force=True)
+        assert (answer["status"], answer["reason"]) == ("failed", "client_registration")
+        assert newest.token(newest.centre.start_url) == before
+        newest.run_aws("sso", "logout")  # leaves the registration
+        answer = client.refresh(profile="old")
+        assert answer["reason"] == "client_registration"
+        for path in newest.token_path().parent.iterdir():
+            path.unlink()
+        assert client.refresh(profile="old")["status"] == "logged_in"
+
+
+def test_forgotten_client_registration_with_a_page(newest: Workplace) -> None:
+    newest.run_login()
+    newest.centre.forget_clients()
+    newest.expire_token()
+    before = newest.token()
+    with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
+        # The page is an error page, and the CLI waits on: all that can be done is to show the URL.
+        answer = client.until_asked(client.call(profile="dev"), profile="dev")
+        assert answer["status"] == "pending"
+        assert newest.centre.wait_for(lambda: len(newest.centre.pages) == 2)
+    assert newest.token() == before
+
+
+def test_refresh_token_that_works_once_for_several_servers(newest: Workplace) -> None:
+    newest.run_login()
+    newest.expire_token()
+    newest.centre.one_time_refresh_tokens = True
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server(newest)) for _ in range(3)]
+        calls = [(client, client.call(profile="dev")) for client in clients]
+        answers = [client.result(call) for client, call in calls]
+        assert {answer["success"] for answer in answers} == {True}, answers
+        assert clients[0].refresh(profile="dev")["status"] == "valid"
+
+
+# --- Files ------------------------------------------------------------------------------
+
+TOKENS = {  # what stands in the place of the token
+    "torn": '{"accessToken": "x", "expi',
+    "empty": "",
+    "no JSON": "\0\xff",
+    "a registration": json.dumps({"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)}),
+    "naive": json.dumps({"accessToken": "x", "expiresAt": "2099-01-01T00:00:00"}),
+    "garbage": json.dumps({"accessToken": "x", "expiresAt": "soon", "refreshToken": "x"}),
+    "foreign": json.dumps({"accessToken": "x", "expiresAt": "2099-01-01T00:00:00Z"}),
+}
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_token_file_that_is_no_token(newest: Workplace, kind: str) -> None:
+    newest.token_path().parent.mkdir(parents=True)
+    newest.token_path().write_text(TOKENS[kind], encoding="latin-1")
+    with server(newest) as client:
+        state = client.status(profile="dev")["sessions"][0]["state"]
+        assert state == ("valid" if kind == "foreign" else "absent")
+        answer = client.refresh(profile="dev")
+        assert (answer["status"], answer["minutesLeft"]) == ("logged_in", 59), answer
+    assert len(newest.centre.pages) == 1
+
+
+@pytest.mark.parametrize("kind", ["folder", "loop"])
+def test_token_file_that_cannot_be_opened(newest: Workplace, kind: str) -> None:
+    path = newest.token_path()
+    path.parent.mkdir(parents=True)
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path.name)
+    with server(newest) as client:
+        answer = client.refresh(profile="dev")
+        assert answer["status"] == "failed", answer
+        assert "[Errno " in answer["message"]  # 21, 40
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder that root cannot fill")
+def test_token_cache_in_a_read_only_folder(newest: Workplace) -> None:
+    (newest.home / ".aws" / "sso").mkdir()
+    (newest.home / ".aws" / "sso" / "cache").symlink_to("/sys/kernel")
+    with server(newest) as client:
+        answer = client.refresh(profile="dev")
+        assert (answer["status"], answer["reason"]) == ("failed", "cache_not_writable"), answer
+        assert "loginUrl" not in answer
+
+
+def test_home_that_is_a_file(desk: ProcessTest) -> None:
+    home = desk.home.path / "gone"
+    home.write_text("")
+    config = str(desk.home.path / ".aws" / "config")
+    client = desk.client(HOME=str(home), AWS_CONFIG_FILE=config)
+    answer = client.refresh(profile="dev")
+    assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_failed")
+    assert str(home) in answer["message"]
+    assert client.status(profile="dev")["success"]
+    assert desk.stand_ins.seen == []
+    client = desk.client(HOME=str(home))  # and no config at all
+    assert client.refresh(profile="dev")["reason"] == "profile_not_found"
+
+
+def test_home_that_is_missing(desk: ProcessTest) -> None:
+    home = desk.home.path / "gone"
+    client = desk.client(HOME=str(home))
+    assert client.refresh(profile="dev")["reason"] == "profile_not_found"
+    assert client.status()["sessions"] == []
+    assert not home.exists()
+    config = str(desk.home.path / ".aws" / "config")
+    client = desk.client(HOME=str(home), AWS_CONFIG_FILE=config)
+    call = client.call(profile="dev")
+    run = desk.stand_ins.next_run("aws")  # which makes the folder too
+    assert run.cwd == str(home)
+    run.do(exit=255)
+    assert client.result(call)["reason"] == "aws_cli_failed"
+
+
+def test_folder_of_aws_that_is_a_file(desk: ProcessTest) -> None:
+    config = desk.home.path / "config"
+    (desk.home.path / ".aws" / "config").rename(config)
+    desk.home.token_path().parent.rmdir()
+    (desk.home.path / ".aws" / "sso").rmdir()
+    (desk.home.path / ".aws").rmdir()
+    (desk.home.path / ".aws").write_text("")
+    client = desk.client(AWS_CONFIG_FILE=str(config))
+    assert client.status(profile="dev")["sessions"][0]["state"] == "absent"
+    call = client.call(profile="dev")
+    said = "\naws: [ERROR]: [Errno 20] Not a directory: '/x/.aws/sso/cache'\n"
+    desk.stand_ins.next_run("aws").do(stderr=said, exit=255)
+    assert client.result(call)["reason"] == "cache_not_writable"
+
+
+def test_profile_that_goes_between_two_calls(desk: ProcessTest) -> None:
+    client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+    call = client.call(profile="dev")
+    run = desk.prompt()
+    desk.page()
+    client.until_asked(call, profile="dev")
+    text = (desk.home.path / ".aws" / "config").read_text()
+    desk.home.write_config(text.replace("[profile dev]", "[profile developer]"))
+    answer = client.refresh(profile="dev")
+    assert (answer["status"], answer["reason"]) == ("failed", "profile_not_found")
+    assert answer["candidates"][0] == "developer"
+    desk.stand_ins.log_in(run)  # the login goes on, for whom it may serve
+    assert desk.outcome(client, profile="developer")["status"] == "logged_in"
+    assert desk.stand_ins.count("sso", "login") == 1
+
+
+def test_session_that_is_renamed_between_two_calls(newest: Workplace) -> None:
+    newest.centre.approval = "ignore"
+    with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
+        client.until_asked(client.call(profile="dev"), profile="dev")
+        assert newest.centre.wait_for(lambda: bool(newest.centre._open_pages))  # noqa: SLF001
+        config = (newest.home / ".aws" / "config").read_text()
+        newest.write_config(config.replace("corp", "work"))
+        newest.centre.approval = "approve"
+        answer = outcome(client, profile="dev")
+        assert (answer["status"], answer["ssoSession"]) == ("logged_in", "work")
+    assert newest.token("work")["expiresAt"] == answer["expiresAt"]
+    assert not newest.token_path("corp").exists()  # the login that nobody answered
+
+
+# --- Time -------------------------------------------------------------------------------
+
+
+def jump(desk: ProcessTest, seconds: float) -> Any:
+    """Let the clock of this process, though not that of a CLI, be wrong."""
+    desk.home.patch(desk, **desk.stand_ins.environment())
+    now = time.time
+    return mock.patch("time.time", side_effect=lambda: now() + seconds)
+
+
+def refresh_here(results: list[dict[str, Any]]) -> threading.Thread:
+    def work() -> None:
+        call = aws_sso_mcp.Call(lambda _: None)
+        results.append(aws_sso_mcp.refresh_aws_sso_token(call, "dev"))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_clock_that_is_ahead_is_named(desk: ProcessTest) -> None:
+    desk.home.write_token(60)
+    before = desk.home.token_path().read_bytes()
+    results: list[dict[str, Any]] = []
+    with jump(desk, 7200):
+        thread = refresh_here(results)
+        renewal = desk.stand_ins.next_run("aws")
+        assert renewal.argv[1] == "configure"
+        assert desk.home.token_path().read_bytes() == before
+        renewal.do(exit=0)
+        run = desk.prompt()
+        desk.page()
+        desk.home.token_path().write_bytes(before.replace(b'"clientId"', b'"other"'))
+        run.do(exit=0)
+        thread.join(DEADLINE_S)
+    assert results[0]["reason"] == "no_token"
+    assert "this machine's clock" in results[0]["message"]
+
+
+def test_clock_that_is_behind_is_found_out_by_aws(desk: ProcessTest) -> None:
+    desk.home.write_token(-60)
+    desk.stand_ins.auto = lambda _: False
+    results: list[dict[str, Any]] = []
+    with jump(desk, -7200):
+        thread = refresh_here(results)
+        asked = desk.stand_ins.next_run("aws")
+        assert asked.argv[1] == "sts"
+        asked.do(stderr=SESSION_EXPIRED, exit=255)
+        run = desk.prompt()
+        desk.page()
+        desk.stand_ins.log_in(run, minutes=180)
+        desk.stand_ins.next_run("aws").do(stdout=json.dumps(IDENTITY), exit=0)
+        thread.join(DEADLINE_S)
+    assert results[0]["status"] == "logged_in"
+
+
+@pytest.mark.parametrize("seconds", [-86400, 86400])
+def test_clock_that_jumps_while_a_person_is_awaited(desk: ProcessTest, seconds: int) -> None:
+    results: list[dict[str, Any]] = []
+    with jump(desk, 0):
+        thread = refresh_here(results)
+        run = desk.prompt()
+        desk.page()
+        with jump(desk, seconds):
+            assert thread.is_alive()  # what is waited for is measured by another clock
+            desk.stand_ins.log_in(run, minutes=60)  # `iso` reads the same clock as the server
+            thread.join(DEADLINE_S)
+    assert (results[0]["status"], results[0]["minutesLeft"]) == ("logged_in", 59)
+
+
+# --- The AWS CLI ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "words"),
+    [
+        (0, "no_token", "no new token"),
+        (255, "aws_cli_failed", "(exit code 255). Run it in a terminal"),
+        (130, "aws_cli_failed", "(exit code 130)"),
+    ],
+)
+@pytest.mark.parametrize("profile", ["dev", "old"])
+def test_cli_that_says_nothing(
+    desk: ProcessTest, profile: str, code: int, reason: str, words: str
+) -> None:
+    client = desk.client()
+    call = client.call(profile=profile)
+    desk.stand_ins.next_run("aws").do(exit=code)
+    answer = client.result(call)
+    assert (answer["status"], answer["reason"]) == ("failed", reason)
+    assert words in answer["message"]
+    assert not list(desk.home.token_path().parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "said", ["", "null", "[]", '{"Account": 1}', "\xff\xfe", "[" * 60_000, SECRETS[0]]
+)
+def test_identity_that_makes_no_sense(desk: ProcessTest, said: str) -> None:
+    desk.home.write_token(60)
+    desk.stand_ins.auto = lambda _: False
+    client = desk.client()
+    call = client.call(profile="dev")
+    desk.stand_ins.next_run("aws").do(stdout=said, exit=0)
+    answer = client.result(call)
+    assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_failed")
+    assert desk.stand_ins.count("sso", "login") == 0
+
+
+def test_cli_that_is_killed(desk: ProcessTest) -> None:
+    client = desk.client()
+    write_aws(desk, "import signal", "os.kill(0, signal.SIGKILL)")
+    answer = client.refresh(profile="dev")
+    assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_failed")
+    assert "(exit code -9)" in answer["message"]
+
+
+@pytest.mark.parametrize("line", ["x" * 10_000_000, "x\n" * 5_000_000], ids=["one line", "lines"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_cli_that_prints_ten_megabytes(desk: ProcessTest, stream: str, line: str) -> None:
+    client = desk.client()
+    call = client.call(profile="dev")
+    run = desk.stand_ins.next_run("aws")
+    run.do(**{stream: line})
+    desk.stand_ins.log_in(run)
+    answer = client.result(call)
+    assert answer["status"] == "logged_in"
+    assert len(json.dumps(answer)) < 2000
+
+
+def test_failure_after_ten_megabytes_is_told_in_short(desk: ProcessTest) -> None:
+    client = desk.client()
+    call = client.call(profile="dev")
+    desk.stand_ins.next_run("aws").do(stderr="words and words \xff\x1b[31m" * 400_000, exit=255)
+    answer = client.result(call)
+    assert answer["reason"] == "aws_cli_failed"
+    assert len(answer["message"]) < 500
+
+
+@pytest.mark.parametrize("prompt", [PKCE_PROMPT, DEVICE_PROMPT], ids=["page", "code"])
+def test_prompt_that_is_no_text(desk: ProcessTest, prompt: str) -> None:
+    client = desk.client()
+    call = client.call(profile="dev")
+    desk.prompt(prompt.replace("?", "?\xff"))
+    answer = client.result(call)
+    assert (answer["status"], answer["reason"]) == ("failed", "untrusted_url")
+
+
+def write_aws(desk: ProcessTest, *lines: str) -> None:
+    """Let `aws sso login` be a program of these lines; `log_in()` leaves a good token."""
+    token = json.dumps({"accessToken": SECRETS[0], "expiresAt": iso(60)})
+    path = desk.home.token_path()
+    program = (
+        f"#!{sys.executable} -IS",
+        "import os, sys, time",
+        f"if sys.argv[1] == 'sts': print({json.dumps(IDENTITY)!r}); sys.exit()",
+        f"def log_in(): open({str(path)!r}, 'w').write({token!r})",
+        *lines,
+    )
+    (desk.stand_ins.folder / "aws").write_text("\n".join(program) + "\n")
+
+
+def test_cli_that_closes_its_pipes_and_lives_on(desk: ProcessTest) -> None:
+    client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+    go = desk.home.path / "go"
+    wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)"
+    prompt = f"os.write(1, {PKCE_PROMPT.encode()!r})"
+    write_aws(desk, prompt, "os.closerange(0, 3)", wait, "log_in()")
+    answer = client.until_asked(client.call(profile="dev"), profile="dev")
+    assert answer["loginUrl"] == PKCE_URL
+    go.touch()
+    assert desk.outcome(client, profile="dev")["status"] == "logged_in"
+
+
+def test_cli_whose_child_keeps_the_pipes(desk: ProcessTest) -> None:
+    client = desk.client()
+    write_aws(desk, "if os.fork() == 0: time.sleep(600)", "log_in()", "os._exit(0)")
+    started = time.monotonic()
+    assert client.refresh(profile="dev")["status"] == "logged_in"
+    assert time.monotonic() - started < 10
+    for command in cli_processes(desk.home.path):  # as a browser that the CLI itself opened
+        assert "sso login" in command
+    end_processes(desk.home.path)
+
+
+def end_processes(home: Path) -> None:
+    """End what a test itself left on purpose."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            variables = (process / "environ").read_text(errors="replace").split("\0")
+            words = (process / "cmdline").read_text(errors="replace").split("\0")
+            if f"HOME={home}" in variables and any(word.endswith("/aws") for word in words):
+                os.kill(int(process.name), 9)
+
+
+@pytest.mark.parametrize("end", ["eof", "SIGTERM"])
+def test_cli_that_ignores_signals_ends_with_the_server(desk: ProcessTest, end: str) -> None:
+    import signal
+
+    client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+    ignore = "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)"
+    prompt = f"os.write(1, {PKCE_PROMPT.encode()!r})"
+    fork = "os.fork()"  # and a child of it, of the same group
+    write_aws(desk, "import signal", ignore, fork, prompt, "time.sleep(600)")
+    client.until_asked(client.call(profile="dev"), profile="dev")
+    assert len(list(cli_processes(desk.home.path))) == 2
+    if end == "eof":
+        client.close()
+    else:
+        client.process.send_signal(signal.SIGTERM)
+        client.close(128 + signal.SIGTERM)
+    assert cli_left(desk.home.path) == []
+
+
+def test_cli_that_cannot_be_started(desk: ProcessTest) -> None:
+    client = desk.client()
+    aws = desk.stand_ins.folder / "aws"
+    aws.write_text("no program at all\n")
+    answer = client.refresh(profile="dev")
+    assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_failed")
+    assert f"{aws} could not be started" in answer["message"]
+    aws.write_text("#!/nowhere/python\n")
+    assert client.refresh(profile="dev")["reason"] == "aws_cli_failed"
+
+
+# --- The browser ------------------------------------------------------------------------
+
+OPENER = """\
+import os, sys, time
+fds = {{}}
+for fd in os.listdir("/proc/self/fd"):
+    try: fds[fd] = os.readlink("/proc/self/fd/" + fd)
+    except OSError: pass
+open({opened!r} + "~", "w").write(str(sorted(fds.items())))
+os.rename({opened!r} + "~", {opened!r})
+"""
+OPENERS = {  # the program that $BROWSER names
+    "fails": "sys.exit(1)",
+    "blocks": "time.sleep(600)",
+    "writes": "os.write(1, b'{\"jsonrpc\": \"2.0\"}\\n' * 99999); os.write(2, b'noise' * 99999)",
+    "reads": "sys.stdin.read()",
+    "keeps": "os.fork() or time.sleep(600)",
+}
+
+
+@pytest.mark.parametrize("kind", [*OPENERS, "missing"])
+def test_opener_that(desk: ProcessTest, kind: str) -> None:
+    opened, page = desk.home.path / "opened", desk.home.path / "page"
+    code = OPENER.format(opened=str(opened))
+    if kind != "missing":
+        page.write_text(f"#!{sys.executable} -IS\n{code}{OPENERS[kind]}\n")
+        page.chmod(0o755)
+    client = desk.client(BROWSER=f"{page} %s", AWS_SSO_MCP_WAIT_SECONDS="0.2")
+    call = client.call(profile="dev")
+    run = desk.prompt()
+    if kind != "missing":
+        assert soon(opened.exists)
+        assert opened.read_text() == str([(fd, "/dev/null") for fd in "012"])
+    answer = client.until_asked(call, profile="dev")
+    assert answer["loginUrl"] == PKCE_URL
+    assert f"If there is none, open {PKCE_URL}" in answer["message"]
+    desk.stand_ins.log_in(run)
+    started = time.monotonic()
+    assert desk.outcome(client, profile="dev")["status"] == "logged_in"
+    client.close()  # reads to the end of file: nothing else holds the wire
+    assert time.monotonic() - started < 10
+
+
+def test_no_browser_at_all(newest: Workplace) -> None:
+    with server(newest, BROWSER="/nowhere %s", AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
+        answer = client.until_asked(client.call(profile="dev"), profile="dev")
+        visit(newest, answer["loginUrl"])
+        assert outcome(client, profile="dev")["status"] == "logged_in"

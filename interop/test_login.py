@@ -1,0 +1,415 @@
+"""The server's main job with the real AWS CLI v2, at an Identity Center, for the official SDK."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from conftest import need
+from person import open_page
+from workplace import SERVER, Workplace, answer, cli_left, cli_processes, refresh
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from identity_center import IdentityCenter
+
+pytestmark = pytest.mark.anyio
+
+MODES = ("legacy", "2026-07-28")
+ARN = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Developer_"
+
+
+def authorizations(centre: IdentityCenter) -> int:
+    """Return how many tokens a person's approval brought."""
+    return sum(call.startswith("CreateToken:") for call in successful(centre))
+
+
+def successful(centre: IdentityCenter) -> list[str]:
+    # A device polls until it is approved; only the last of its calls brings a token.
+    calls = [call for call in centre.calls if "refresh_token" not in call]
+    return [a for a, b in zip(calls, [*calls[1:], ""]) if a != b]
+
+
+# --- Ways to a token --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_first_login(place: Workplace, mode: str) -> None:
+    async with place.client(mode) as client:
+        answer = await refresh(client, profile="dev")
+    assert (answer["status"], answer["success"]) == ("logged_in", True)
+    assert answer["identity"]["arn"].startswith(ARN)
+    assert answer["minutesLeft"] == 59
+    assert len(place.centre.pages) == 1
+    assert place.centre.pages[0].startswith("https://")
+    token = place.token()
+    assert token["accessToken"] in place.centre.secrets
+    assert token["expiresAt"] == answer["expiresAt"]
+    used = place.run_aws("sts", "get-caller-identity", "--profile=dev", "--output=json")
+    assert json.loads(used.stdout)["Arn"] == answer["identity"]["arn"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_good_token_needs_no_login(place: Workplace, mode: str) -> None:
+    async with place.client(mode) as client:
+        await refresh(client, profile="dev")
+        before = place.token()
+        answer = await refresh(client)
+    assert (answer["status"], answer["profileSource"]) == ("valid", "most_recent")
+    assert place.token() == before
+    assert len(place.centre.pages) == 1
+
+
+async def test_expired_token_is_renewed_without_a_page(place: Workplace) -> None:
+    place.run_login()
+    place.expire_token()
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] == "refreshed"
+    assert answer["minutesLeft"] == 59
+    assert place.centre.calls.count("CreateToken:refresh_token") == 1
+    assert len(place.centre.pages) == 1
+
+
+async def test_refused_renewal_leads_to_one_page(place: Workplace) -> None:
+    place.run_login()
+    place.expire_token()
+    place.centre.refuse_refresh = True
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] == "logged_in"
+    assert len(place.centre.pages) == 2
+
+
+async def test_revoked_session_is_found_out(place: Workplace) -> None:
+    place.run_login()
+    place.centre.revoke()
+    place.forget_role_credentials()
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] == "logged_in"
+
+
+async def test_force_logs_in_although_the_token_is_good(place: Workplace) -> None:
+    place.run_login()
+    before = place.token()["accessToken"]
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev", force=True)
+    assert answer["status"] == "logged_in"
+    assert place.token()["accessToken"] != before
+
+
+async def test_role_profile_logs_in_to_its_source(place: Workplace) -> None:
+    async with place.client() as client:
+        answer = await refresh(client, profile="deploy")
+    assert (answer["status"], answer["loginProfile"]) == ("logged_in", "dev")
+
+
+async def test_legacy_profile_shows_the_code(place: Workplace) -> None:
+    place.centre.approval = "ignore"
+    async with place.client(AWS_SSO_MCP_WAIT_SECONDS="5") as client:
+        answer = await refresh(client, profile="old")
+        assert answer["status"] == "pending"
+        assert answer["userCode"] in answer["loginUrl"]
+        place.centre.approve_now()
+        answer = await refresh(client, profile="old")
+    assert (answer["status"], answer["ssoSession"]) == ("logged_in", None)
+    assert place.token(place.centre.start_url)["expiresAt"] == answer["expiresAt"]
+
+
+async def test_pending_login_is_joined(place: Workplace) -> None:
+    place.centre.approval = "ignore"
+    async with place.client(AWS_SSO_MCP_WAIT_SECONDS="5") as client:
+        answer = await refresh(client, profile="dev")
+        assert (answer["status"], answer["success"]) == ("pending", False)
+        assert answer["loginUrl"] in answer["message"]
+        place.centre.approve_now()
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] == "logged_in"
+    assert len(place.centre.pages) == 1
+
+
+async def test_login_in_a_terminal_ends_the_pending_one(place: Workplace) -> None:
+    place.centre.approval = "ignore"
+    async with place.client(AWS_SSO_MCP_WAIT_SECONDS="4") as client:
+        assert (await refresh(client, profile="dev"))["status"] == "pending"
+        place.centre.approval = "approve"
+        place.run_login()
+        assert (await refresh(client, profile="dev"))["status"] == "logged_in"
+        assert cli_left(place.home) == []
+
+
+async def test_remote_login_with_a_device_code(place: Workplace) -> None:
+    remote = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": "", "AWS_SSO_MCP_WAIT_SECONDS": "4"}
+    async with place.client(**remote) as client:
+        answer = await refresh(client, profile="dev")
+        assert answer["status"] == "pending"
+        assert place.centre.pages == []
+        assert answer["userCode"] in answer["message"]
+        visit(place, answer["loginUrl"])
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] == "logged_in"
+    assert "CreateToken:authorization_code" not in place.centre.calls
+
+
+def visit(place: Workplace, url: str) -> None:
+    """Open a page in the browser of another machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in place.centre.environment().items():
+            patch.setenv(name, value)
+        open_page(url)
+
+
+async def test_progress_names_the_page(place: Workplace) -> None:
+    heard: list[tuple[float, str | None]] = []
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
+        heard.append((progress, message))
+
+    async with place.client() as client:
+        result = await client.call_tool(
+            "refresh_aws_sso_token", {"profile": "dev"}, progress_callback=progress
+        )
+    assert not result.is_error
+    assert [done for done, _ in heard] == list(range(1, len(heard) + 1))
+    assert any("https://" in str(message) for _, message in heard)
+
+
+async def test_status_tells_what_the_cli_left(place: Workplace) -> None:
+    async with place.client() as client:
+        before = await answer(client, "get_aws_sso_status", profile="dev")
+        await refresh(client, profile="dev")
+        after = await answer(client, "get_aws_sso_status", profile="dev")
+    assert [each["sessions"][0]["state"] for each in (before, after)] == ["absent", "valid"]
+    assert after["next"] == {"profile": "dev", "profileSource": "parameter"}
+    assert len(place.centre.pages) == 1
+
+
+# --- What the AWS CLI says when it fails ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("approval", "profile", "reason"),
+    [
+        ("deny", "dev", "denied"),
+        ("deny", "old", "denied"),
+        ("expire", "dev", "login_expired"),
+        ("expire", "old", "login_expired"),
+        ("wrong_state", "dev", "wrong_state"),
+    ],
+)
+async def test_page_that_is_not_approved(
+    place: Workplace, aws: str, approval: str, profile: str, reason: str
+) -> None:
+    if aws == "aws-2.9" and approval == "wrong_state":
+        approval, reason = "deny", "denied"  # before 2.22 there is no state to be wrong
+    place.centre.approval = approval
+    async with place.client() as client:
+        answer = await refresh(client, profile=profile)
+    assert (answer["status"], answer["reason"]) == ("failed", reason), answer["message"]
+    assert "loginUrl" not in answer
+    assert not place.token_path().exists()
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "reason"),
+    [
+        ("RegisterClient", "500", "aws_error"),
+        ("RegisterClient", "429", "aws_error"),
+        ("RegisterClient", "html", "aws_error"),
+        ("RegisterClient", "reset", "proxy"),  # what the CLI says of a reset in a proxy's tunnel
+        ("CreateToken", "500", "aws_error"),
+        ("CreateToken", "InvalidGrantException", "login_expired"),
+        ("CreateToken", "InvalidClientException", "client_registration"),
+    ],
+)
+async def test_aws_that_fails_during_a_login(
+    place: Workplace, operation: str, kind: str, reason: str
+) -> None:
+    place.centre.fail(operation, kind, times=10)
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev")
+    assert (answer["status"], answer["reason"]) == ("failed", reason), answer["message"]
+    assert not place.token_path().exists()
+
+
+async def test_role_that_is_not_assigned(place: Workplace) -> None:
+    async with place.client() as client:
+        answer = await refresh(client, profile="ops")
+        assert answer["reason"] == "role_not_assigned"
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] == "valid"  # the login itself was fine
+    assert len(place.centre.pages) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"HTTPS_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"}, "proxy"),
+        ({"AWS_CA_BUNDLE": "another"}, "certificate"),
+        ({"AWS_CA_BUNDLE": "/nowhere"}, "certificate"),
+        ({"HTTPS_PROXY": "", "https_proxy": ""}, "network"),
+    ],
+)
+async def test_way_to_aws_that_is_barred(
+    place: Workplace, environment: dict[str, str], reason: str
+) -> None:
+    if environment.get("AWS_CA_BUNDLE") == "another":
+        trustme.CA().cert_pem.write_to_path(str(place.home / "another"))
+        environment = {"AWS_CA_BUNDLE": str(place.home / "another")}
+    async with place.client(**environment) as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["reason"] == reason, answer["message"]
+    assert place.centre.pages == []
+
+
+async def test_token_cache_that_cannot_be_written(place: Workplace) -> None:
+    cache = place.home / ".aws" / "sso"
+    cache.write_text("a file where the CLI wants a folder")
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["reason"] == "cache_not_writable", answer["message"]
+    assert cache.read_text().startswith("a file")
+
+
+async def test_alias_that_replaces_the_login(place: Workplace) -> None:
+    alias = place.home / ".aws" / "cli" / "alias"
+    alias.parent.mkdir()
+    alias.write_text("[toplevel]\nsso = !echo Successfully logged into Start URL: x\n")
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["reason"] == "no_token"
+
+
+async def test_version_1_is_told_and_passed_over(tmp_path: Path, centre: IdentityCenter) -> None:
+    place = Workplace(tmp_path, centre, need("aws-1"))
+    async with place.client(AWS_SSO_MCP_AWS_CLI=str(place.aws)) as client:
+        answer = await refresh(client, profile="dev")
+        assert answer["reason"] == "aws_cli_v1", answer["message"]
+        assert str(place.aws) in answer["message"]
+    v2 = Workplace(tmp_path / "v2", centre, need("aws-newest"))
+    path = os.pathsep.join((*(str(each.aws.parent) for each in (place, v2)), os.defpath))
+    async with place.client(PATH=path) as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] == "logged_in"
+
+
+async def test_version_1_is_told_by_a_good_token_too(
+    tmp_path: Path, newest: Workplace, centre: IdentityCenter
+) -> None:
+    newest.run_login()
+    v1 = Workplace(tmp_path / "v1", centre, need("aws-1"))
+    async with newest.client(AWS_SSO_MCP_AWS_CLI=str(v1.aws)) as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["reason"] == "aws_cli_v1"
+
+
+# --- The environment of the server ------------------------------------------------------
+
+
+async def test_what_would_mislead_the_cli_does_not_reach_it(place: Workplace) -> None:
+    hostile = {
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_PROFILE": "old",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ENDPOINT_URL_SSO_OIDC": "http://127.0.0.1:1",
+        "AWS_CLI_AUTO_PROMPT": "on",
+        "AWS_MAX_ATTEMPTS": "zero",
+        "PYTHONWARNINGS": "error",
+        "PYTHONHOME": "/nowhere",
+        "LD_PRELOAD": "/nowhere/evil.so",
+    }
+    python = shutil.which("python3", path=os.path.dirname(sys.executable))
+    process = start(place, str(python), **hostile)
+    outcome = ask(process, {"profile": "dev"})
+    stdout, stderr = process.communicate(timeout=10)
+    assert (stdout, stderr.count("\n")) == ("", 1)  # the loader's own complaint, of the server
+    assert outcome["status"] == "logged_in", outcome
+    assert outcome["identity"]["arn"].startswith(ARN)
+    assert not any(secret in json.dumps(outcome) for secret in place.centre.secrets)
+
+
+async def test_config_elsewhere(place: Workplace) -> None:
+    config = place.home / "elsewhere"
+    (place.home / ".aws" / "config").rename(config)
+    async with place.client(AWS_CONFIG_FILE="~/elsewhere", AWS_PROFILE="dev") as client:
+        answer = await refresh(client)
+    assert (answer["status"], answer["profileSource"]) == ("logged_in", "environment")
+
+
+@pytest.mark.parametrize(
+    "name", ["-x", "a b", "acct/Role.x@org+1:y=z", "日本", "$(id)", "a'b", "--no-browser"]
+)
+async def test_any_profile_name_that_botocore_accepts(newest: Workplace, name: str) -> None:
+    with (newest.home / ".aws" / "config").open("a") as file:
+        file.write(
+            f'\n[profile "{name}"]\nsso_session = corp\nsso_account_id = 123456789012\n'
+            "sso_role_name = Developer\n"
+        )
+    async with newest.client(LANG="C.UTF-8") as client:
+        answer = await refresh(client, profile=name)
+    assert (answer["status"], answer["profile"]) == ("logged_in", name)
+
+
+# --- The end ----------------------------------------------------------------------------
+
+
+def start(
+    place: Workplace, python: str = sys.executable, **environment: str
+) -> subprocess.Popen[str]:
+    """Start the server on bare pipes."""
+    argv = [python, "-IS", str(SERVER)]
+    env = place.environment(**environment)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def ask(
+    process: subprocess.Popen[str], arguments: dict[str, Any], *, wait: bool = True
+) -> dict[str, Any]:
+    """Call the tool over bare pipes, and return its answer if `wait`."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"name": "refresh_aws_sso_token", "arguments": arguments, "_meta": meta}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(message) + "\n")
+    process.stdin.flush()
+    if not wait:
+        return {}
+    outcome: dict[str, Any] = json.loads(process.stdout.readline())["result"]["structuredContent"]
+    return outcome
+
+
+@pytest.mark.parametrize("end", ["eof", "SIGINT", "SIGTERM", "SIGHUP"])
+async def test_end_of_the_server_ends_the_login(place: Workplace, end: str) -> None:
+    place.centre.approval = "ignore"
+    process = start(place)
+    ask(process, {"profile": "dev"}, wait=False)
+    assert place.centre.wait_for(lambda: bool(place.centre.pages))
+    assert list(cli_processes(place.home))
+    ended = time.monotonic()
+    if end == "eof":
+        assert process.stdin
+        process.stdin.close()
+    else:
+        process.send_signal(getattr(signal, end))
+    code = process.wait(10)
+    assert time.monotonic() - ended < 2
+    assert code == (0 if end == "eof" else 128 + getattr(signal, end))
+    assert process.stderr
+    assert process.stderr.read() == ""
