@@ -56,6 +56,8 @@ MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
 
+MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
+
 ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
 ENOUGH_FIXED_S = 5 * 60  # of a token that cannot be renewed
 COMMAND_LIMIT_S = 30  # for a command that needs no person
@@ -64,6 +66,9 @@ UNHEARD_S = 10 * 60  # how long the end of a login waits for a call that hears o
 ABANDONED_S = 30  # until a run ends that nobody waits for after a cancelled call
 PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
+LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
+SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
+GRACE_S = 2  # for a login to end by itself once there is a token
 
 
 # --- Errors and settings ----------------------------------------------------------------
@@ -106,8 +111,40 @@ def wait_seconds() -> float:
         return 50
 
 
+def bug(error: Exception) -> Failure:
+    """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"line {trace.tb_lineno}" if trace else "?"
+    message = f"A bug in aws_sso_mcp.py, {where}: {type(error).__name__}. Report it, then go on."
+    return Failure("internal_error", message)
+
+
+NAME = re.compile(
+    rf"[^\0-\x1f\x7f\ud800-\udfff]{{0,{MAX_NAME_CHARACTERS}}}"
+)  # of a profile, a server
+
+
+def inner(content: Any, *keys: str) -> Json:
+    """Return the object below these keys of parsed JSON, {} where there is none."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
+
+
+def nearest_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return names to choose from, those that look like `name` first."""
+    from difflib import SequenceMatcher
+
+    def likeness(other: str) -> float:
+        return SequenceMatcher(None, name.casefold(), other.casefold()).ratio()
+
+    return sorted(names, key=likeness, reverse=True)[:MAX_SHOWN]
 
 
 # --- AWS configuration: ~/.aws/config and ~/.aws/credentials, as botocore reads them ----
@@ -282,16 +319,6 @@ NOT_SSO = {  # the key that marks the kind: what the profile is, and what mends 
 }
 
 
-def nearest(config: AwsConfig, name: str) -> list[str]:
-    """Return SSO profiles to choose from, those that look like `name` first."""
-    from difflib import SequenceMatcher
-
-    def likeness(other: str) -> float:
-        return SequenceMatcher(None, name.casefold(), other.casefold()).ratio()
-
-    return sorted(sso_profile_names(config), key=likeness, reverse=True)[:MAX_SHOWN]
-
-
 def sso_profile_names(config: AwsConfig) -> list[str]:
     """Return the profiles that hold SSO settings themselves, in the order of the file."""
     keys = {"sso_session", "sso_start_url"}
@@ -389,21 +416,182 @@ def expiry(token: Token | None) -> Json:
     return {"expiresAt": expires_at, "minutesLeft": int(token.expires_at - time.time()) // 60}
 
 
+# --- MCP clients: the profile that another server is configured with --------------------
+
+# Client; keys that lead to its servers in a file (`.`: that of the project); files. `./` is the
+# project's folder, CONFIG that of the system for settings; files with an unset variable are none.
+CLIENT_FILES = (
+    ("Claude Code", "mcpServers projects/./mcpServers",
+     "~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json ./.mcp.json /etc/claude-code/managed-mcp.json"
+     " /Library/Application*Support/ClaudeCode/managed-mcp.json"
+     " $ProgramFiles/ClaudeCode/managed-mcp.json"),
+    ("a plugin of Claude Code", "mcpServers",
+     "~/.claude/plugins/cache/*/*/*/.mcp.json"
+     " ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json"),
+    ("Claude Desktop", "mcpServers", "CONFIG/Claude/claude_desktop_config.json"),
+    ("Codex", "mcp_servers",
+     "~/.codex/config.toml $CODEX_HOME/config.toml ./.codex/config.toml"),
+    ("Copilot CLI", "mcpServers",
+     "~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json"),
+    ("Cursor", "mcpServers", "~/.cursor/mcp.json ./.cursor/mcp.json"),
+    ("VS Code", "servers mcp/servers",
+     "CONFIG/Code/User/mcp.json CONFIG/Code/User/settings.json ./.vscode/mcp.json"),
+    ("Gemini CLI", "mcpServers", "~/.gemini/settings.json ./.gemini/settings.json"),
+    ("Kiro", "mcpServers", "~/.kiro/settings/mcp.json ./.kiro/settings/mcp.json"),
+    ("Amazon Q", "mcpServers",
+     "~/.aws/amazonq/mcp.json ./.amazonq/mcp.json ~/.aws/amazonq/agents/default.json"
+     " ~/.aws/amazonq/cli-agents/*.json"),
+    ("Cline", "mcpServers",
+     "CONFIG/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
+     " ~/.cline/data/settings/cline_mcp_settings.json ~/.cline/mcp.json"),
+    ("Roo Code", "mcpServers",
+     "CONFIG/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"
+     " ./.roo/mcp.json"),
+    ("Windsurf", "mcpServers", "~/.codeium/windsurf/mcp_config.json ~/.codeium/mcp_config.json"),
+    ("Zed", "context_servers", "~/.config/zed/settings.json ./.zed/settings.json"),
+    ("Junie", "mcpServers", "~/.junie/mcp/mcp.json ./.junie/mcp/mcp.json"),
+    ("OpenCode", "mcp", "~/.config/opencode/opencode.json ./opencode.json"),
+)  # fmt: skip
+SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
+VARIABLE = re.compile(r"\$?\{(?:env:)?(\w+)(?::-([^}]*))?\}|\$(\w+)")
+# JSON with comments and trailing commas: strings stay, what else matches goes.
+COMMENT = re.compile(r'("(?:\\.|[^"\\])*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
+LAST_COMMA = re.compile(r'("(?:\\.|[^"\\])*(?:"|\Z))|,(?=\s*[}\]])')
+
+
+def profile_of_server(server: str) -> str | None:
+    """Return the profile that MCP server `server` is configured with, None when its entry has none.
+
+    `server` may be what clients make of its name: `plugin:P:X`, `mcp__X__tool`,
+    `mcp__plugin_P_X__tool`. Raises Failure when no entry is found, or several that differ.
+    """
+    known = list(configured_servers())
+    found = [each for each in known if each[1] == server]
+    found = found or [each for each in known if is_named(each[1], server)]
+    if not found:
+        message = f"No MCP client here is configured with a server {server!r}"
+        near = nearest_names(server, {name for _, name, _ in known})
+        message += f", only with: {listed(near)}." if near else "."
+        if sys.version_info < (3, 11):
+            message += " (Codex's configuration needs Python 3.11 to be read.)"
+        raise Failure("server_not_found", message + " Or call again with `profile`.", server)
+    profiles = [(client, profile_of_entry(entry)) for client, _, entry in found]
+    if len({profile for _, profile in profiles}) > 1:
+        each = ", ".join(
+            f"{profile or 'none'} in {client}" for client, profile in profiles[:MAX_SHOWN]
+        )
+        message = f"MCP server {server!r} is configured with different profiles: {each}. "
+        raise Failure("server_ambiguous", message + "Call again with the right one as `profile`.")
+    return profiles[0][1]
+
+
+def is_named(name: str, wanted: str) -> bool:
+    """Tell whether a client can have made `wanted` of the name of a server."""
+    wanted = re.sub(r"^mcp__(.+)__.+$", r"\1", wanted, flags=re.DOTALL)
+    name, wanted = (re.sub("[^A-Za-z0-9_-]", "_", text) for text in (name, wanted))
+    return wanted == name or (wanted.startswith("plugin_") and wanted.endswith(f"_{name}"))
+
+
+def configured_servers() -> Iterator[tuple[str, str, Json]]:
+    """Yield client, name and entry of each MCP server in the clients' config files."""
+    project = os.environ.get("CLAUDE_PROJECT_DIR") or os.getcwd()
+    for client, keys, files in CLIENT_FILES:
+        for pattern in files.split():
+            for content in map(read_client_config, client_paths(pattern, project)):
+                for key in keys.split():
+                    path = [project if part == "." else part for part in key.split("/")]
+                    where = " (project)" if "./" in (pattern + key) else ""
+                    for name, entry in inner(content, *path).items():
+                        yield client + where, name, inner(entry)
+
+
+def client_paths(pattern: str, project: str) -> list[str]:
+    """Return the files that a pattern of CLIENT_FILES stands for, at most 100."""
+    import glob
+
+    settings = SETTINGS_FOLDERS.get(sys.platform, "~/.config")
+    pattern = re.sub("^CONFIG", settings, re.sub(r"^\./", lambda _: f"{project}/", pattern))
+    path = os.path.expanduser(os.path.expandvars(pattern))
+    return [] if "$" in path else sorted(glob.glob(path))[:100] if "*" in path else [path]
+
+
+def read_client_config(path: str) -> Json:
+    """Return what a file of JSON, JSON with comments or TOML holds; {} if it can't be read."""
+    try:
+        if not os.path.isfile(path) or os.path.getsize(path) > MAX_FILE_BYTES:
+            return {}
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8-sig")
+        if path.endswith(".toml"):
+            return parse_toml(text)
+        try:
+            content = json.loads(text)
+        except ValueError:
+            text = COMMENT.sub(lambda found: found[1] or " ", text)
+            content = json.loads(LAST_COMMA.sub(lambda found: found[1] or "", text))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return inner(content)
+
+
+def parse_toml(text: str) -> Json:
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        return tomllib.loads(text)
+    return {}
+
+
+def profile_of_entry(entry: Json) -> str | None:
+    """Return the profile of a server's entry, from the place that its server looks in first."""
+    env = inner(entry, "env") or inner(entry, "environment")
+    words = [entry.get("command"), entry.get("args")]
+    flat = [each for word in words for each in (word if isinstance(word, list) else [word])]
+    text = "\0".join(str(each) for each in flat)
+    proxied = str(env.get("AWS_MCP_PROXY_PROFILES") or "").split()
+    places = [env.get("AWS_API_MCP_PROFILE_NAME"), *proxied[:1]]
+    places += re.findall(r"\0--profile[=\0]([^\0]+)", text)[:1]
+    places += re.findall(r"\0(?:-e|--env=|--metadata=)?AWS_PROFILE=([^\0]+)", text)[:1]
+    places += [env.get("AWS_PROFILE"), env.get("AWS_DEFAULT_PROFILE")]
+    return next(filter(None, map(expanded, places)), None)
+
+
+def expanded(value: Any) -> str | None:
+    """Return a client's value with its variables filled in; None when it is no possible name."""
+    if not isinstance(value, str):
+        return None
+    text = VARIABLE.sub(
+        lambda found: os.environ.get(found[1] or found[3]) or found[2] or "\0", value
+    )
+    return text if text and NAME.fullmatch(text) else None
+
+
 # --- Choosing a profile -----------------------------------------------------------------
 
 # A profile, its `profileSource`, why in words, and the other profiles that it might have been.
 Choice = namedtuple("Choice", "profile source why others")
 
 
-def choose_profile(config: AwsConfig, parameter: str | None) -> Choice:
-    """Return the profile to use: parameter, environment, most recently used, else `default`."""
+def choose_profile(config: AwsConfig, parameter: str | None, server: str | None = None) -> Choice:
+    """Return the profile to use, from the first place that names one.
+
+    Those are the parameter, the entry of MCP server `server`, the environment, the caches of the
+    AWS CLI (most recently used), and then `default`. Raises Failure when `server` is unclear.
+    """
     if parameter:
         return Choice(parameter, "parameter", "as asked for", [])
+    but = ""
+    if server:
+        profile = profile_of_server(server)
+        if profile:
+            return Choice(profile, "server", f"configured for MCP server {server!r}", [])
+        but = f" (MCP server {server!r} is configured with none)"
     for variable in ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         value = setting(variable)
         if value:
-            return Choice(value, "environment", f"from ${variable}", [])
-    return most_recent(config) or Choice("default", "default", "as nothing names another", [])
+            return Choice(value, "environment", f"from ${variable}{but}", [])
+    choice = most_recent(config) or Choice("default", "default", "as nothing names another", [])
+    return choice._replace(why=choice.why + but)
 
 
 def most_recent(config: AwsConfig) -> Choice | None:
@@ -455,6 +643,8 @@ AWS_VARIABLES = (
     "AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CA_BUNDLE AWS_USE_FIPS_ENDPOINT "
     "AWS_USE_DUALSTACK_ENDPOINT AWS_EC2_METADATA_DISABLED"
 )
+EXIT_USAGE, EXIT_V1 = 252, 2  # of the AWS CLI: v2, and v1's `Invalid choice`
+V1 = "is version 1"
 
 CHANGED = threading.Condition()
 """Guards what calls and runs share: who is cancelled, what was printed, what has ended, the table
@@ -468,24 +658,34 @@ _processes: list[Popen[bytes]] = []
 
 
 class Call:
-    """One request for a tool, as the tool sees it: `report` tells the caller of progress."""
+    """One request for a tool, as the tool sees it.
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    `report` tells the caller of progress; `ask` offers a URL to a client that can show one
+    (elicitation), and is without effect at others.
+    """
+
+    def __init__(
+        self, report: Callable[[str], None], ask: Callable[[str, str], bool] | None = None
+    ) -> None:
         self.report = report
-        self.cancelled = False
+        self.ask = ask or (lambda _url, _message: False)
+        self.cancelled = False  # the client no longer wants an answer
+        self.hurried = False  # it wants the one that there is now
+        self.told = ""
 
-    def cancel(self) -> None:
+    def end(self, *, cancelled: bool) -> None:
         """End whatever the call waits for, from any thread."""
         with CHANGED:
-            self.cancelled = True
+            self.cancelled, self.hurried = cancelled, True
             CHANGED.notify_all()
 
 
 class AwsRun:
     """One run of `aws`, shared by all calls that want the same thing, told by `key`.
 
-    A thread of its own runs it, two more read its output, but not to the end of file: what the
-    CLI starts may keep the pipes open. Its fields are guarded by CHANGED.
+    A thread of its own (`run`) starts the process and looks after it; two more read its output,
+    but not to the end of file: what the CLI starts may keep the pipes open. CHANGED guards the
+    fields.
     """
 
     kept = False  # in the table, until a call has heard how it ended
@@ -495,67 +695,49 @@ class AwsRun:
         self.arguments = [*arguments, "--no-cli-auto-prompt"]
         self.name = f"aws {' '.join(arguments[:2])}"
         self.output = {"stdout": "", "stderr": ""}
-        self.code = 255
+        self.code: int | None = None  # of the process; None when it was ended
         self.failure: Failure | None = None
-        self.ended_at: float | None = None  # monotonic
+        self.started_at = time.monotonic()
+        self.ended_at: float | None = None
         self.waiting = 0  # calls
-        self.left_at: float | None = None  # monotonic: when the last cancelled call went
+        self.left_at: float | None = None  # when the last to wait for it was cancelled
         self.fds: Sequence[int] = ()  # that the process inherits
-        self._process: Popen[bytes] | None = None
+        self._reading = 0  # pipes
 
     def asks(self) -> str:
         """Return what a person can be told about it now."""
         return f"Running {self.name} ..."
 
+    def tell(self, call: Call) -> None:
+        call.told = self.asks()
+        call.report(call.told)
+
     def wait(self, call: Call, deadline: float) -> bool:
-        """Wait for the end, reporting at news and every 10 s; False when `deadline` came first.
+        """Wait for the end, telling news at once and every 10 s; False when it did not come.
 
         Raises Cancelled, and Failure when it could not run; the exit code is the caller's.
         """
+
+        def over() -> bool:
+            return self.ended_at is not None or call.cancelled or (self.kept and call.hurried)
+
         with CHANGED:
-            self.waiting += 1
-        while self.ended_at is None and time.monotonic() < deadline and not call.cancelled:
-            self._look()
-            told = self.asks()
-            call.report(told)
-            self._wait_for_news(call, told, min(deadline - time.monotonic(), REPORT_EVERY_S))
+            self.waiting, self.left_at = self.waiting + 1, None
+        while not over() and time.monotonic() < deadline:
+            self.tell(call)
+            with CHANGED:
+                seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
+                CHANGED.wait_for(lambda: over() or self.asks() != call.told, seconds)
         with CHANGED:
             self.waiting -= 1
+            self.left_at = time.monotonic() if call.cancelled else None
             if self.ended_at is not None and not call.cancelled:
                 self.forget()
-            elif call.cancelled and self.ended_at is None and self.left_at is None:
-                later(ABANDONED_S, self._end_abandoned)
-            self.left_at = time.monotonic() if call.cancelled else self.left_at
         if call.cancelled:
             raise Cancelled
-        if self.failure is not None:
+        if self.failure is not None and self.ended_at is not None:
             raise self.failure
         return self.ended_at is not None
-
-    def _wait_for_news(self, call: Call, told: str, seconds: float) -> None:
-        def news() -> bool:
-            return self.ended_at is not None or call.cancelled or self.asks() != told
-
-        with CHANGED:
-            CHANGED.wait_for(news, seconds)
-
-    def stop(self, failure: Failure) -> None:
-        """End it with a failure."""
-        self.failure = failure
-        kill(self._process)
-
-    def _end_abandoned(self) -> None:
-        """End it unless somebody waits again; one timer looks after all that have left."""
-        with CHANGED:
-            left = ABANDONED_S - (time.monotonic() - (self.left_at or 0))
-            if self.waiting or self.ended_at is not None:
-                self.left_at = None
-                return
-            if left > 0:
-                later(left, self._end_abandoned)
-                return
-            self.forget()
-        kill(self._process)
 
     def forget(self) -> None:
         """Make room for another run of the same key. The caller holds CHANGED."""
@@ -569,10 +751,7 @@ class AwsRun:
         except Failure as failure:
             self.failure = failure
         except Exception as error:  # noqa: BLE001 - a bug must not leave calls waiting
-            self.failure = Failure("internal_error", f"A bug in {__file__}: {error!r}.")
-        self._end()
-
-    def _end(self) -> None:
+            self.failure = bug(error)
         with CHANGED:
             self.ended_at = time.monotonic()
             if not self.kept:
@@ -581,28 +760,21 @@ class AwsRun:
 
     def _work(self) -> None:
         """Run the command with the first `aws` that is a v2. Raises Failure."""
-        what = f"`{self.name}` did not end within {self.limit_s:.0f} s. "
-        step = "Check the network and the proxy, then call again."
-        limit = later(self.limit_s, self.stop, Failure("timeout", what + step))
-        try:
-            while not self._run_with(find_aws_cli()):
-                self.output = {"stdout": "", "stderr": ""}
-        finally:
-            limit.cancel()
-        if self.failure is not None:
-            raise self.failure
+        while not self._run_with(find_aws_cli()):
+            self.output = {"stdout": "", "stderr": ""}
 
     def _run_with(self, aws: str) -> bool:
         """Run it once; False when this `aws` cannot do it, and another try may."""
         if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(self.arguments)):
             message = f"{aws} is a batch file, which cannot take such a profile name. "
             raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
-        process = self._process = start_process([aws, *self.arguments], piped=True, fds=self.fds)
-        pipes = {"stdout": process.stdout, "stderr": process.stderr}
-        readers = [in_thread(self._read, name, pipe) for name, pipe in pipes.items()]
-        self.code = process.wait()
-        for reader in readers:
-            reader.join(0.5)
+        process = start_process([aws, *self.arguments], piped=True, fds=self.fds)
+        try:
+            self._watch(process)
+            self.code = process.poll()
+        finally:
+            kill(process)
+            process.wait()
         errors = self.output["stderr"]
         if self.code == EXIT_USAGE and "Unknown options: --use-device-code" in errors:  # < 2.22
             self.arguments.remove("--use-device-code")
@@ -611,6 +783,37 @@ class AwsRun:
         if is_v1 or "--no-cli-auto-prompt" in errors:
             _v1.add((aws, os.stat(aws).st_mtime_ns))
             return False
+        return True
+
+    def _watch(self, process: Popen[bytes]) -> None:
+        """Wait until a process ends, or should. Raises Failure."""
+        from subprocess import TimeoutExpired
+
+        self._reading = 2
+        in_thread(self._read, "stdout", process.stdout)
+        in_thread(self._read, "stderr", process.stderr)
+        while process.poll() is None and self._wanted():
+            with CHANGED:  # most processes close their pipes by ending
+                closed = CHANGED.wait_for(lambda: not self._reading, LOOK_EVERY_S)
+            try:
+                process.wait(LOOK_EVERY_S if closed else 0)
+            except TimeoutExpired:
+                continue
+        with CHANGED:
+            CHANGED.wait_for(lambda: not self._reading, 0.5)
+
+    def _wanted(self) -> bool:
+        """Tell, a few times a second, whether it should go on. Raises Failure to end it so."""
+        now = time.monotonic()
+        with CHANGED:
+            if self.failure is not None:
+                raise self.failure
+            if self.left_at is not None and not self.waiting and now - self.left_at > ABANDONED_S:
+                self.forget()
+                raise Failure("abandoned", "Nobody waited for it any more.")
+        if now - self.started_at > self.limit_s:
+            what = f"`{self.name}` did not end within {self.limit_s:.0f} s. "
+            raise Failure("timeout", what + "Check the network and the proxy, then call again.")
         return True
 
     def _read(self, stream: str, pipe: BinaryIO) -> None:
@@ -623,16 +826,12 @@ class AwsRun:
                     self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
                     self._update()
                     CHANGED.notify_all()
+        with CHANGED:
+            self._reading -= 1
+            CHANGED.notify_all()
 
     def _update(self) -> None:
         """Act on new output. The caller holds CHANGED."""
-
-    def _look(self) -> None:
-        """See, while calls wait, whether it is needed any more."""
-
-
-EXIT_USAGE, EXIT_V1 = 252, 2  # of the AWS CLI: v2, and v1's `Invalid choice`
-V1 = "is version 1"
 
 
 def run_aws(call: Call, deadline: float, *arguments: str) -> AwsRun:
@@ -655,13 +854,6 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=action, args=arguments, daemon=True)
     thread.start()
     return thread
-
-
-def later(seconds: float, action: Callable[..., None], *arguments: Any) -> threading.Timer:
-    timer = threading.Timer(seconds, action, arguments)
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def find_aws_cli() -> str:
@@ -726,11 +918,34 @@ def open_to_others(path: str) -> Iterator[Path]:
                 yield above
 
 
+REMOTE = ("SSH_CONNECTION", "SSH_TTY", "CODESPACES", "REMOTE_CONTAINERS")
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
+CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+
+
+def surroundings() -> dict[str, str]:
+    """Return the variables that tell of a screen, or that the person is elsewhere.
+
+    Many clients hand few variables on (all SDKs, Codex); on Linux their own can be read.
+    """
+    theirs: dict[str, str] = {}
+    try:
+        with open(f"/proc/{os.getppid()}/environ", "rb") as file:
+            pairs = (each.partition("=") for each in os.fsdecode(file.read()).split("\0"))
+            theirs = {name: value for name, _, value in pairs}
+    except OSError:
+        pass
+    names = {*REMOTE, *SCREENS, *DESKTOP}
+    both = {**theirs, **os.environ}
+    return {name: value for name, value in both.items() if name in names and value}
+
+
 def child_environment() -> dict[str, str]:
     """Return the environment for `aws` and the browser: ours, less what could mislead them."""
     environment = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in {**surroundings(), **os.environ}.items()
         if not name.startswith((*INJECTING, "AWS_")) or name in AWS_VARIABLES.split()
     }
     folders = (
@@ -801,6 +1016,63 @@ def end_processes() -> None:
         kill(process)
 
 
+# --- Failures: what AWS's tools say, what it means, what would mend it ------------------
+
+# fmt: off
+FAILURES = (  # reason; what stderr says; what that means, and what to do
+    ("session_expired", "Token has expired and refresh failed|Error loading SSO Token"
+     "|SSO session associated with|UnauthorizedException",
+     "AWS no longer accepts the SSO token. Call again with force: true."),
+    ("role_not_assigned", "ForbiddenException|ResourceNotFoundException",
+     "The login is fine, but AWS does not let this person use the account and role of the profile."
+     " Choose another profile, or ask an administrator to assign the role; no login can."),
+    ("denied", "AccessDeniedException|Failed to retrieve an authorization code",
+     "The sign-in page was answered with no. If that was a mistake, call again: a new one opens."),
+    ("wrong_state", "State parameter does not match",
+     "The browser answered for another login. Close old sign-in pages, then call again."),
+    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException|ExpiredToken",
+     "Nobody approved in time. Call again when the person is ready: a new page opens."),
+    ("wrong_start_url", "InvalidRequestException|resolve start URL|must use the https scheme",
+     "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
+    ("client_registration", "InvalidClientException|UnauthorizedClientException",
+     "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
+     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call again."),
+    ("proxy", "Failed to connect to proxy",
+     "The proxy (HTTPS_PROXY) cannot be reached, or drops the connection. Check it and the VPN; "
+     "a login does not help."),
+    ("certificate", "SSL validation failed|CERTIFICATE_VERIFY_FAILED|CA (?:certificate )?bundle",
+     "AWS's certificate could not be verified: something intercepts TLS. Set AWS_CA_BUNDLE to the "
+     "company's certificates; a login does not help."),
+    ("network", "Could not connect to the endpoint|timeout on endpoint|Connection was closed"
+     "|onnection (?:reset|aborted|broken)",
+     "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
+    ("callback_port", r"Unable to initialize the OAuth 2\.0",
+     "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
+    ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
+     "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
+    ("config_changed", "Unable to parse config|could not be found|does not exist|required SSO",
+     "The AWS CLI does not understand this profile. Check the AWS config, then call again."),
+    ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
+     r"|\(5\d\d\)|\(429\)|(?m:(?:^|: )'[A-Za-z]+'$)|<html|Unable to parse response",
+     "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
+)
+# fmt: on
+
+
+def cli_failure(run: AwsRun) -> Failure:
+    """Return the Failure that tells what a command's stderr means, and the last line of it."""
+    errors = run.output["stderr"]
+    lines = [line.strip() for line in errors.splitlines() if line.strip()] or [""]
+    said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
+    said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
+    quote = f" (The AWS CLI said: {said})" if said else ""
+    for reason, pattern, meaning in FAILURES:
+        if re.search(pattern, errors):
+            return Failure(reason, meaning + quote)
+    what = f"`{run.name}` failed (exit code {run.code}). Run it in a terminal to see more."
+    return Failure("aws_cli_failed", what + quote)
+
+
 # --- Login: one renewal per SSO session, on this whole machine --------------------------
 
 LOGIN_URL = re.compile(r"^https?://\S+$", re.MULTILINE)
@@ -828,13 +1100,13 @@ class SessionLock:
         self.fd: int | None = None
         self.problem = ""  # why there is no lock
 
-    def acquire(self, *, wait: bool) -> bool:
+    def acquire(self) -> bool:
         """Take the lock; False when another process has it. Without one to be had, go on."""
         try:
             if self.fd is None:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            return lock_file(self.fd, wait=wait)
+            return lock_file(self.fd)
         except OSError as error:
             self.problem = f" (Other programs may open a page too, for want of a lock: {error}.)"
             return True
@@ -851,11 +1123,10 @@ class SessionLock:
         """Return what the one with the lock told: `url`, `code`, and how it ended."""
         try:
             with self.path.open("rb") as file:
-                what = json.loads(file.read(MAX_OUTPUT_BYTES))
+                what = inner(json.loads(file.read(MAX_OUTPUT_BYTES)))
         except (OSError, ValueError, RecursionError):
             return {}
-        pairs = what.items() if isinstance(what, dict) else ()
-        return {key: value for key, value in pairs if isinstance(value, str)}
+        return {key: value for key, value in what.items() if isinstance(value, str)}
 
     def release(self) -> None:
         if self.fd is not None:
@@ -863,34 +1134,29 @@ class SessionLock:
             self.fd = None
 
 
-def lock_file(fd: int, *, wait: bool) -> bool:
+def lock_file(fd: int) -> bool:
     """Lock an open file; False when another process has the lock. Raises OSError.
 
     `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
-    so one that nobody reads, and lets a waiter try for only 10 s at a time.
+    so one that nobody reads.
     """
-    if sys.platform != "win32":
-        import fcntl
-
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True
     import errno
-    import msvcrt
 
-    while True:
-        try:
-            os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EDEADLK):
-                raise
-            if not wait:
-                return False
+    try:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
-            return True
+            import msvcrt
+
+            os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            raise
+        return False
+    return True
 
 
 class Renewal(AwsRun):
@@ -905,28 +1171,29 @@ class Renewal(AwsRun):
 
     def __init__(self, profile: SsoProfile, seen: Token | None, refresher: str | None) -> None:
         self.session, self.seen, self.refresher = profile.session, seen, refresher
-        self.remote = no_local_browser() is not None
-        self.opens = not self.remote or bool(os.environ.get("BROWSER"))
+        self.remote = is_remote()
+        self.opens = not self.remote or "BROWSER" in surroundings()
+        self.asked = False  # whether a call has told of a page that nobody here can open
         self.url: str | None = None
         self.user_code: str | None = None
         self.status = ""
         self.elsewhere = False
-        self.overtaken = False  # by a token that somebody else's login brought
+        self.moved_at: float | None = None  # when there first was a new token
         self.lock = SessionLock(profile.session)
         device = ["--use-device-code"] if self.remote else []
         arguments = ["sso", "login", f"--profile={profile.login_profile}", "--no-browser", *device]
         super().__init__(token_path(profile.session), arguments, LOGIN_LIMIT_S)
 
     def asks(self) -> str:
-        if self.elsewhere and self.url is None:
-            told = self.lock.told()
-            self.user_code = told.get("code")
-            self.url = told.get("url") if SAFE_URL.fullmatch(told.get("url", "")) else None
         if self.url is None:
             who = "Another program" if self.elsewhere else "The AWS CLI"
             return f"{who} is renewing the token, or asking AWS for a sign-in page."
-        where = "any browser" if self.remote or self.user_code else "a browser on this machine"
-        code = f" and check that it shows the code {self.user_code}" if self.user_code else ""
+        host = os.environ.get("COMPUTERNAME") or (
+            os.uname().nodename if os.name == "posix" else "?"
+        )
+        where = "any browser" if self.user_code else f"a browser on this machine ({host})"
+        code = f", check that it shows the code {self.user_code}" if self.user_code else ""
+        code += f" (asked for by {host})" if self.user_code else ""
         if not is_aws_page(self.url):
             return f"Careful: {self.url} is no page of AWS's. Open it only if you know it{code}."
         if not self.opens:
@@ -934,21 +1201,26 @@ class Renewal(AwsRun):
         opened = f"A sign-in page should have opened in the browser: approve it{code}."
         return f"{opened} If there is none, open {self.url} in {where}."
 
-    def _end_abandoned(self) -> None:
-        if not self.elsewhere:
-            super()._end_abandoned()
+    def tell(self, call: Call) -> None:
+        super().tell(call)
+        if self.url and not self.opens and not self.asked:
+            self.asked = True
+            if self.elsewhere or not call.ask(self.url, call.told):
+                call.end(cancelled=False)  # the person must see the URL now
 
     def _work(self) -> None:
         """Renew the token under the session's lock, or wait for the process that does."""
-        if not self.lock.acquire(wait=False):
+        while not self.lock.acquire():
+            self._hear()
+            if not self._wanted():
+                break
             with CHANGED:
-                self.elsewhere = True
-                CHANGED.notify_all()
-            self.lock.acquire(wait=True)
+                CHANGED.wait(LOOK_EVERY_S)
         try:
             told = self.lock.told() if self.elsewhere else {}
-            if is_newer(read_token(self.session), self.seen):
-                self.status = "refreshed" if told.get("status") == "refreshed" else "logged_in"
+            if self._is_done():
+                by_login = self.url or told.get("status") == "logged_in"
+                self.status = "logged_in" if by_login else "refreshed"
             elif self.elsewhere:
                 message = "Another program's login to this session ended without a new token. "
                 message = told.get("message", message + "Call again to log in.")
@@ -957,6 +1229,14 @@ class Renewal(AwsRun):
                 self._renew()
         finally:
             self.lock.release()
+
+    def _hear(self) -> None:
+        """Take the URL and the code that the process with the lock tells."""
+        told = self.lock.told()
+        with CHANGED:
+            self.elsewhere, self.user_code = True, told.get("code")
+            self.url = told.get("url") if SAFE_URL.fullmatch(told.get("url", "")) else None
+            CHANGED.notify_all()
 
     def _renew(self) -> None:
         """Renew the token, silently if that can be, and leave word of the outcome."""
@@ -981,18 +1261,32 @@ class Renewal(AwsRun):
         except Failure as failure:
             if failure.reason != "timeout":
                 raise
-        return is_newer(read_token(self.session), self.seen)
+        return self._is_done()
 
     def _log_in(self) -> None:
-        """Run `aws sso login`. Raises Failure unless it ends well and brings a new token."""
+        """Run `aws sso login`. Raises Failure unless there is a new token in the end."""
         self.fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
         super()._work()
-        if self.code != 0 and not self.overtaken:
+        if self._is_done():
+            return
+        if self.code != 0:
             raise cli_failure(self)
-        if not is_newer(read_token(self.session), self.seen):
-            message = "`aws sso login` ended well, but there is no new token. Look for an `sso` "
-            message += "alias in ~/.aws/cli/alias and at this machine's clock, then call again."
-            raise Failure("no_token", message)
+        message = "`aws sso login` ended well, but there is no new token. Look for an `sso` alias "
+        message += "in ~/.aws/cli/alias and at this machine's clock, then call again."
+        raise Failure("no_token", message)
+
+    def _is_done(self) -> bool:
+        """Tell whether there is another token than was seen at first, and one that is good."""
+        token = read_token(self.session)
+        return token is not None and token != self.seen and token.expires_at > time.time()
+
+    def _wanted(self) -> bool:
+        """End it, too, when the token came some other way, say by a login in a terminal."""
+        if super()._wanted() and not self._is_done():
+            return True
+        self.moved_at = self.moved_at or time.monotonic()
+        # A login of ours that brought the token ends by itself.
+        return not self.elsewhere and time.monotonic() - self.moved_at < GRACE_S
 
     def _update(self) -> None:
         """Take the URL and the code as soon as all is there that a person needs."""
@@ -1002,28 +1296,12 @@ class Renewal(AwsRun):
         if not SAFE_URL.fullmatch(url):
             message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
             step = "Check sso_start_url and the network (a captive portal?), then call again."
-            in_thread(self.stop, Failure("untrusted_url", message + step))
+            self.failure = Failure("untrusted_url", message + step)
             return
         self.url = url
         self.lock.tell(url=url, code=self.user_code)
         if self.opens and is_aws_page(url):
             in_thread(open_page, url)
-
-    def _look(self) -> None:
-        """End it when the token has come some other way, say by `aws sso login` in a terminal."""
-        if not is_newer(read_token(self.session), self.seen):
-            return
-        if self.elsewhere:
-            self.status = "logged_in"
-            self._end()
-        elif not self.overtaken:
-            self.overtaken = True
-            later(1, lambda: kill(self._process))  # a login that brought it itself ends before
-
-
-def is_newer(token: Token | None, seen: Token | None) -> bool:
-    """Tell whether `token` is another one than was `seen`, and not expired."""
-    return token is not None and token != seen and token.expires_at > time.time()
 
 
 def running_renewal(session: SsoSession) -> Renewal | None:
@@ -1075,18 +1353,14 @@ def is_aws_page(url: str) -> bool:
     return match is not None and AWS_HOSTS.fullmatch(match[1]) is not None
 
 
-def no_local_browser() -> str | None:
-    """Return why no browser of this machine is in front of the person, None when one may be."""
-    wish = setting("AWS_SSO_MCP_LOGIN")
+def is_remote() -> bool:
+    """Guess whether the person has no browser on this machine; AWS_SSO_MCP_LOGIN overrides it."""
+    wish, around = setting("AWS_SSO_MCP_LOGIN"), surroundings()
     if wish in ("browser", "device"):
-        return None if wish == "browser" else "AWS_SSO_MCP_LOGIN"
-    marks = [os.environ.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "CODESPACES")]
-    if any(marks) or os.environ.get("REMOTE_CONTAINERS"):
-        return "a remote session"
-    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
-        return "a container"
-    displays = [os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")]
-    return "no display" if sys.platform.startswith("linux") and not any(displays) else None
+        return wish == "device"
+    if not around.keys().isdisjoint(REMOTE) or any(map(os.path.exists, CONTAINER_MARKS)):
+        return True
+    return sys.platform.startswith("linux") and around.keys().isdisjoint(SCREENS)
 
 
 def open_page(url: str) -> None:
@@ -1094,68 +1368,16 @@ def open_page(url: str) -> None:
 
     Nothing tells whether a page appeared, so nobody asks: the answer carries the URL.
     """
+    from subprocess import TimeoutExpired
+
     try:
         process = start_process([sys.executable, "-IS", "-c", PAGE_OPENER, url], piped=False)
     except Failure:
         return
-    limit = later(PAGE_LIMIT_S, kill, process)
-    process.wait()
-    limit.cancel()
-
-
-# fmt: off
-CLI_FAILURES = (  # reason; what stderr says; what that means, and what to do
-    ("session_expired", "Token has expired and refresh failed|Error loading SSO Token"
-     "|SSO session associated with|UnauthorizedException",
-     "AWS no longer accepts the SSO token. Call again with force: true."),
-    ("role_not_assigned", "ForbiddenException|ResourceNotFoundException",
-     "The login is fine, but AWS does not let this person use the account and role of the profile."
-     " Choose another profile, or ask an administrator to assign the role; no login can."),
-    ("denied", "AccessDeniedException|Failed to retrieve an authorization code",
-     "The sign-in page was answered with no. If that was a mistake, call again: a new one opens."),
-    ("wrong_state", "State parameter does not match",
-     "The browser answered for another login. Close old sign-in pages, then call again."),
-    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException|ExpiredToken",
-     "Nobody approved in time. Call again when the person is ready: a new page opens."),
-    ("wrong_start_url", "InvalidRequestException|resolve start URL|must use the https scheme",
-     "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
-    ("client_registration", "InvalidClientException|UnauthorizedClientException",
-     "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
-     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call again."),
-    ("proxy", "Failed to connect to proxy",
-     "The proxy (HTTPS_PROXY) cannot be reached, or drops the connection. Check it and the VPN; "
-     "a login does not help."),
-    ("certificate", "SSL validation failed|CERTIFICATE_VERIFY_FAILED|CA (?:certificate )?bundle",
-     "AWS's certificate could not be verified: something intercepts TLS. Set AWS_CA_BUNDLE to the "
-     "company's certificates; a login does not help."),
-    ("network", "Could not connect to the endpoint|timeout on endpoint|Connection was closed"
-     "|onnection (?:reset|aborted|broken)",
-     "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
-    ("callback_port", r"Unable to initialize the OAuth 2\.0",
-     "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
-    ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
-     "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
-    ("config_changed", "Unable to parse config|could not be found|does not exist|required SSO",
-     "The AWS CLI does not understand this profile. Check the AWS config, then call again."),
-    ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
-     r"|\(5\d\d\)|\(429\)|(?m:(?:^|: )'[A-Za-z]+'$)|<html|Unable to parse response",
-     "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
-)
-# fmt: on
-
-
-def cli_failure(run: AwsRun) -> Failure:
-    """Return the Failure that tells what a command's stderr means, and the last line of it."""
-    errors = run.output["stderr"]
-    lines = [line.strip() for line in errors.splitlines() if line.strip()] or [""]
-    said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
-    said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
-    quote = f" (The AWS CLI said: {said})" if said else ""
-    for reason, pattern, meaning in CLI_FAILURES:
-        if re.search(pattern, errors):
-            return Failure(reason, meaning + quote)
-    what = f"`{run.name}` failed (exit code {run.code}). Run it in a terminal to see more."
-    return Failure("aws_cli_failed", what + quote)
+    try:
+        process.wait(PAGE_LIMIT_S)
+    except TimeoutExpired:
+        kill(process)
 
 
 # --- Tools ------------------------------------------------------------------------------
@@ -1193,6 +1415,11 @@ def tool(
             "description": "AWS profile, best the one of the command that failed. Without it: "
             "$AWS_PROFILE, else the SSO profile used last, else `default`.",
         },
+        "server": {
+            "type": "string",
+            "description": "Instead of `profile`: name of the MCP server whose call failed (or its "
+            "full tool name). Takes the profile it is configured with.",
+        },
         "force": {
             "type": "boolean",
             "description": "Log in anew although the token is good: when AWS still refuses it.",
@@ -1200,7 +1427,9 @@ def tool(
     },
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
 )
-def refresh_aws_sso_token(call: Call, profile: str | None = None, force: bool = False) -> Json:
+def refresh_aws_sso_token(
+    call: Call, profile: str | None = None, server: str | None = None, force: bool = False
+) -> Json:
     """Make the SSO token of a profile usable, with the fewest clicks; a Failure is an answer too.
 
     Raises Cancelled.
@@ -1209,7 +1438,7 @@ def refresh_aws_sso_token(call: Call, profile: str | None = None, force: bool = 
     told, config = "", None
     try:
         config = read_aws_config()
-        choice = choose_profile(config, profile)
+        choice = choose_profile(config, profile, server)
         known.update({"profile": choice.profile, "profileSource": choice.source})
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {choice.profile}, {choice.why}."
@@ -1230,7 +1459,7 @@ def failed(failure: Failure, config: AwsConfig | None = None) -> Json:
     answer["reason"] = failure.reason
     if config is None or failure.unusable is None:
         return answer
-    near = nearest(config, failure.unusable)
+    near = nearest_names(failure.unusable, sso_profile_names(config))
     answer["candidates"] = near
     answer["message"] += (
         f" If another profile was meant, call again with one of: {listed(near)}."
@@ -1245,6 +1474,9 @@ DONE = {
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
+RETRY = (
+    " Retry what failed; reconnect an MCP server only if its retry fails, as it may keep old keys."
+)
 
 
 def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Json:
@@ -1254,7 +1486,7 @@ def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Jso
     """
     deadline = time.monotonic() + wait_seconds()
     session = target.session
-    seen, renewal, status, doubt = read_token(session), running_renewal(session), "", ""
+    seen, renewal, status, notes = read_token(session), running_renewal(session), "", ""
     identity: Json | None = None
     # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
     # somebody forced while this token was good, is not.
@@ -1271,12 +1503,44 @@ def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Jso
         if not renewal.wait(call, deadline):
             return pending(renewal)
         status = renewal.status
-        identity, doubt = identity_or_doubt(call, target, deadline)
-        doubt += renewal.lock.problem
-    message = f"{DONE[status]}{doubt} Retry what failed."
+        identity, notes = identity_or_doubt(call, target, deadline)
+        notes += warm_session(renewal) + renewal.lock.problem
+    message = f"{DONE[status]}{notes}{RETRY}{shadowing_keys()}"
     answer = {"success": True, "status": status, "message": message}
     answer.update(expiry(read_token(session)))
     return {**answer, "identity": identity} if identity else answer
+
+
+def warm_session(renewal: Renewal) -> str:
+    """Return what to say of a login that brought no more time, or of one that will come often."""
+    token, seen = read_token(renewal.session), renewal.seen
+    if (
+        token
+        and seen
+        and seen.expires_at > time.time()
+        and token.expires_at - seen.expires_at < SAME_END_S
+    ):
+        return (
+            " It ends when the old one did, as AWS's portal session still lives: if AWS goes on "
+            "refusing, let the person sign out in the portal (the start URL), then force again."
+        )
+    if token and not renewal.session.name and renewal.session not in _advised:
+        _advised.add(renewal.session)
+        return " (A profile with an [sso-session] section would mostly renew without a login.)"
+    return ""
+
+
+_advised: set[SsoSession] = set()  # sessions whose person has heard of sso-session sections
+
+
+def shadowing_keys() -> str:
+    """Return a warning when keys of the environment come before any profile."""
+    if not os.environ.get("AWS_ACCESS_KEY_ID"):
+        return ""
+    return (
+        " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use those "
+        "keys and not AWS_PROFILE. Unset it, or give them --profile."
+    )
 
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
@@ -1288,10 +1552,10 @@ def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | N
         return None
     arguments = ("sts", "get-caller-identity", "--output=json", f"--profile={target.login_profile}")
     run = run_aws(call, deadline, *arguments)
-    if run.code != 0:
-        raise cli_failure(run)
+    if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
+        run = run_aws(call, deadline, *arguments)
     try:
-        identity = json.loads(run.output["stdout"])
+        identity = json.loads(run.output["stdout"]) if run.code == 0 else {}
         return {"account": str(identity["Account"]), "arn": str(identity["Arn"])}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise cli_failure(run) from None
@@ -1345,17 +1609,22 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     rows.sort(key=lambda row: row.get("expiresAt", ""), reverse=True)
     good = sum(row["state"] in ("valid", "expiring") for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
-    if len(rows) > MAX_SHOWN:
-        message += f"Shown are {MAX_SHOWN}; ask for others by `profile`. "
     message += f"A refresh would take profile {choice.profile}, {choice.why}."
-    return {
+    problems = config_problems(config, choice)
+    answer = {
         "success": True,
         "message": message,
         "sessions": rows[:MAX_SHOWN],
         "next": {"profile": choice.profile, "profileSource": choice.source},
         "awsCli": aws_cli_status(),
-        "problems": config_problems(config, choice)[:MAX_SHOWN],
+        "problems": problems[:MAX_SHOWN],
     }
+    lists = [answer["sessions"], answer["problems"], *(row["profiles"] for row in rows[:MAX_SHOWN])]
+    while len(json.dumps(answer)) > MAX_STATUS_BYTES and any(lists):
+        max(lists, key=len).pop()
+    if len(answer["sessions"]) < len(rows) or len(answer["problems"]) < len(problems):
+        answer["message"] += " Not all is shown; ask for one by `profile`."
+    return answer
 
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
@@ -1376,12 +1645,7 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
-    problems = []
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        problems.append(
-            "AWS_ACCESS_KEY_ID is set in this server's environment: what shares it uses those keys "
-            "and not the profile, unless it is given --profile. Unset it."
-        )
+    problems = [shadowing_keys().strip()] if shadowing_keys() else []
     for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
         try:
             sso_profile(config, name)
@@ -1413,9 +1677,6 @@ def checked_arguments(definition: Json, arguments: Json) -> Json:
     return {name: value for name, value in arguments.items() if value != ""}
 
 
-NAME = re.compile(rf"[^\0-\x1f\x7f\ud800-\udfff]{{0,{MAX_NAME_CHARACTERS}}}")
-
-
 # --- MCP: JSON-RPC lines in and out -----------------------------------------------------
 
 LEGACY_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -1444,13 +1705,12 @@ class Request:
 
     def __init__(self, request_id: str | int, method: str, params: Any) -> None:
         self.id, self.method = request_id, method
-        self.params: Json = params if isinstance(params, dict) else {}
-        meta = self.params.get("_meta")
-        self.meta: Json = meta if isinstance(meta, dict) else {}
+        self.params, self.meta = inner(params), inner(params, "_meta")
         self.modern = any(key in self.meta for key in ENVELOPE)
         self.open = True
         self.progress = 0
         self.call: Call | None = None
+        self.elicitation: Json | None = None  # params of the one that the client was sent
 
 
 class Server:
@@ -1466,6 +1726,9 @@ class Server:
         self._wire = threading.Lock()
         self._running: list[Request] = []
         self._initialized = False
+        self._capabilities: Any = None  # of a legacy client
+        self._asked: dict[str, Request] = {}  # by the id of an elicitation
+        self._secret = os.urandom(32)  # of _request_state
         self._complaints = 0
         both = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         self._modern = {"server/discover": self._discover, **both}
@@ -1484,9 +1747,9 @@ class Server:
             self._complain(f"a message was ignored: {type(error).__name__}")
 
     def _handle(self, message: Any) -> None:
-        """Answer a request, act on a notification; anything else is none of ours."""
+        """Answer a request, act on a notification or a response."""
         if not isinstance(message, dict) or not isinstance(message.get("method"), str):
-            return self._complain("a message without a method was ignored")
+            return self._take_response(message)
         method, params = message["method"], message.get("params")
         if "id" not in message:
             if method == "notifications/cancelled" and isinstance(params, dict):
@@ -1530,7 +1793,7 @@ class Server:
         offered = request.params.get("protocolVersion")
         if not isinstance(offered, str):
             raise ProtocolError(INVALID_PARAMS, "initialize needs a protocolVersion")
-        self._initialized = True
+        self._initialized, self._capabilities = True, request.params.get("capabilities")
         version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
         return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
 
@@ -1551,7 +1814,11 @@ class Server:
             raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {str(name)[:100]}")
         if not isinstance(arguments, (dict, type(None))):
             raise ProtocolError(INVALID_PARAMS, "arguments must be an object")
-        call = request.call = Call(lambda message: self._report(request, message))
+        call = request.call = Call(
+            lambda message: self._report(request, message),
+            lambda url, message: self._elicit(request, url, message),
+        )
+        call.hurried = self._is_declined(request)
         with self._wire:
             if len(self._running) >= MAX_CALLS:
                 raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
@@ -1567,17 +1834,70 @@ class Server:
         except Failure as failure:
             answer = failed(failure)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the client waiting
-            trace = error.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            where = trace.tb_lineno if trace else 0
-            self._complain(f"internal error: {type(error).__name__} in line {where}")
-            bug = ProtocolError(INTERNAL_ERROR, "Internal error")
-            return self._send(request, {"id": request.id, "error": bug.body})
-        is_error = not answer["success"] and answer.get("status") != "pending"
+            answer = failed(bug(error))
+            self._complain(answer["message"])
+        waits = answer.get("status") == "pending"
+        if request.elicitation and request.modern and waits:
+            ask = {"login": {"method": "elicitation/create", "params": request.elicitation}}
+            wish = {"inputRequests": ask, "requestState": self._request_state(request)}
+            return self._reply(request, {"resultType": "input_required", **wish})
+        if request.elicitation and not request.modern and not waits:
+            params = {"elicitationId": request.elicitation["elicitationId"]}
+            done = {"method": "notifications/elicitation/complete", "params": params}
+            self._send(request, done, last=False)
         content = [{"type": "text", "text": json.dumps(answer, ensure_ascii=False)}]
+        is_error = not answer["success"] and not waits
         result = {"content": content, "structuredContent": answer, "isError": is_error}
         return self._reply(request, result)
+
+    # Elicitation in URL mode: legacy (2025-11-25, client/elicitation) sends a request of its own,
+    # modern (2026-07-28, basic/patterns/mrtr) answers that input is required. A client that says
+    # anything but yes gets the plain answer at once; one that never replies, as if it had not
+    # been asked.
+
+    def _elicit(self, request: Request, url: str, message: str) -> bool:
+        """Offer a URL to the client; False when it declares no such capability."""
+        declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
+        if "url" not in inner(declared, "elicitation"):
+            return False
+        params = request.elicitation = {"mode": "url", "url": url, "message": message}
+        if request.modern and request.call:
+            request.call.end(cancelled=False)
+            return True
+        params["elicitationId"] = key = os.urandom(8).hex()
+        with self._wire:
+            self._asked[key] = request
+        ask = {"id": key, "method": "elicitation/create", "params": params}
+        self._send(request, ask, last=False)
+        return True
+
+    def _take_response(self, message: Any) -> None:
+        """Let the call that asked go on waiting, or answer at once."""
+        key = message.get("id") if isinstance(message, dict) else None
+        with self._wire:
+            asked = self._asked.pop(key, None) if isinstance(key, str) else None
+        if asked is None or asked.call is None:
+            return self._complain("a message without a method was ignored")
+        if inner(message, "result").get("action") != "accept":
+            asked.call.end(cancelled=False)
+        return None
+
+    def _is_declined(self, request: Request) -> bool:
+        """Tell whether a request is repeated by a client whose person did not want the page."""
+        params = request.params
+        if not request.modern or "requestState" not in params:
+            return False
+        states = self._request_state(request), self._request_state(request, before=1)
+        action = inner(params, "inputResponses", "login").get("action")
+        return params["requestState"] in states and action != "accept"
+
+    def _request_state(self, request: Request, before: int = 0) -> str:
+        """Return what only this server can give, for this call, and for 15 to 30 minutes."""
+        import hmac
+
+        period = time.time() // LOGIN_LIMIT_S - before
+        call = json.dumps([period, request.params.get("name"), request.params.get("arguments")])
+        return hmac.new(self._secret, call.encode(), "sha256").hexdigest()
 
     def _cancel(self, request_id: Any) -> None:
         """Stop a call: nothing more is sent for it."""
@@ -1587,13 +1907,14 @@ class Server:
                 self._close(request)
         for request in same:
             if request.call is not None:
-                request.call.cancel()
+                request.call.end(cancelled=True)
 
     def _close(self, request: Request) -> None:
         """Let nothing more be sent for a request. The caller holds `_wire`."""
         request.open = False
         if request in self._running:
             self._running.remove(request)
+        self._asked = {key: each for key, each in self._asked.items() if each is not request}
 
     def _report(self, request: Request, message: str) -> None:
         token = request.meta.get("progressToken")
@@ -1678,6 +1999,13 @@ settings (environment variables):
 
 exit codes of status and refresh: 0 usable, 1 not, 2 wrong usage, 128 + n ended by signal n
 """
+STATES = {  # of a session: its colour on a terminal (SGR), and what a refresh would take
+    "valid": ("32", "nothing"),
+    "refreshable": ("32", "no click"),
+    "expiring": ("33", "one page"),
+    "expired": ("31", "one page"),
+    "absent": ("31", "one page"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -1734,8 +2062,11 @@ def end(code: int) -> NoReturn:
 
 def say(text: str, stream: TextIO | None = None) -> int:
     """Print text for a person; what comes from a config file may not steer the terminal."""
-    print(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text.rstrip("\n")), file=stream)
+    print(re.sub(CONTROL, "?", text.rstrip("\n")), file=stream)
     return 0
+
+
+CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
 
 
 def print_refresh(profile: str | None, *, force: bool) -> int:
@@ -1746,22 +2077,44 @@ def print_refresh(profile: str | None, *, force: bool) -> int:
 
     answer: Json = {"status": "pending"}
     while answer["status"] == "pending":
-        answer = refresh_aws_sso_token(Call(report), profile, force)
+        answer = refresh_aws_sso_token(Call(report), profile, force=force)
     say(answer["message"])
     return 0 if answer["success"] else 1
 
 
 def print_status(profile: str | None) -> int:
-    """Print a line for each session, then what is wrong; return 0 if a token works."""
+    """Print a table of the sessions, then what is wrong; return 0 if a token works."""
     answer = get_aws_sso_status(Call(lambda _: None), profile)
-    rows = answer.get("sessions", [])
-    for row in rows:
-        left = f"{row['minutesLeft']} min left" if "minutesLeft" in row else ""
-        profiles = ", ".join(each["profile"] for each in row["profiles"])
-        say(f"{row['ssoSession'] or row['startUrl']:24} {row['state']:12} {left:14} {profiles}")
-    for line in (answer["message"], *answer.get("problems", [])):
-        say(line)
-    return 0 if any(row["state"] in ("valid", "expiring") for row in rows) else 1
+    sessions = answer.get("sessions", [])
+    rows = [("SESSION", "TOKEN", "TIME LEFT", "A REFRESH TAKES", "PROFILES"), *map(cells, sessions)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    for row in rows if sessions else ():
+        padded = [cell.ljust(width) for cell, width in zip(row, widths)]
+        if colours:
+            padded[1] = f"\x1b[{STATES.get(row[1], '1')[0]}m{padded[1]}\x1b[0m"
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    say("\n" * bool(sessions) + answer["message"])
+    wrong = (answer.get("awsCli", {}).get("problem"), *answer.get("problems", []))
+    for line in filter(None, wrong):
+        say(f"- {line}")
+    return 0 if any(row["state"] in ("valid", "expiring") for row in sessions) else 1
+
+
+def cells(row: Json) -> tuple[str, ...]:
+    """Return a session's row of the table."""
+    left = row.get("minutesLeft", 0)
+    days, hours, minutes = left // 1440, left // 60 % 24, left % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")][0 if days else 1 if hours else 2 :][:2]
+    time_left = (
+        " ".join(f"{number} {unit}" for number, unit in parts) if "expiresAt" in row else "-"
+    )
+    profiles = [each["profile"] for each in row["profiles"]]
+    more = row["profileCount"] - len(profiles)
+    names = ", ".join(profiles) + (f" and {more} more" if more else "")
+    takes = "a login is running" if row["loginInProgress"] else STATES[row["state"]][1]
+    texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
+    return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
 
 if __name__ == "__main__":

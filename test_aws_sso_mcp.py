@@ -951,7 +951,7 @@ class OutputTest(unittest.TestCase):
         self.assertLessEqual(len(run.output["stdout"]), aws_sso_mcp.MAX_OUTPUT_BYTES)
 
 
-class NoLocalBrowserTest(unittest.TestCase):
+class RemoteTest(unittest.TestCase):
     def test_guess(self) -> None:
         rows: tuple[tuple[dict[str, str], str, bool], ...] = (
             ({"DISPLAY": ":0"}, "linux", False),
@@ -974,7 +974,7 @@ class NoLocalBrowserTest(unittest.TestCase):
                 mock.patch("sys.platform", platform),
                 mock.patch("os.path.exists", return_value=False),
             ):
-                self.assertEqual(remote, aws_sso_mcp.no_local_browser() is not None)
+                self.assertEqual(remote, aws_sso_mcp.is_remote())
 
     def test_container(self) -> None:
         environment = {"DISPLAY": ":0"}
@@ -982,7 +982,7 @@ class NoLocalBrowserTest(unittest.TestCase):
             mock.patch.dict(os.environ, environment, clear=True),
             mock.patch("os.path.exists", lambda path: path == "/.dockerenv"),
         ):
-            self.assertEqual("a container", aws_sso_mcp.no_local_browser())
+            self.assertTrue(aws_sso_mcp.is_remote())
 
 
 # --- Tools ------------------------------------------------------------------------------
@@ -1014,7 +1014,7 @@ class ToolTest(unittest.TestCase):
             ({"profile": 1}, "`profile` must be a string"),
             ({"profile": None}, "`profile` must be a string"),
             ({"force": "yes"}, "`force` must be a boolean"),
-            ({"account": "x"}, "only: 'profile', 'force'"),
+            ({"account": "x"}, "only: 'profile', 'server', 'force'"),
             ({"profile": "a\nb"}, "printable"),
             ({"profile": "a\ud800"}, "printable"),
             ({"profile": "a" * 513}, "at most 512"),
@@ -1410,12 +1410,13 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", self.outcome(client, profile="old")["status"])
 
     def test_remote_login_uses_a_device_code_and_opens_nothing(self) -> None:
-        client = self.client(AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.client(AWS_SSO_MCP_LOGIN="device", BROWSER="")
         call = client.call(profile="dev")
         run = self.prompt(DEVICE_PROMPT)
         self.assertIn("--use-device-code", run.argv)
-        answer = client.until_asked(call, profile="dev")
+        answer = client.result(call)  # at once: nobody sees the URL before
         self.assertIn(f"Open {FULL_DEVICE_URL} in any browser", answer["message"])
+        self.assertIn(f"the code ABCD-EFGH (asked for by {os.uname().nodename})", answer["message"])
         self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
 
     def test_remote_login_with_a_cli_before_2_22(self) -> None:
@@ -1424,8 +1425,9 @@ class LoginTest(ProcessTest):
         self.stand_ins.next_run("aws").do(stderr=NO_DEVICE_OPTION, exit=252)
         run = self.prompt(DEVICE_PROMPT)
         self.assertNotIn("--use-device-code", run.argv)
+        self.assertEqual("pending", client.result(call)["status"])
         self.stand_ins.log_in(run)
-        self.assertEqual("logged_in", client.result(call)["status"])
+        self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_pending_login_is_joined_by_the_next_call(self) -> None:
         client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
@@ -1546,7 +1548,7 @@ class LoginTest(ProcessTest):
             thread.start()
             run = self.prompt()
             self.page()
-            call.cancel()
+            call.end(cancelled=True)
             thread.join(DEADLINE_S)
             self.assertTrue(run.gone())
 
@@ -1750,7 +1752,7 @@ class ManyProcessesTest(ProcessTest):
         session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
         with mock.patch.dict(os.environ, self.home.environment()):
             held = aws_sso_mcp.SessionLock(session)
-        self.assertTrue(held.acquire(wait=False))
+        self.assertTrue(held.acquire())
         self.addCleanup(held.release)
         for text in ("", "{", "[]", '{"url": "http://evil.example/"}', '{"url": 7}', "[" * 99_999):
             with self.subTest(text[:30]):
@@ -1764,13 +1766,13 @@ class ManyProcessesTest(ProcessTest):
         self.home.patch(self)
         session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
         first, second = aws_sso_mcp.SessionLock(session), aws_sso_mcp.SessionLock(session)
-        self.assertTrue(first.acquire(wait=False))
+        self.assertTrue(first.acquire())
         with mock.patch.object(Path, "write_text", side_effect=OSError(errno.ENOSPC, "full")):
             first.tell(url=PKCE_URL)
-        self.assertFalse(second.acquire(wait=False))
+        self.assertFalse(second.acquire())
         self.assertEqual({}, second.told())
         first.release()
-        self.assertTrue(second.acquire(wait=False))
+        self.assertTrue(second.acquire())
         second.release()
 
     def test_without_a_lock_the_login_goes_on_and_the_answer_says_so(self) -> None:
@@ -1788,30 +1790,29 @@ class ManyProcessesTest(ProcessTest):
 class WindowsTest(unittest.TestCase):
     """Branches that only Windows takes, tried by injection."""
 
-    def lock(self, *errors: int, wait: bool) -> tuple[bool, list[tuple[int, int]]]:
-        """Return what lock_file says when msvcrt fails with these errors first."""
-        calls: list[tuple[int, int]] = []
+    def lock(self, *errors: int) -> bool:
+        """Return what lock_file says when msvcrt fails with these errors."""
         failures = list(errors)
 
         def locking(_: int, mode: int, size: int) -> None:
-            calls.append((mode, size))
+            self.assertEqual((2, 1), (mode, size))
             if failures:
                 raise OSError(failures.pop(0), "busy")
 
-        msvcrt = mock.Mock(LK_LOCK=1, LK_NBLCK=2, locking=locking)
+        msvcrt = mock.Mock(LK_NBLCK=2, locking=locking)
         with (
             tempfile.TemporaryFile() as file,
             mock.patch("sys.platform", "win32"),
             mock.patch.dict(sys.modules, {"msvcrt": msvcrt}),
         ):
-            return aws_sso_mcp.lock_file(file.fileno(), wait=wait), calls
+            return aws_sso_mcp.lock_file(file.fileno())
 
     def test_lock(self) -> None:
-        self.assertEqual((True, [(2, 1)]), self.lock(wait=False))
-        self.assertEqual((False, [(2, 1)]), self.lock(errno.EACCES, wait=False))
-        self.assertEqual((True, [(1, 1)] * 3), self.lock(errno.EDEADLK, errno.EACCES, wait=True))
+        self.assertTrue(self.lock())
+        self.assertFalse(self.lock(errno.EACCES))
+        self.assertFalse(self.lock(errno.EDEADLK))
         with self.assertRaises(OSError):
-            self.lock(errno.ENOSYS, wait=True)
+            self.lock(errno.ENOSYS)
 
     def test_tree_is_killed_with_taskkill(self) -> None:
         process = mock.Mock(pid=42, **{"poll.return_value": None})
@@ -1966,10 +1967,13 @@ class StatusTest(ProcessTest):
         ] + [f"[profile broken{n}]\nsso_session = gone\n" for n in range(30)]
         self.home.write_config("".join(sections))
         answer = self.client().status()
-        self.assertEqual((10, 10), (len(answer["sessions"]), len(answer["problems"])))
+        self.assertLess(len(json.dumps(answer)), 4000)
+        self.assertGreater(len(answer["sessions"]), 4)
         self.assertEqual(25, answer["sessions"][0]["profileCount"])
-        self.assertEqual(10, len(answer["sessions"][0]["profiles"]))
+        self.assertGreater(len(answer["sessions"][0]["profiles"]), 4)
+        self.assertGreater(len(answer["problems"]), 4)
         self.assertIn("0 of 40", answer["message"])
+        self.assertIn("Not all is shown", answer["message"])
 
 
 class CommandLineTest(ProcessTest):
@@ -2001,7 +2005,7 @@ class CommandLineTest(ProcessTest):
         self.home.write_token(60)
         run = self.run_server("status")
         self.assertEqual(0, run.returncode)
-        self.assertRegex(run.stdout, r"corp +valid +59 min left +dev, ops\n")
+        self.assertRegex(run.stdout, r"(?m)^corp +valid +59 min +nothing +dev, ops$")
 
     def test_refresh_does_what_the_tool_does(self) -> None:
         self.home.write_token(60)
