@@ -563,7 +563,7 @@ def expanded(value: Any) -> str | None:
     text = VARIABLE.sub(
         lambda found: os.environ.get(found[1] or found[3]) or found[2] or "\0", value
     )
-    return text if text and NAME.fullmatch(text) else None
+    return text if text and "${" not in text and NAME.fullmatch(text) else None
 
 
 # --- Choosing a profile -----------------------------------------------------------------

@@ -285,6 +285,7 @@ class Client:
             **{**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), **more},
         )
         self.notifications: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self._answers: dict[Any, queue.Queue[dict[str, Any]]] = {}
         self._lines: list[bytes] = []
         self._errors: list[bytes] = []
@@ -303,7 +304,7 @@ class Client:
             with contextlib.suppress(ValueError):
                 message = json.loads(line)
                 if "method" in message:
-                    self.notifications.put(message)
+                    (self.requests if "id" in message else self.notifications).put(message)
                 else:
                     self._box(message.get("id")).put(message)
 
@@ -335,8 +336,8 @@ class Client:
     def ask(self, method: str, params: Any = None, **more: Any) -> dict[str, Any]:
         return self.answer(self.send(method, params, **more))
 
-    def initialize(self, version: str = "2025-11-25") -> dict[str, Any]:
-        client = {"clientInfo": {"name": "t", "version": "1"}, "capabilities": {}}
+    def initialize(self, version: str = "2025-11-25", capabilities: Any = None) -> dict[str, Any]:
+        client = {"clientInfo": {"name": "t", "version": "1"}, "capabilities": capabilities or {}}
         answer = self.ask("initialize", {"protocolVersion": version, **client})
         result: dict[str, Any] = answer["result"]
         self.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
@@ -693,6 +694,173 @@ class TokenTest(unittest.TestCase):
             self.assertIsNotNone(aws_sso_mcp.read_token(self.session))
 
 
+# --- MCP clients ------------------------------------------------------------------------
+
+ENTRY = {"command": "uvx", "args": ["awslabs.x@latest"], "env": {"AWS_PROFILE": "dev"}}
+
+
+class ClientConfigTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.home = Home(self)
+        self.project = self.home.path / "project"
+        self.home.patch(self, CLAUDE_PROJECT_DIR=str(self.project))
+
+    def write(self, path: str, text: str | bytes) -> Path:
+        file = self.home.path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    def servers(self, key: str = "mcpServers", **servers: Any) -> str:
+        return json.dumps({key: servers})
+
+    def refusal(self, server: str) -> Failure:
+        with self.assertRaises(Failure) as caught:
+            aws_sso_mcp.profile_of_server(server)
+        self.assertNotIn(str(self.home.path), str(caught.exception))  # no path for the model
+        return caught.exception
+
+    def test_every_client(self) -> None:
+        plain = self.servers(bedrock=ENTRY)
+        local = json.dumps({"projects": {str(self.project): {"mcpServers": {"bedrock": ENTRY}}}})
+        comments = '/* servers */ {"servers": {"bedrock": // ours\n' + json.dumps(ENTRY) + ",},}"
+        code = ".config/Code/User"
+        storage = f"{code}/globalStorage"
+        toml = '[mcp_servers.bedrock]\ncommand = "x"\nargs = ["--profile", "dev"]\n'
+        opencode = {"command": ["uvx", "x"], "environment": {"AWS_PROFILE": "dev"}}
+        rows = (
+            (".claude.json", plain),
+            (".claude.json", local),
+            ("project/.mcp.json", plain),
+            (".claude/plugins/cache/market/tools/1.0/.mcp.json", plain),
+            (".claude/plugins/cache/market/tools/1.0/.claude-plugin/plugin.json", plain),
+            (".config/Claude/claude_desktop_config.json", plain),
+            (".codex/config.toml", toml),
+            ("project/.codex/config.toml", toml),
+            (".copilot/mcp-config.json", plain),
+            ("project/.github/mcp.json", plain),
+            (".cursor/mcp.json", plain),
+            ("project/.cursor/mcp.json", plain),
+            (f"{code}/mcp.json", comments),
+            (f"{code}/settings.json", json.dumps({"mcp": {"servers": {"bedrock": ENTRY}}})),
+            ("project/.vscode/mcp.json", comments),
+            (".gemini/settings.json", plain),
+            (".kiro/settings/mcp.json", plain),
+            ("project/.kiro/settings/mcp.json", plain),
+            (".aws/amazonq/mcp.json", plain),
+            (".aws/amazonq/agents/default.json", plain),
+            (".aws/amazonq/cli-agents/me.json", plain),
+            (f"{storage}/saoudrizwan.claude-dev/settings/cline_mcp_settings.json", plain),
+            (".cline/mcp.json", plain),
+            ("project/.roo/mcp.json", plain),
+            (".codeium/windsurf/mcp_config.json", plain),
+            (".codeium/mcp_config.json", plain),
+            (".config/zed/settings.json", comments.replace('"servers"', '"context_servers"')),
+            (".junie/mcp/mcp.json", plain),
+            (".config/opencode/opencode.json", self.servers("mcp", bedrock=opencode)),
+        )
+        for path, text in rows:
+            if path.endswith(".toml") and sys.version_info < (3, 11):
+                continue
+            with self.subTest(path), mock.patch("sys.platform", "linux"):
+                file = self.write(path, text)
+                self.assertEqual("dev", aws_sso_mcp.profile_of_server("bedrock"))
+                file.unlink()
+        self.assertEqual("server_not_found", self.refusal("bedrock").reason)
+
+    def test_folders_that_variables_and_systems_name(self) -> None:
+        self.write("other/.claude.json", self.servers(a=ENTRY))
+        self.write("Library/Application Support/Claude/claude_desktop_config.json",
+                   self.servers(b=ENTRY))  # fmt: skip
+        self.write("Roaming/Claude/claude_desktop_config.json", self.servers(c=ENTRY))
+        variables = {"CLAUDE_CONFIG_DIR": "other", "APPDATA": "Roaming"}
+        there = {name: str(self.home.path / folder) for name, folder in variables.items()}
+        with mock.patch.dict(os.environ, there):
+            self.assertEqual("dev", aws_sso_mcp.profile_of_server("a"))
+            for server, platform in (("b", "darwin"), ("c", "win32")):
+                with mock.patch("sys.platform", platform):
+                    self.assertEqual("dev", aws_sso_mcp.profile_of_server(server))
+
+    def test_where_the_profile_hides(self) -> None:
+        env = {"AWS_PROFILE": "low", "AWS_DEFAULT_PROFILE": "lowest"}
+        named = {**env, "AWS_API_MCP_PROFILE_NAME": "dev"}
+        proxied = {**env, "AWS_MCP_PROXY_PROFILES": "dev prod"}
+        docker = ["run", "-e", "AWS_PROFILE=dev", "image"]
+        rows: tuple[tuple[dict[str, Any], str | None], ...] = (
+            ({"env": named, "args": ["--profile", "x"]}, "dev"),
+            ({"env": proxied, "args": ["--profile", "x"]}, "dev"),
+            ({"env": env, "args": ["mcp-proxy-for-aws@latest", "--profile", "dev", "b"]}, "dev"),
+            ({"env": env, "args": ["--profile=dev"]}, "dev"),
+            ({"args": ["--metadata", "AWS_PROFILE=dev"]}, "dev"),
+            ({"args": docker, "command": "docker"}, "dev"),
+            ({"command": ["docker", *docker]}, "dev"),
+            ({"args": ["--env=AWS_PROFILE=dev"]}, "dev"),
+            ({"env": {"AWS_PROFILE": "dev"}}, "dev"),
+            ({"env": {"AWS_DEFAULT_PROFILE": "dev"}}, "dev"),
+            ({"env": {"AWS_PROFILE": "${MINE}"}}, "mine"),
+            ({"env": {"AWS_PROFILE": "$MINE"}}, "mine"),
+            ({"env": {"AWS_PROFILE": "${env:MINE}"}}, "mine"),
+            ({"env": {"AWS_PROFILE": "${UNSET:-dev}"}}, "dev"),
+            ({"env": {"AWS_PROFILE": "${UNSET}", "AWS_DEFAULT_PROFILE": "dev"}}, "dev"),
+            ({"env": {"AWS_PROFILE": "${input:profile}"}}, None),
+            ({"env": {"AWS_PROFILE": ["dev"]}, "args": "--profile dev", "command": 7}, None),
+            ({"env": {"AWS_PROFILE": "a\nb"}}, None),
+            ({"url": "https://x.example/mcp"}, None),
+        )
+        with mock.patch.dict(os.environ, MINE="mine"):
+            for entry, profile in rows:
+                with self.subTest(entry):
+                    self.assertEqual(profile, aws_sso_mcp.profile_of_entry(entry))
+
+    def test_names_as_clients_write_them(self) -> None:
+        name = "awslabs.aws-api-mcp-server"
+        self.write(".cursor/mcp.json", json.dumps({"mcpServers": {name: ENTRY, "日本": ENTRY}}))
+        for server in (name, "awslabs_aws-api-mcp-server", f"plugin:aws-tools:{name}",
+                       "mcp__awslabs_aws-api-mcp-server__call_aws", "日本",
+                       "mcp__plugin_aws-tools_awslabs_aws-api-mcp-server__call_aws"):  # fmt: skip
+            with self.subTest(server):
+                self.assertEqual("dev", aws_sso_mcp.profile_of_server(server))
+        failure = self.refusal("awslabs.aws-api")
+        self.assertEqual("server_not_found", failure.reason)
+        self.assertIn(f"only with: '{name}'", str(failure))
+
+    def test_scopes_that_differ_are_all_named_and_none_is_taken(self) -> None:
+        self.write(".claude.json", self.servers(x=ENTRY))
+        self.write("project/.mcp.json", self.servers(x={"env": {"AWS_PROFILE": "prod"}}))
+        failure = self.refusal("x")
+        self.assertEqual("server_ambiguous", failure.reason)
+        self.assertIn("dev in Claude Code, prod in Claude Code (project)", str(failure))
+        self.write("project/.mcp.json", self.servers(x=ENTRY))
+        self.assertEqual("dev", aws_sso_mcp.profile_of_server("x"))
+
+    def test_ten_servers_of_one_name(self) -> None:
+        for number in range(40):
+            entry = {"env": {"AWS_PROFILE": f"p{number}"}}
+            self.write(f".aws/amazonq/cli-agents/{number}.json", self.servers(x=entry))
+        self.assertLess(len(str(self.refusal("x"))), 500)
+
+    def test_files_that_cannot_be_read_are_passed_over(self) -> None:
+        deep = b'{"mcpServers": {"x": ' + b'{"a":' * 50_000
+        self.write(".gemini/settings.json", self.servers(x=ENTRY))
+        for content in (b"", b"{", b"\0\xff\xfe", deep, b"[]", b'{"mcpServers": []}', b"null",
+                        b'{"mcpServers": {"x": 7}}', b'"' * 100_000, b"/*" * 100_000,
+                        b"//" * 100_000, b'{"a": ",,' * 10_000):  # fmt: skip
+            with self.subTest(content[:20]):
+                for path in (".claude.json", ".cursor/mcp.json", ".codex/config.toml"):
+                    self.write(path, content)
+                if content != b'{"mcpServers": {"x": 7}}':
+                    self.assertEqual("dev", aws_sso_mcp.profile_of_server("x"))
+        huge = self.write(".kiro/settings/mcp.json", "")
+        with huge.open("wb") as file:
+            file.truncate(aws_sso_mcp.MAX_FILE_BYTES + 1)
+        folder = self.home.path / ".junie" / "mcp"
+        (folder / "mcp.json").mkdir(parents=True)
+        (self.home.path / ".cline").symlink_to(".cline")
+        for path in (".claude.json", ".cursor/mcp.json", ".codex/config.toml"):
+            (self.home.path / path).unlink()
+        self.assertEqual("dev", aws_sso_mcp.profile_of_server("x"))
+
+
 # --- Choosing a profile -----------------------------------------------------------------
 
 
@@ -714,6 +882,19 @@ class ChoosingTest(unittest.TestCase):
             self.assertEqual((name, "environment"), self.choose(None, **every))
             every = {key: value for key, value in every.items() if value != name}
         self.assertEqual(("dev", "most_recent"), self.choose())
+
+    def test_server_comes_after_the_parameter_and_before_the_environment(self) -> None:
+        entries = {"a": ENTRY, "b": {"command": "x"}}
+        (self.home.path / ".cursor").mkdir()
+        (self.home.path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": entries}))
+        self.home.patch(self, AWS_PROFILE="ops")
+        config = aws_sso_mcp.read_aws_config()
+        rows = (("p", "a", "p", "parameter"), (None, "a", "dev", "server"),
+                (None, "b", "ops", "environment"))  # fmt: skip
+        for parameter, server, profile, source in rows:
+            choice = aws_sso_mcp.choose_profile(config, parameter, server)
+            self.assertEqual((profile, source), choice[:2])
+        self.assertIn("MCP server 'b' is configured with none", choice.why)
 
     def test_empty_and_unexpanded_variables_count_as_unset(self) -> None:
         none = {"AWS_SSO_MCP_PROFILE": "${user_config.profile}", "AWS_PROFILE": ""}
@@ -952,37 +1133,70 @@ class OutputTest(unittest.TestCase):
 
 
 class RemoteTest(unittest.TestCase):
+    def guess(self, environment: dict[str, str], platform: str = "linux", marks: Any = ()) -> bool:
+        with (
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch("sys.platform", platform),
+            mock.patch("os.path.exists", lambda path: path in marks),
+        ):
+            return aws_sso_mcp.is_remote()
+
     def test_guess(self) -> None:
+        ssh = {"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}
+        helper = {"BROWSER": "/vscode/bin/helpers/browser.sh"}
         rows: tuple[tuple[dict[str, str], str, bool], ...] = (
             ({"DISPLAY": ":0"}, "linux", False),
             ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", False),
-            ({"BROWSER": "wslview"}, "linux", False),
+            ({"BROWSER": "wslview", "WSL_DISTRO_NAME": "Ubuntu"}, "linux", False),
+            ({"WSL_DISTRO_NAME": "Ubuntu"}, "linux", True),
             ({}, "linux", True),
+            ({"DISPLAY": ""}, "linux", True),
             ({}, "darwin", False),
             ({}, "win32", False),
-            ({"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}, "darwin", True),
+            (ssh, "darwin", True),
+            (ssh, "win32", True),
+            ({**ssh, **helper}, "linux", True),
             ({"SSH_TTY": "/dev/pts/1", "DISPLAY": ":0"}, "linux", True),
             ({"CODESPACES": "true", "DISPLAY": ":0"}, "linux", True),
+            ({"REMOTE_CONTAINERS": "true", **helper}, "linux", True),
             ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser"}, "linux", False),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "device"}, "linux", True),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "${unset}"}, "linux", False),
+            ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "nonsense"}, "linux", False),
         )
-        for environment, platform, remote in rows:
-            with (
-                self.subTest(environment, platform=platform),
-                mock.patch.dict(os.environ, environment, clear=True),
-                mock.patch("sys.platform", platform),
-                mock.patch("os.path.exists", return_value=False),
-            ):
-                self.assertEqual(remote, aws_sso_mcp.is_remote())
+        with mock.patch("os.getppid", return_value=-1):
+            for environment, platform, remote in rows:
+                with self.subTest(environment, platform=platform):
+                    self.assertEqual(remote, self.guess(environment, platform))
+            for mark in ("/.dockerenv", "/run/.containerenv"):
+                self.assertTrue(self.guess({"DISPLAY": ":0"}, marks=[mark]))
 
-    def test_container(self) -> None:
-        environment = {"DISPLAY": ":0"}
-        with (
-            mock.patch.dict(os.environ, environment, clear=True),
-            mock.patch("os.path.exists", lambda path: path == "/.dockerenv"),
-        ):
-            self.assertTrue(aws_sso_mcp.is_remote())
+    @unittest.skipUnless(Path("/proc/self/environ").exists(), "needs Linux's /proc")
+    def test_what_the_client_did_not_hand_on_counts_too(self) -> None:
+        rows: tuple[tuple[dict[str, str], dict[str, str], bool], ...] = (
+            ({"DISPLAY": ":7", "SECRET": "x"}, {}, False),
+            ({"DISPLAY": ":7", "SSH_TTY": "/dev/pts/1"}, {}, True),
+            ({"DISPLAY": ":7"}, {"SSH_TTY": "/dev/pts/1"}, True),
+            ({"BROWSER": "x"}, {"BROWSER": ""}, True),
+            ({}, {}, True),
+        )
+        script = "import sys; print(flush=True); sys.stdin.read()"
+        pipes: Any = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+        for theirs, ours, remote in rows:
+            argv = [sys.executable, "-IS", "-c", script]
+            client: Any
+            with (
+                self.subTest(theirs, ours=ours),
+                subprocess.Popen(argv, env=theirs, **pipes) as client,
+                mock.patch("os.getppid", return_value=client.pid),
+            ):
+                client.stdout.readline()  # its environment is its own only once it runs
+                self.assertEqual(remote, self.guess(ours))
+                with mock.patch.dict(os.environ, ours, clear=True):
+                    child = aws_sso_mcp.child_environment()
+                self.assertEqual(theirs.get("DISPLAY"), child.get("DISPLAY"))
+                self.assertNotIn("SECRET", child)
+                client.stdin.close()
 
 
 # --- Tools ------------------------------------------------------------------------------
@@ -1564,6 +1778,210 @@ class LoginTest(ProcessTest):
         self.assertEqual("absent", client.status(profile="dev")["sessions"][0]["state"])
 
 
+class AnswerTest(ProcessTest):
+    """What an answer tells beside the outcome."""
+
+    def log_in(self, client: Client, minutes: float = 60, **arguments: Any) -> dict[str, Any]:
+        """Return the answer to a call that leads to a login."""
+        call = client.call(**arguments)
+        key = "https://old.awsapps.com/start" if arguments["profile"] == "old" else "corp"
+        run = self.prompt(DEVICE_PROMPT if arguments["profile"] == "old" else PKCE_PROMPT)
+        self.page()
+        self.stand_ins.log_in(run, minutes, key)
+        answer = client.result(call)
+        self.assertEqual("logged_in", answer["status"])
+        self.assertLess(len(json.dumps(answer)), 1500)
+        return answer
+
+    def test_forced_login_that_brought_no_more_time_says_so(self) -> None:
+        self.home.write_token(60)
+        client = self.client()
+        answer = self.log_in(client, profile="dev", force=True)
+        self.assertIn("It ends when the old one did", answer["message"])
+        answer = self.log_in(client, minutes=90, profile="dev", force=True)
+        self.assertNotIn("It ends when the old one did", answer["message"])
+
+    def test_legacy_profile_hears_once_of_sso_sessions(self) -> None:
+        client = self.client()
+        advice = "[sso-session] section"
+        self.assertIn(advice, self.log_in(client, profile="old")["message"])
+        again = self.log_in(client, minutes=90, profile="old", force=True)
+        self.assertNotIn(advice, again["message"])
+        self.assertNotIn(advice, self.log_in(client, profile="dev")["message"])
+
+    def test_keys_that_come_before_the_profile_are_named(self) -> None:
+        self.home.write_token(60)
+        answer = self.client(AWS_ACCESS_KEY_ID="AKIAEXAMPLE").refresh(profile="dev")
+        self.assertIn("AWS_ACCESS_KEY_ID is set", answer["message"])
+        self.assertNotIn("AKIAEXAMPLE", json.dumps(answer))
+        self.assertNotIn("AWS_ACCESS_KEY_ID", self.client().refresh(profile="dev")["message"])
+
+    def test_server_leads_to_the_profile_that_it_is_configured_with(self) -> None:
+        self.home.write_token(60)
+        (self.home.path / ".cursor").mkdir()
+        (self.home.path / ".cursor" / "mcp.json").write_text(
+            json.dumps({"mcpServers": {"bedrock-kb": {"args": ["--profile", "ops"]}}})
+        )
+        client = self.client()
+        answer = client.refresh(server="mcp__bedrock-kb__query")
+        self.assertEqual(("ops", "server"), (answer["profile"], answer["profileSource"]))
+        self.assertIn("configured for MCP server 'mcp__bedrock-kb__query'", answer["message"])
+        answer = client.refresh(server="bedrock")
+        self.assertEqual("server_not_found", answer["reason"])
+        self.assertIn("bedrock-kb", answer["message"])
+
+
+URL_MODE: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
+
+
+class ElicitationTest(ProcessTest):
+    """A page that nobody here can open, shown by the client itself."""
+
+    def remote(self) -> Client:
+        environment = self.stand_ins.environment(AWS_SSO_MCP_LOGIN="device", BROWSER="")
+        return Client(self, environment)
+
+    def asked(self, client: Client) -> tuple[Any, Run, dict[str, Any]]:
+        """Return a legacy client's call, the login, and the request that the server sent."""
+        call = client.call(profile="dev")
+        run = self.prompt(DEVICE_PROMPT)
+        request = client.requests.get(timeout=DEADLINE_S)
+        self.assertEqual("elicitation/create", request["method"])
+        self.assertEqual(
+            ("url", FULL_DEVICE_URL), tuple(map(request["params"].get, ("mode", "url")))
+        )
+        self.assertIn("ABCD-EFGH", request["params"]["message"])
+        return call, run, request
+
+    def respond(self, client: Client, request: dict[str, Any], **response: Any) -> None:
+        client.write(json.dumps({"jsonrpc": "2.0", "id": request["id"], **response}).encode())
+
+    def test_legacy_client_that_agrees_waits_for_the_login(self) -> None:
+        client = self.remote()
+        client.initialize("2025-06-18", URL_MODE)  # as Codex
+        call, run, request = self.asked(client)
+        for _ in range(2):
+            self.respond(client, request, result={"action": "accept"})
+        self.assertEqual({}, client.ask("ping")["result"])
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+        note = client.notifications.get(timeout=DEADLINE_S)
+        self.assertEqual("notifications/elicitation/complete", note["method"])
+        self.assertEqual(request["params"]["elicitationId"], note["params"]["elicitationId"])
+
+    def test_legacy_client_that_does_not_gets_the_plain_answer(self) -> None:
+        responses: tuple[dict[str, Any], ...] = (
+            {"result": {"action": "cancel"}},
+            {"result": {"action": "decline"}},
+            {"result": {}},
+            {"result": None},
+            {"error": {"code": -32601, "message": "no"}},
+        )
+        for response in responses:
+            with self.subTest(response):
+                client = self.remote()
+                client.initialize(capabilities=URL_MODE)
+                call, run, request = self.asked(client)
+                self.respond(client, request, **response)
+                answer = client.result(call)
+                shown = answer["loginUrl"], answer["userCode"]
+                self.assertEqual((FULL_DEVICE_URL, "ABCD-EFGH"), shown)
+                joined = client.call(profile="dev")  # and is not asked again
+                self.stand_ins.log_in(run)
+                self.assertEqual("logged_in", client.result(joined)["status"])
+                self.assertTrue(client.requests.empty())
+                self.home.token_path().unlink()
+
+    def test_legacy_client_that_never_responds(self) -> None:
+        client = Client(self, self.stand_ins.environment(
+            AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.5"))  # fmt: skip
+        client.initialize(capabilities=URL_MODE)
+        call = client.call(profile="dev")
+        self.prompt(DEVICE_PROMPT)
+        answer = client.until_asked(call, profile="dev")
+        self.assertEqual("pending", answer["status"])
+
+    def test_client_that_can_show_no_url_is_not_asked(self) -> None:
+        rows: list[Any] = [{}, {}, {"form": {}}, True, None]
+        for modes in rows:
+            capabilities = {"elicitation": modes}
+            with self.subTest(capabilities):
+                client = self.remote()
+                client.initialize(capabilities=capabilities)
+                call = client.call(profile="dev")
+                run = self.prompt(DEVICE_PROMPT)
+                self.assertEqual("pending", client.result(call)["status"])
+                self.assertTrue(client.requests.empty())
+                client.close()
+                self.assertTrue(run.gone())
+
+    def modern(self, client: Client, capabilities: Any = URL_MODE, **params: Any) -> dict[str, Any]:
+        meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": capabilities}
+        call = {"name": "refresh_aws_sso_token", "arguments": {"profile": "dev"}, "_meta": meta}
+        result: dict[str, Any] = client.answer(client.send("tools/call", {**call, **params}))[
+            "result"
+        ]
+        return result
+
+    def input_required(self, client: Client) -> tuple[Run, str]:
+        """Return the login of a modern client's call, and the state it shall send along."""
+        runs: list[Run] = []
+        thread = threading.Thread(target=lambda: runs.append(self.prompt(DEVICE_PROMPT)))
+        thread.start()
+        result = self.modern(client)
+        thread.join(DEADLINE_S)
+        self.assertEqual("input_required", result["resultType"])
+        self.assertNotIn("content", result)
+        ask = result["inputRequests"]["login"]
+        self.assertEqual("elicitation/create", ask["method"])
+        self.assertEqual({"mode", "url", "message"}, set(ask["params"]))
+        self.assertEqual(FULL_DEVICE_URL, ask["params"]["url"])
+        return runs[0], result["requestState"]
+
+    def test_modern_client_that_agrees_waits_for_the_login(self) -> None:
+        client = self.remote()
+        run, state = self.input_required(client)
+        self.stand_ins.log_in(run)
+        accepted = {"inputResponses": {"login": {"action": "accept"}}, "requestState": state}
+        result = self.modern(client, **accepted)
+        self.assertEqual(("complete", "logged_in"),
+                         (result["resultType"], result["structuredContent"]["status"]))  # fmt: skip
+
+    def test_modern_client_that_does_not_gets_the_plain_answer(self) -> None:
+        client = self.remote()
+        _, state = self.input_required(client)
+        rows: list[Any] = [{}, None, [], {"login": []}]
+        rows += [{"login": {"action": action}} for action in ("cancel", "decline")]
+        for responses in rows:
+            with self.subTest(responses):
+                result = self.modern(client, inputResponses=responses, requestState=state)
+                answer = result["structuredContent"]
+                self.assertEqual("pending", answer["status"])
+                self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
+
+    def test_state_is_bound_to_the_call_and_the_time(self) -> None:
+        server = aws_sso_mcp.Server(lambda _: None)
+
+        def declined(state: Any, **params: Any) -> bool:
+            told = {"name": "t", "arguments": {"profile": "dev"}, "requestState": state}
+            return server._is_declined(
+                aws_sso_mcp.Request(1, "tools/call", {"_meta": ENVELOPE, **told, **params})
+            )
+
+        call = {"name": "t", "arguments": {"profile": "dev"}, "_meta": ENVELOPE}
+        state = server._request_state(aws_sso_mcp.Request(1, "tools/call", call))
+        self.assertTrue(declined(state))
+        self.assertFalse(declined(state, inputResponses={"login": {"action": "accept"}}))
+        self.assertFalse(declined(state, arguments={"profile": "ops"}))
+        others: list[Any] = [None, "", 7, [], "\ud800", state[:-1]]
+        for other in others:
+            self.assertFalse(declined(other))
+        now = time.time()
+        for later_s, valid in ((900, True), (1801, False)):
+            with mock.patch("time.time", return_value=now + later_s):
+                self.assertIs(valid, declined(state))
+
+
 class LoginFailureTest(ProcessTest):
     def test_login_without_a_new_token_is_no_success(self) -> None:
         self.home.write_token(60)
@@ -2007,6 +2425,34 @@ class CommandLineTest(ProcessTest):
         self.assertEqual(0, run.returncode)
         self.assertRegex(run.stdout, r"(?m)^corp +valid +59 min +nothing +dev, ops$")
 
+    def test_status_is_a_table_with_colour_only_for_a_terminal(self) -> None:
+        self.home.write_token(3 * 60 + 20.5)
+        run = self.run_server("status")
+        self.assertNotIn("\x1b", run.stdout)
+        header, first, second, *_ = run.stdout.splitlines()
+        for column in ("TOKEN", "TIME LEFT", "A REFRESH TAKES", "PROFILES"):
+            place = header.index(column)
+            self.assertEqual("  ", header[place - 2 : place])
+            self.assertEqual("  ", first[place - 2 : place])
+            self.assertEqual("  ", second[place - 2 : place])
+        self.assertIn("3 h 20 min", first)
+        self.assertIn("one page", second)
+
+    @unittest.skipUnless(POSIX, "needs a pseudo-terminal")
+    def test_status_in_a_terminal(self) -> None:
+        import pty
+
+        self.home.write_token(60)
+        for more, colours in (({}, True), ({"NO_COLOR": "1"}, False)):
+            main, side = pty.openpty()
+            argv = [sys.executable, "-IS", str(SERVER), "status"]
+            environment = self.stand_ins.environment(**more)
+            subprocess.run(argv, env=environment, stdin=side, stdout=side, check=False)
+            shown = os.read(main, 65536).decode()
+            os.close(side)
+            os.close(main)
+            self.assertIs(colours, "\x1b[32mvalid" in shown, shown)
+
     def test_refresh_does_what_the_tool_does(self) -> None:
         self.home.write_token(60)
         run = self.run_server("refresh", "dev")
@@ -2081,7 +2527,7 @@ class PromiseTest(unittest.TestCase):
 
         before, after = ask_all(50), ask_all(250)
         self.assertLess(after[0] - before[0], 512)  # 2 MiB
-        self.assertLessEqual(after[1] - before[1], 1)  # the thread of the last call may live yet
+        self.assertLessEqual(after[1] - before[1], 2)  # threads of the last calls may live yet
         self.assertEqual(before[2], after[2])
 
     @unittest.skipUnless(POSIX, "Windows has no such mode")
