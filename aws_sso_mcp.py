@@ -12,7 +12,9 @@ A Model Context Protocol server over stdio. Needs Python 3.9+ and the AWS CLI v2
 In a terminal: `aws_sso_mcp.py status`, `aws_sso_mcp.py refresh [PROFILE]`, `--help`.
 
 reads    ~/.aws/config, ~/.aws/credentials, and in ~/.aws/sso/cache the token files of the
-         configured sessions (their expiry: no token is ever kept, shown or sent)
+         configured sessions (their expiry: no token is ever kept, shown or sent); to find the
+         profile of an MCP server that is named, the config files of MCP clients; on Linux which
+         display and which SSH session its client has (/proc/PPID/environ)
 runs     aws sso login, aws configure export-credentials (its output thrown away),
          aws sts get-caller-identity; this Python, to open a page with `webbrowser`
 writes   ~/.aws/sso/aws-sso-mcp/: a lock per session, so that all programs share one login;
@@ -20,7 +22,8 @@ writes   ~/.aws/sso/aws-sso-mcp/: a lock per session, so that all programs share
 network  none: AWS's own CLI does every exchange of tokens
 
 Sections, top to bottom, each using only those above it: Errors and settings, AWS configuration,
-Token cache, Choosing a profile, AWS CLI, Login, Tools (a new tool goes here), MCP, Command line.
+Token cache, MCP clients, Choosing a profile, AWS CLI, Failures, Login, Tools (a new tool goes
+here), MCP, Command line.
 """
 
 from __future__ import annotations
@@ -68,7 +71,7 @@ PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
-GRACE_S = 2  # for a login to end by itself once there is a token
+GRACE_S = 1  # for a login to end by itself once there is a token
 
 
 # --- Errors and settings ----------------------------------------------------------------
@@ -264,27 +267,22 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
 
     Raises Failure when the profile is unknown, no SSO profile, or incomplete.
     """
-    chain, values = [name], find_profile(config, name)
-    while "role_arn" in values and "web_identity_token_file" not in values:
-        source = text_of(values, "source_profile")
-        if source is None:
-            break
+    chain: list[str] = []
+    source: str | None = name
+    while source is not None:
         if source in chain:
             message = f"The source_profile of {listed(chain)} leads in a circle. Mend the config."
             raise Failure("profile_loop", message)
+        if source not in config.profiles:
+            what = f"There is no profile {source!r} in {config.path}."
+            raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
-        values = find_profile(config, source)
+        values = config.profiles[source]
+        takes_role = "role_arn" in values and "web_identity_token_file" not in values
+        source = text_of(values, "source_profile") if takes_role else None
     session = sso_session(config, chain[-1], values)
     role = text_of(values, "sso_account_id"), text_of(values, "sso_role_name")
     return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)))
-
-
-def find_profile(config: AwsConfig, name: str) -> Json:
-    """Return the values of profile `name`. Raises Failure `profile_not_found`."""
-    if name not in config.profiles:
-        what = f"There is no profile {name!r} in {config.path}."
-        raise Failure("profile_not_found", what, unusable=name)
-    return dict(config.profiles[name])
 
 
 def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
@@ -1619,12 +1617,18 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
         "awsCli": aws_cli_status(),
         "problems": problems[:MAX_SHOWN],
     }
-    lists = [answer["sessions"], answer["problems"], *(row["profiles"] for row in rows[:MAX_SHOWN])]
-    while len(json.dumps(answer)) > MAX_STATUS_BYTES and any(lists):
-        max(lists, key=len).pop()
+    shorten(answer)
     if len(answer["sessions"]) < len(rows) or len(answer["problems"]) < len(problems):
         answer["message"] += " Not all is shown; ask for one by `profile`."
     return answer
+
+
+def shorten(answer: Json) -> None:
+    """Let the longest lists of a status lose their ends until it has MAX_STATUS_BYTES."""
+    profiles = [row["profiles"] for row in answer["sessions"]]
+    lists = [answer["sessions"], answer["problems"], *profiles]
+    while len(json.dumps(answer)) > MAX_STATUS_BYTES and any(lists):
+        max(lists, key=len).pop()
 
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
@@ -1690,8 +1694,9 @@ ABOUT: Json = {
     "instructions": "Mends expired AWS SSO (IAM Identity Center) logins. When an AWS command, SDK "
     "or another MCP server fails with a text like 'Token has expired and refresh failed', 'Error "
     "loading SSO Token', 'The SSO session ... has expired or is otherwise invalid' or 'run aws "
-    "sso login', call refresh_aws_sso_token with the profile that failed, then retry. Do not run "
-    "`aws sso login` yourself. Do not call it for AccessDenied, wrong static keys, or network and "
+    "sso login', call refresh_aws_sso_token with the `profile` that failed, or with the name of "
+    "the MCP `server` that failed, then retry. Do not run `aws sso login` yourself: it waits where "
+    "nobody sees its page. Do not call it for AccessDenied, wrong static keys, or network and "
     "certificate errors: a login cannot mend those.",
 }
 SERVER_INFO = {"name": "aws-sso-mcp", "title": "AWS SSO", "version": __version__}

@@ -2461,6 +2461,34 @@ class CommandLineTest(ProcessTest):
         self.assertEqual("", self.stand_ins.kept[-1].stdin)
         self.assertEqual(1, self.run_server("refresh", "static").returncode)
 
+    def start_refresh(self) -> tuple[Any, Run]:
+        argv = [sys.executable, "-IS", str(SERVER), "refresh", "dev"]
+        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        process = subprocess.Popen(argv, env=environment, text=True, **pipes)
+        self.addCleanup(process.communicate)
+        return process, self.prompt()
+
+    def test_refresh_shows_the_page_and_waits_for_the_person(self) -> None:
+        process, run = self.start_refresh()
+        while PKCE_URL not in process.stderr.readline():
+            pass
+        self.page()
+        self.stand_ins.log_in(run)
+        out, _ = process.communicate(timeout=DEADLINE_S)
+        self.assertEqual(0, process.returncode)
+        self.assertIn("Logged in", out)
+
+    @unittest.skipUnless(POSIX, "Windows sends no such signal")
+    def test_refresh_that_is_interrupted_leaves_nothing(self) -> None:
+        process, run = self.start_refresh()
+        self.page()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_S)
+        self.assertEqual(130, process.returncode)
+        self.assertNotIn("Traceback", err)
+        self.assertTrue(run.gone())
+
 
 # --- Promises ---------------------------------------------------------------------------
 
