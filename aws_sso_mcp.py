@@ -124,9 +124,8 @@ def bug(error: Exception) -> Failure:
     return Failure("internal_error", message)
 
 
-NAME = re.compile(
-    rf"[^\0-\x1f\x7f\ud800-\udfff]{{0,{MAX_NAME_CHARACTERS}}}"
-)  # of a profile, a server
+# Patterns are compiled where they are first used: a start takes none.
+NAME = rf"[^\0-\x1f\x7f\ud800-\udfff]{{0,{MAX_NAME_CHARACTERS}}}"  # of a profile or a server
 
 
 def inner(content: Any, *keys: str) -> Json:
@@ -329,7 +328,7 @@ def sso_profile_names(config: AwsConfig) -> list[str]:
 # a stamp that changes whenever it is written. Never the token itself.
 Token = namedtuple("Token", "expires_at refreshable stamp")
 
-ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|UTC|([+-]\d\d:\d\d))")
+ISO_TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|UTC|([+-]\d\d:\d\d))"
 
 
 def cache_name(key: str) -> str:
@@ -389,7 +388,7 @@ def epoch(text: Any) -> float | None:
     """Return epoch seconds of any spelling of `expiresAt` that AWS's tools write, else None."""
     from datetime import datetime
 
-    match = ISO_TIME.fullmatch(text) if isinstance(text, str) else None
+    match = re.fullmatch(ISO_TIME, text) if isinstance(text, str) else None
     try:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
@@ -451,10 +450,10 @@ CLIENT_FILES = (
     ("OpenCode", "mcp", "~/.config/opencode/opencode.json ./opencode.json"),
 )  # fmt: skip
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
-VARIABLE = re.compile(r"\$?\{(?:env:)?(\w+)(?::-([^}]*))?\}|\$(\w+)")
+VARIABLE = r"\$?\{(?:env:)?(\w+)(?::-([^}]*))?\}|\$(\w+)"
 # JSON with comments and trailing commas: strings stay, what else matches goes.
-COMMENT = re.compile(r'("(?:\\.|[^"\\])*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
-LAST_COMMA = re.compile(r'("(?:\\.|[^"\\])*(?:"|\Z))|,(?=\s*[}\]])')
+COMMENT = r'(?s)("(?:\\.|[^"\\])*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)'
+LAST_COMMA = r'("(?:\\.|[^"\\])*(?:"|\Z))|,(?=\s*[}\]])'
 
 
 def profile_of_server(server: str) -> str | None:
@@ -525,8 +524,8 @@ def read_client_config(path: str) -> Json:
         try:
             content = json.loads(text)
         except ValueError:
-            text = COMMENT.sub(lambda found: found[1] or " ", text)
-            content = json.loads(LAST_COMMA.sub(lambda found: found[1] or "", text))
+            text = re.sub(COMMENT, lambda found: found[1] or " ", text)
+            content = json.loads(re.sub(LAST_COMMA, lambda found: found[1] or "", text))
     except (OSError, ValueError, RecursionError):
         return {}
     return inner(content)
@@ -558,10 +557,10 @@ def expanded(value: Any) -> str | None:
     """Return a client's value with its variables filled in; None when it is no possible name."""
     if not isinstance(value, str):
         return None
-    text = VARIABLE.sub(
-        lambda found: os.environ.get(found[1] or found[3]) or found[2] or "\0", value
+    text = re.sub(
+        VARIABLE, lambda found: os.environ.get(found[1] or found[3]) or found[2] or "\0", value
     )
-    return text if text and "${" not in text and NAME.fullmatch(text) else None
+    return text if text and "${" not in text and re.fullmatch(NAME, text) else None
 
 
 # --- Choosing a profile -----------------------------------------------------------------
@@ -1016,45 +1015,93 @@ def end_processes() -> None:
 
 # --- Failures: what AWS's tools say, what it means, what would mend it ------------------
 
+MAX_DIAGNOSED = 16 << 10  # characters: a command that fails says why at its end
 # fmt: off
-FAILURES = (  # reason; what stderr says; what that means, and what to do
-    ("session_expired", "Token has expired and refresh failed|Error loading SSO Token"
-     "|SSO session associated with|UnauthorizedException",
-     "AWS no longer accepts the SSO token. Call again with force: true."),
-    ("role_not_assigned", "ForbiddenException|ResourceNotFoundException",
+EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
+FAILURES = (  # reason; what is said (the first row that fits counts); what it means, what to do
+    ("session_expired", "Error when retrieving token from sso: Token has|Error loading SSO Token: "
+     r"|SSO access token has either expired|Session token not found or invalid"
+     r"|The SSO session associated with this profile (?:has expired|is invalid)[^.]{0,30}\. To "
+     r"|UnauthorizedException\) when calling the (?:GetRoleCred|ListAccount)", EXPIRED),
+    ("credential_process", "Error when retrieving credentials from custom-process",
+     "The profile's credential_process failed. Run that program's own login, not an SSO login."),
+    ("session_expired", r"SSO session has expired or is invalid|Token is expired\. To refresh this"
+     "|SSO session token associated with|cached SSO token (?:is expired|file)|the cached SSO token"
+     r"|(?:log in (?:with|using)|Try running) .?aws sso login|SSO Token\. Cannot refresh"
+     "|AWS credentials expired or invalid|expired or invalid AWS credentials|No valid SSO Token"
+     "|Unable to load SSO token|SSO [Tt]oken has expired and can|SdkClientException: Token is expi"
+     "|unable to refresh SSO token(?s:.{0,300})InvalidGrant", EXPIRED),
+    ("aws_login", "authenticate (?:using|with) .{0,30}'aws login'",
+     "This profile uses `aws login`, not SSO. Let the person run that in a terminal."),
+    ("role_not_assigned", "ForbiddenException.{0,60} No access|CredentialsProviderError: No access"
+     r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
      "The login is fine, but AWS does not let this person use the account and role of the profile."
      " Choose another profile, or ask an administrator to assign the role; no login can."),
-    ("denied", "AccessDeniedException|Failed to retrieve an authorization code",
-     "The sign-in page was answered with no. If that was a mistake, call again: a new one opens."),
+    ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
+     "The sign-in page was answered with no. If that was a mistake, log in again."),
     ("wrong_state", "State parameter does not match",
-     "The browser answered for another login. Close old sign-in pages, then call again."),
-    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException|ExpiredToken",
-     "Nobody approved in time. Call again when the person is ready: a new page opens."),
-    ("wrong_start_url", "InvalidRequestException|resolve start URL|must use the https scheme",
+     "The browser answered for another login. Close old sign-in pages, then log in again."),
+    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException"
+     r"|ExpiredTokenException\) when calling the CreateToken",
+     "Nobody approved in time. Log in again when the person is ready: a new page opens."),
+    ("wrong_start_url", r"InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)"
+     "|resolve start URL|sso_start_url must use the https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
-    ("client_registration", "InvalidClientException|UnauthorizedClientException",
+    ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
      "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
-     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call again."),
-    ("proxy", "Failed to connect to proxy",
-     "The proxy (HTTPS_PROXY) cannot be reached, or drops the connection. Check it and the VPN; "
-     "a login does not help."),
-    ("certificate", "SSL validation failed|CERTIFICATE_VERIFY_FAILED|CA (?:certificate )?bundle",
-     "AWS's certificate could not be verified: something intercepts TLS. Set AWS_CA_BUNDLE to the "
-     "company's certificates; a login does not help."),
-    ("network", "Could not connect to the endpoint|timeout on endpoint|Connection was closed"
-     "|onnection (?:reset|aborted|broken)",
+     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then log in again."),
+    ("mfa", "MultiFactorAuthentication failed",
+     "AWS refused the MFA code or device. Ask the person for a new code; an SSO login has none."),
+    ("access_denied", r"(?:\(|api error )(?:AccessDenied|UnauthorizedOperation)"
+     "|is not authorized to perform: ",
+     "The credentials work, but may not do this. Use another role; no login helps."),
+    ("temporary_keys", r"(?:ExpiredToken(?:Exception)?|RequestExpired)(?:\) when|: )"
+     "|security token included in the request is expired|The provided token has expired",
+     "Temporary keys are too old: in AWS_* variables, in ~/.aws/credentials, or in a program that "
+     "runs long. Remove them or restart it; an SSO login helps only if they come from SSO."),
+    ("static_keys", "(?:InvalidClientTokenId|UnrecognizedClientException|InvalidAccessKeyId"
+     r"|SignatureDoesNotMatch)(?:\) when|: )|security token included in the request is invalid",
+     "AWS refuses the access key. Check AWS_* variables, ~/.aws/credentials, region and clock."),
+    ("proxy", "Failed to connect to proxy URL",
+     "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
+    ("certificate", r"SSL validation failed for|request send failed, (?s:.{0,300})x509: ",
+     "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
+    ("network", "Could not connect to the endpoint URL|timeout on endpoint URL|An HTTP Client "
+     r"|request send failed, \w+ .https:|Connection was closed before|reading from response stream",
      "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
     ("callback_port", r"Unable to initialize the OAuth 2\.0",
      "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
+    ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
+     "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
+    ("config_changed", r"Unable to parse config file|config profile \(.{0,512}\) could not be found"
+     "|sso-session does not exist|sso_session configuration does not|required SSO configuration"
+     "|failed to get shared config profile|failed to find SSO session section",
+     "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
+    ("cluster_access", "asked for the client to provide credentials|You must be logged in to",
+     "The cluster refuses this identity. Check its access entries and the kubeconfig's profile."),
+    ("no_credentials", "Unable to locate credentials|[Nn]o valid credential sources"
+     "|Unable to resolve AWS account|no credentials have been configured|executable aws failed with"
+     "|(?:Could not|Unable to) load credentials from any",
+     "No credentials were found; why is not said. Check AWS_PROFILE, then get_aws_sso_status."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
-    ("config_changed", "Unable to parse config|could not be found|does not exist|required SSO",
-     "The AWS CLI does not understand this profile. Check the AWS config, then call again."),
     ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
      r"|\(5\d\d\)|\(429\)|(?m:(?:^|: )'[A-Za-z]+'$)|<html|Unable to parse response",
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
+# What is no part of a sentence: colours, and what begins a message in a log or in JSON.
+NOISE = r"""(?x) \r | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])
+    | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr)
+      \\{0,3}["']? (?::[ ]?|=) \\{0,3}["']"""
+# What stands before a sentence in its line when it is shown, and not said.
+SHOWN = r"""(?x)
+    \A(?: [-+<|] | [0-9a-f]{7,40}[ ]                                  # diff, table, git log
+         | \s*(?: > | // | \#(?!\#?\[|\d+[ ]\d+\.) | \d+[ ]*\| )   # comment, listing
+         | \d+:(?!\s|\d\d)                                            # grep
+         | (?:\w:)?[^\s:]+\.\w{1,5}[:-](?!\s|(?:\d+[:-])+(?:[ ]\S|in[ ])) )
+    | (?:^|[\s:])<[^<>]*$ | [#+][ ]?$                                 # placeholder, heading
+    | (?<![\w.)\]}/%!])[fr]?(?: "[^"]* | '[^']* | `[^`']* )$          # quote"""
 
 
 def cli_failure(run: AwsRun) -> Failure:
@@ -1071,17 +1118,28 @@ def cli_failure(run: AwsRun) -> Failure:
     return Failure("aws_cli_failed", what + quote)
 
 
+def diagnosis(text: str) -> tuple[str, str] | None:
+    """Return the reason and meaning of an AWS failure that a command's output tells of."""
+    text = re.sub(NOISE, "", text[-MAX_DIAGNOSED:])
+    for reason, pattern, meaning in FAILURES[:-2]:  # the last two: of our own runs alone
+        for match in re.finditer(pattern.replace(" ", r"[\s│|]+"), text):  # also when wrapped
+            before = text[: match.start()]
+            line = before[-200:].rpartition("\n")[2]
+            if not re.search(SHOWN, line) and not before.endswith("\n\n    "):  # Markdown's code
+                return reason, meaning
+    return None
+
+
 # --- Login: one renewal per SSO session, on this whole machine --------------------------
 
-LOGIN_URL = re.compile(r"^https?://\S+$", re.MULTILINE)
-USER_CODE = re.compile(r"^[A-Z0-9]{4}-[A-Z0-9]{4}$", re.MULTILINE)
-SAFE_URL = re.compile(r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?")
+LOGIN_URL = r"(?m)^https?://\S+$"
+USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
+SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
 # Hosts of AWS's own pages; below amazonaws.com, api.aws and on.aws lie pages of its customers too.
-AWS_HOSTS = re.compile(
-    r"(?:oidc|oidc-fips|(?:device|portal)\.sso)\.[a-z0-9-]+\.(?:amazonaws\.(?:com|com\.cn|eu)"
+AWS_HOSTS = (
+    r"(?i)(?:oidc|oidc-fips|(?:device|portal)\.sso)\.[a-z0-9-]+\.(?:amazonaws\.(?:com|com\.cn|eu)"
     r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))"
-    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws|signin\.aws\.amazon\.com)",
-    re.IGNORECASE,
+    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws|signin\.aws\.amazon\.com)"
 )
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
@@ -1233,7 +1291,7 @@ class Renewal(AwsRun):
         told = self.lock.told()
         with CHANGED:
             self.elsewhere, self.user_code = True, told.get("code")
-            self.url = told.get("url") if SAFE_URL.fullmatch(told.get("url", "")) else None
+            self.url = told.get("url") if re.fullmatch(SAFE_URL, told.get("url", "")) else None
             CHANGED.notify_all()
 
     def _renew(self) -> None:
@@ -1291,7 +1349,7 @@ class Renewal(AwsRun):
         url, self.user_code = parse_login_output(self.output["stdout"])
         if url is None or url == self.url:
             return
-        if not SAFE_URL.fullmatch(url):
+        if not re.fullmatch(SAFE_URL, url):
             message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
             step = "Check sso_start_url and the network (a captive portal?), then call again."
             self.failure = Failure("untrusted_url", message + step)
@@ -1341,14 +1399,14 @@ def parse_login_output(text: str) -> tuple[str | None, str | None]:
     code, and then by the URL that fills it in.
     """
     text = text[: text.rfind("\n") + 1]
-    urls, code = LOGIN_URL.findall(text), USER_CODE.search(text)
+    urls, code = re.findall(LOGIN_URL, text), re.search(USER_CODE, text)
     ready = [url for url in urls if "?" in url] or (urls if code else [])
     return (ready[-1] if ready else None), (code[0] if code else None)
 
 
 def is_aws_page(url: str) -> bool:
-    match = SAFE_URL.fullmatch(url)
-    return match is not None and AWS_HOSTS.fullmatch(match[1]) is not None
+    match = re.fullmatch(SAFE_URL, url)
+    return match is not None and re.fullmatch(AWS_HOSTS, match[1]) is not None
 
 
 def is_remote() -> bool:
@@ -1675,7 +1733,7 @@ def checked_arguments(definition: Json, arguments: Json) -> Json:
         kind = properties[name]["type"]
         if not isinstance(value, {"string": str, "boolean": bool}[kind]):
             raise Failure("bad_argument", f"`{name}` must be a {kind}.")
-        if isinstance(value, str) and not NAME.fullmatch(value):
+        if isinstance(value, str) and not re.fullmatch(NAME, value):
             message = f"`{name}` must be at most {MAX_NAME_CHARACTERS} printable characters."
             raise Failure("bad_argument", message)
     return {name: value for name, value in arguments.items() if value != ""}
@@ -1988,6 +2046,7 @@ USAGE = """\
 usage: aws_sso_mcp.py                               serve MCP on stdin and stdout
        aws_sso_mcp.py status [PROFILE]              show SSO sessions and how long they last
        aws_sso_mcp.py refresh [PROFILE] [--force]   do what the tool does
+       aws_sso_mcp.py hook                          tell a host why a command failed (JSON, stdin)
        aws_sso_mcp.py --version | --help
 
 An MCP server that mends expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
@@ -2021,14 +2080,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
     if not arguments and not (sys.stdin and sys.stdin.isatty()):
         return serve_stdio()
-    if arguments == ["--version"]:
-        return say(f"aws-sso-mcp {__version__}")
     usage = USAGE.format(path=os.path.abspath(__file__))
-    if arguments in ([], ["--help"], ["-h"]):
-        return say(usage)
+    if arguments in ([], ["--help"], ["-h"], ["--version"]):
+        return say(f"aws-sso-mcp {__version__}" if arguments == ["--version"] else usage)
     command, force = arguments.pop(0), "--force" in arguments
     profiles = [each for each in arguments if each != "--force"]
     profile = profiles[0] if profiles else None
+    if command == "hook" and not arguments:
+        return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES))
     if command == "refresh" and len(profiles) <= 1:
         return print_refresh(profile, force=force)
     if command == "status" and len(profiles) <= 1 and not force:
@@ -2120,6 +2179,48 @@ def cells(row: Json) -> tuple[str, ...]:
     takes = "a login is running" if row["loginInProgress"] else STATES[row["state"]][1]
     texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
+
+
+def print_hook(event: bytes) -> int:
+    """Tell a host, as its hook for tools that failed, what mends this; else print nothing.
+
+    `event` is JSON with `hook_event_name`, `tool_name`, `tool_input` (of a shell: `command`) and
+    the output as `error` or `tool_response`. Whatever it holds, the exit code is 0.
+    """
+    try:
+        told = inner(json.loads(event))
+        name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
+        found = diagnosis("\n".join(texts([told.get("error"), told.get("tool_response")])))
+    except (ValueError, RecursionError):
+        return 0
+    if found is None or name.endswith(tuple(TOOLS)):
+        return 0
+    reason, meaning = found
+    if reason == "session_expired":
+        profile = re.search(PROFILE_OPTION, command)
+        wish = {"profile": profile[1] or profile[2] or profile[3]} if profile else {}
+        wish = wish or ({"server": name} if name.startswith("mcp__") else {})
+        meaning = "This failed because the AWS SSO token has expired, or there is none. The MCP "
+        meaning += f"tool refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one"
+        meaning += " click of the person; after that the same works again."
+    else:
+        meaning = f"This is not an expired SSO token, and a login does not mend it. {meaning}"
+    context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
+    return say(json.dumps({"hookSpecificOutput": context}))
+
+
+PROFILE_OPTION = (
+    r"""(?:--profile[= ]|\bAWS_(?:DEFAULT_)?PROFILE\s*=)\s*(?:"([^"]+)"|'([^']+)'|([^\s;&|"']+))"""
+)
+
+
+def texts(content: Any) -> Iterator[str]:
+    """Yield all text in parsed JSON."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (list, dict)):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from texts(each)
 
 
 if __name__ == "__main__":

@@ -1078,7 +1078,9 @@ class CliFailureTest(unittest.TestCase):
             ("session_expired", "Error loading SSO Token: Token for corp does not exist"),
             ("session_expired", "The SSO session associated with this profile has expired or is"
              " otherwise invalid. To refresh this SSO session run aws sso login"),
-            ("denied", f"An error occurred (AccessDeniedException) {operation}"),
+            ("denied", "An error occurred (AccessDeniedException) when calling the CreateToken"
+             " operation: "),
+            ("access_denied", f"An error occurred (AccessDeniedException) {operation}"),
             ("denied", "Failed to retrieve an authorization code."),
             ("wrong_state", "State parameter does not match expected value."),
             ("login_expired", "The pending authorization to retrieve an SSO token has expired. The"
@@ -1087,7 +1089,8 @@ class CliFailureTest(unittest.TestCase):
              " expired."),
             ("login_expired", f"An error occurred (InvalidGrantException) {operation}"),
             ("client_registration", f"An error occurred (InvalidClientException) {operation}"),
-            ("wrong_start_url", f"An error occurred (InvalidRequestException) {operation}"),
+            ("wrong_start_url", "An error occurred (InvalidRequestException) when calling the"
+             " RegisterClient operation: "),
             ("wrong_start_url", "The sso_start_url must use the https scheme."),
             ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
             ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
@@ -1119,6 +1122,37 @@ class CliFailureTest(unittest.TestCase):
         run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
         run.output["stderr"] = f"strange: token=eyJraWQ{'x9' * 40}\n"
         self.assertNotIn("x9x9", str(aws_sso_mcp.cli_failure(run)))
+
+
+class DiagnosisTest(unittest.TestCase):
+    """The hook's eye; interop/test_failures.py holds hundreds of real outputs."""
+
+    def test_what_is_said(self) -> None:
+        rows = (
+            ("session_expired", f"Exit code 255\n{SESSION_EXPIRED}"),
+            ("session_expired", "TokenProviderError: Token is expired. To refresh this SSO session"
+             " run 'aws sso login' with the corresponding profile."),
+            ("session_expired", "│ Error: failed to refresh cached credentials, the SSO session has"
+             "\n│ expired or is invalid"),
+            ("session_expired", '{"msg": "Error loading SSO Token: Token for x does not exist"}'),
+            ("role_not_assigned", f"Exit code 254\n{NOT_ASSIGNED}"),
+            ("access_denied", "An error occurred (AccessDenied) when calling the ListBuckets"
+             " operation: Access Denied"),
+            ("aws_cli_v1", V1_ERROR),
+        )  # fmt: skip
+        for reason, text in rows:
+            with self.subTest(text):
+                found = aws_sso_mcp.diagnosis(text)
+                self.assertEqual(reason, found and found[0])
+
+    def test_what_is_only_shown(self) -> None:
+        sentence = "Error loading SSO Token: Token for corp does not exist"
+        for text in (f'    raise Error("{sentence}")', f"docs/x.md:12: {sentence}", f"+{sentence}",
+                     f"// {sentence}", f"E  AssertionError: assert '{sentence}' == ''", "sso", "",
+                     f"| {sentence} |", "JWT has expired", "[Errno 13] Permission denied: '/x'",
+                     "HTTP 503 Service Unavailable"):  # fmt: skip
+            with self.subTest(text):
+                self.assertIsNone(aws_sso_mcp.diagnosis(text))
 
 
 class OutputTest(unittest.TestCase):
@@ -1700,9 +1734,15 @@ class LoginTest(ProcessTest):
 
     def test_many_calls_at_once_open_one_page(self) -> None:
         client = self.client()
-        calls = [client.call(profile=name) for name in ("dev", "ops", "deploy") * 10]
+        names = ("dev", "ops", "deploy") * 10
+        calls = [
+            client.call(profile=name, meta={"progressToken": n}) for n, name in enumerate(names)
+        ]
         run = self.prompt()
         self.page()
+        waiting: set[int] = set()
+        while len(waiting) < 30:
+            waiting.add(client.notifications.get(timeout=DEADLINE_S)["params"]["progressToken"])
         self.stand_ins.log_in(run)
         self.assertEqual(["logged_in"] * 30, [client.result(call)["status"] for call in calls])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
@@ -2460,6 +2500,48 @@ class CommandLineTest(ProcessTest):
         self.assertIn("The SSO token is good", run.stdout)
         self.assertEqual("", self.stand_ins.kept[-1].stdin)
         self.assertEqual(1, self.run_server("refresh", "static").returncode)
+
+    def hook(self, event: Any) -> Any:
+        text = event if isinstance(event, str) else json.dumps(event)
+        argv = [sys.executable, "-IS", str(SERVER), "hook"]
+        environment = self.home.environment()
+        run = subprocess.run(argv, input=text.encode("utf-8", "surrogatepass"), env=environment,
+                             capture_output=True, timeout=60, check=False)  # fmt: skip
+        self.assertEqual((0, b""), (run.returncode, run.stderr))
+        if not run.stdout:
+            return None
+        told = json.loads(run.stdout)["hookSpecificOutput"]
+        self.assertEqual("PostToolUseFailure", told["hookEventName"])
+        return told["additionalContext"]
+
+    def test_hook_names_the_call_that_mends(self) -> None:
+        rows = (
+            ("aws s3 ls --profile dev", '{"profile": "dev"}'),
+            ("aws s3 ls --profile='a b' | jq .", '{"profile": "a b"}'),
+            ("AWS_PROFILE=ops terraform plan", '{"profile": "ops"}'),
+            ('export AWS_PROFILE="ops"; make', '{"profile": "ops"}'),
+            ("$env:AWS_PROFILE = 'ops'; cdk deploy", '{"profile": "ops"}'),
+            ("aws s3 ls", "{}"),
+        )
+        for command, arguments in rows:
+            with self.subTest(command):
+                event = {"tool_name": "Bash", "tool_input": {"command": command},
+                         "hook_event_name": "PostToolUseFailure",
+                         "error": f"Exit code 255\n{SESSION_EXPIRED}"}  # fmt: skip
+                self.assertIn(f"refresh_aws_sso_token with {arguments}", self.hook(event))
+
+    def test_hook_at_other_tools_and_other_failures(self) -> None:
+        event: dict[str, Any] = {"hook_event_name": "PostToolUseFailure", "tool_input": {}}
+        server = {**event, "tool_name": "mcp__kb__query", "error": SESSION_EXPIRED}
+        self.assertIn('with {"server": "mcp__kb__query"}', self.hook(server))
+        response = {"stdout": "", "stderr": SESSION_EXPIRED}
+        self.assertIn("with {}", self.hook({**event, "tool_response": response}))
+        self.assertIn("does not mend it", self.hook({**event, "error": NOT_ASSIGNED}))
+        own = {**server, "tool_name": "mcp__aws-sso__refresh_aws_sso_token"}
+        silent: list[Any] = [own, event, [], 7, "", "{", "[" * 99_999, {**event, "error": "\ud800"}]
+        silent += [{"error": 7, "tool_input": 7}, {**event, "error": "ls: x: No such file"}]
+        for each in silent:
+            self.assertIsNone(self.hook(each))
 
     def start_refresh(self) -> tuple[Any, Run]:
         argv = [sys.executable, "-IS", str(SERVER), "refresh", "dev"]

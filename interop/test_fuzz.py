@@ -332,7 +332,7 @@ def test_pages_of_aws() -> None:
 
 
 times = st.text(st.sampled_from("0123456789TZUC:-+. ٣"), max_size=30) | st.from_regex(
-    re.compile(aws_sso_mcp.ISO_TIME.pattern), fullmatch=True
+    re.compile(aws_sso_mcp.ISO_TIME), fullmatch=True
 )
 offsets = st.integers(-1439, 1439).map(timedelta(minutes=1).__mul__).map(timezone)
 

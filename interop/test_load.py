@@ -11,10 +11,11 @@ import anyio
 import pytest
 from test_login import authorizations, start
 
-from workplace import Workplace, answer, refresh
+from workplace import Workplace, answer
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
 
     from mcp import Client
 
@@ -31,24 +32,45 @@ sso_role_name = Developer
 """
 
 
-async def answers_of(client: Client, profiles: list[str]) -> list[dict[str, Any]]:
-    """Return the answers of one client that asks for all `profiles` at once."""
-    answers: list[dict[str, Any]] = []
+async def answers_of(
+    client: Client, profiles: list[str], all_wait: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
+    """Return the answers of one client that asks for all `profiles` at once.
 
-    async def call(profile: str) -> None:
-        answers.append(await refresh(client, profile=profile))
+    `all_wait` is called once each of the calls has reported progress.
+    """
+    answers: list[dict[str, Any]] = []
+    waiting: set[int] = set()
+
+    async def call(number: int, profile: str) -> None:
+        async def progress(_done: float, _total: float | None, _text: str | None) -> None:
+            if len(waiting) < len(profiles) and number not in waiting:
+                waiting.add(number)
+                if len(waiting) == len(profiles):
+                    all_wait()
+
+        result = await client.call_tool(
+            "refresh_aws_sso_token", {"profile": profile}, progress_callback=progress
+        )
+        answers.append(result.structured_content or {})
 
     async with anyio.create_task_group() as group:
-        for profile in profiles:
-            group.start_soon(call, profile)
+        for number, profile in enumerate(profiles):
+            group.start_soon(call, number, profile)
     return answers
 
 
 @pytest.mark.anyio
 async def test_fifty_calls_at_once_open_one_page(place: Workplace) -> None:
     place.centre.assigned.add(("123456789012", "Operator"))
+    place.centre.approval = "ignore"
+
+    def approve() -> None:
+        assert place.centre.wait_for(lambda: bool(place.centre._open_pages))  # noqa: SLF001
+        place.centre.approve_now()
+
     async with place.client() as client:
-        answers = await answers_of(client, ["dev", "ops"] * 25)
+        answers = await answers_of(client, ["dev", "ops"] * 25, approve)
     assert [answer["status"] for answer in answers] == ["logged_in"] * 50
     assert len(place.centre.pages) == 1
     assert authorizations(place.centre) == 1
