@@ -43,7 +43,7 @@ async def answers_of(
     waiting: set[int] = set()
 
     async def call(number: int, profile: str) -> None:
-        async def progress(_done: float, _total: float | None, _text: str | None) -> None:
+        async def progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
             if len(waiting) < len(profiles) and number not in waiting:
                 waiting.add(number)
                 if len(waiting) == len(profiles):
