@@ -165,7 +165,7 @@ def aws_folder(*parts: str) -> Path:
     """Return `~/.aws` or something below it: caches are there whatever AWS_CONFIG_FILE says."""
     from pathlib import Path
 
-    return Path("~").expanduser().joinpath(".aws", *parts)
+    return Path(os.path.join(os.path.expanduser("~"), ".aws", *parts))
 
 
 def read_aws_config() -> AwsConfig:
@@ -201,8 +201,9 @@ def named_section(header: str, values: Json) -> dict[str, Json]:
     """Return {name: values} of a header such as `profile "a b"`; empty unless it is two words."""
     import shlex
 
+    is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
     try:
-        _, name = shlex.split(header)
+        _, name = header.split() if is_plain else shlex.split(header)
     except ValueError:
         return {}
     return {name: values}
@@ -1038,18 +1039,21 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
      "The login is fine, but AWS does not let this person use the account and role of the profile."
      " Choose another profile, or ask an administrator to assign the role; no login can."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
-     "The sign-in page was answered with no. If that was a mistake, log in again."),
+     "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
     ("wrong_state", "State parameter does not match",
-     "The browser answered for another login. Close old sign-in pages, then log in again."),
+     "The browser answered for another login. Close old sign-in pages, then call "
+     "refresh_aws_sso_token."),
     ("login_expired", "retrieve an SSO token has expired|InvalidGrantException"
      r"|ExpiredTokenException\) when calling the CreateToken",
-     "Nobody approved in time. Log in again when the person is ready: a new page opens."),
+     "Nobody approved in time. When the person is ready, call refresh_aws_sso_token: a new page "
+     "opens."),
     ("wrong_start_url", r"InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)"
      "|resolve start URL|sso_start_url must use the https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
      "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
-     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then log in again."),
+     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call "
+     "refresh_aws_sso_token."),
     ("mfa", "MultiFactorAuthentication failed",
      "AWS refused the MFA code or device. Ask the person for a new code; an SSO login has none."),
     ("access_denied", r"(?:\(|api error )(?:AccessDenied|UnauthorizedOperation)"
@@ -1570,15 +1574,12 @@ def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Jso
 def warm_session(renewal: Renewal) -> str:
     """Return what to say of a login that brought no more time, or of one that will come often."""
     token, seen = read_token(renewal.session), renewal.seen
-    if (
-        token
-        and seen
-        and seen.expires_at > time.time()
-        and token.expires_at - seen.expires_at < SAME_END_S
-    ):
+    later_s = (token.stamp - seen.stamp) / 1e9 if token and seen else 0
+    same_end = token and seen and token.expires_at - seen.expires_at < SAME_END_S
+    if later_s > 2 * SAME_END_S and same_end:
         return (
-            " It ends when the old one did, as AWS's portal session still lives: if AWS goes on "
-            "refusing, let the person sign out in the portal (the start URL), then force again."
+            " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
+            " refusing, let the person sign out in the portal (startUrl), then force again."
         )
     if token and not renewal.session.name and renewal.session not in _advised:
         _advised.add(renewal.session)
@@ -2204,7 +2205,8 @@ def print_hook(event: bytes) -> int:
         meaning += f"tool refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one"
         meaning += " click of the person; after that the same works again."
     else:
-        meaning = f"This is not an expired SSO token, and a login does not mend it. {meaning}"
+        mends = "refresh_aws_sso_token" in meaning
+        meaning = meaning if mends else f"An SSO login does not mend this. {meaning}"
     context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
     return say(json.dumps({"hookSpecificOutput": context}))
 

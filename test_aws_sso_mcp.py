@@ -1840,6 +1840,8 @@ class AnswerTest(ProcessTest):
         self.assertIn("It ends when the old one did", answer["message"])
         answer = self.log_in(client, minutes=90, profile="dev", force=True)
         self.assertNotIn("It ends when the old one did", answer["message"])
+        answer = self.log_in(client, minutes=90, profile="dev", force=True)  # right after it
+        self.assertNotIn("It ends when the old one did", answer["message"])
 
     def test_legacy_profile_hears_once_of_sso_sessions(self) -> None:
         client = self.client()
@@ -2536,7 +2538,7 @@ class CommandLineTest(ProcessTest):
         self.assertIn('with {"server": "mcp__kb__query"}', self.hook(server))
         response = {"stdout": "", "stderr": SESSION_EXPIRED}
         self.assertIn("with {}", self.hook({**event, "tool_response": response}))
-        self.assertIn("does not mend it", self.hook({**event, "error": NOT_ASSIGNED}))
+        self.assertIn("does not mend this", self.hook({**event, "error": NOT_ASSIGNED}))
         own = {**server, "tool_name": "mcp__aws-sso__refresh_aws_sso_token"}
         silent: list[Any] = [own, event, [], 7, "", "{", "[" * 99_999, {**event, "error": "\ud800"}]
         silent += [{"error": 7, "tool_input": 7}, {**event, "error": "ls: x: No such file"}]
