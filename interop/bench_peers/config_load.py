@@ -1,0 +1,38 @@
+"""Load the AWS config of this HOME, for each line on stdin, and print how long it took, in ms.
+
+The argument says by whom: `botocore` alone, or the server, for a `choice` of a profile or `status`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+
+def botocore() -> Any:
+    import botocore.session
+
+    return botocore.session.Session().full_config
+
+
+def choice() -> Any:
+    import aws_sso_mcp
+
+    return aws_sso_mcp.choose_profile(aws_sso_mcp.read_aws_config(), None)
+
+
+def status() -> Any:
+    import aws_sso_mcp
+
+    return aws_sso_mcp.get_aws_sso_status(aws_sso_mcp.Call(lambda _: None))
+
+
+load = {"botocore": botocore, "choice": choice, "status": status}[sys.argv[1]]
+load()  # imports
+for _ in sys.stdin:
+    wall, cpu = time.perf_counter(), time.process_time()
+    load()
+    times = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps([each * 1000 for each in times]), flush=True)
