@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO, NoReturn, TextIO
 
     Json = dict[str, Any]
+    Methods = dict[str, Callable[["Request"], Json | None]]
 
 __version__ = "0.1.0"
 
@@ -165,7 +166,7 @@ def aws_folder(*parts: str) -> Path:
     """Return `~/.aws` or something below it: caches are there whatever AWS_CONFIG_FILE says."""
     from pathlib import Path
 
-    return Path(os.path.join(os.path.expanduser("~"), ".aws", *parts))
+    return Path("~", ".aws", *parts).expanduser()
 
 
 def read_aws_config() -> AwsConfig:
@@ -1558,8 +1559,9 @@ def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Jso
             if failure.reason != "session_expired":
                 raise
     if not status:
-        refresher = None if force else silent_refresher(config, session)
-        renewal = join_or_start_renewal(Renewal(target, seen, refresher))
+        if renewal is None or not (joins or force):  # one found may be forgotten by now
+            refresher = None if force else silent_refresher(config, session)
+            renewal = join_or_start_renewal(Renewal(target, seen, refresher))
         if not renewal.wait(call, deadline):
             return pending(renewal)
         status = renewal.status
@@ -1794,9 +1796,10 @@ class Server:
         self._asked: dict[str, Request] = {}  # by the id of an elicitation
         self._secret = os.urandom(32)  # of _request_state
         self._complaints = 0
-        both = {"tools/list": self._list_tools, "tools/call": self._call_tool}
-        self._modern = {"server/discover": self._discover, **both}
-        self._legacy = {"initialize": self._initialize, "ping": self._ping, **both}
+        both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
+        about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
+        self._modern: Methods = {"server/discover": lambda _: about, **both}
+        self._legacy: Methods = {"initialize": self._initialize, "ping": lambda _: {}, **both}
 
     def handle_line(self, line: bytes) -> None:
         """Take one line from the client; whatever it holds, nothing is raised."""
@@ -1847,11 +1850,10 @@ class Server:
         elif method in self._modern and (method not in self._legacy or not self._initialized):
             message = f"Send initialize first, or _meta with {' and '.join(ENVELOPE)}"
             raise ProtocolError(INVALID_PARAMS, message)
-        methods: dict[str, Any] = self._modern if request.modern else self._legacy
+        methods = self._modern if request.modern else self._legacy
         if method not in methods:
             raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:100]}")
-        handler: Callable[[Request], Json | None] = methods[method]
-        return handler
+        return methods[method]
 
     def _initialize(self, request: Request) -> Json:
         offered = request.params.get("protocolVersion")
@@ -1860,12 +1862,6 @@ class Server:
         self._initialized, self._capabilities = True, request.params.get("capabilities")
         version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
         return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
-
-    def _ping(self, _: Request) -> Json:
-        return {}
-
-    def _discover(self, _: Request) -> Json:
-        return {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
 
     def _list_tools(self, request: Request) -> Json:
         tools = {"tools": [each.definition for each in TOOLS.values()]}

@@ -1748,6 +1748,35 @@ class LoginTest(ProcessTest):
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
         self.assertEqual(1, len([argv for argv in self.stand_ins.seen if argv[0] == "page"]))
 
+    def test_calls_that_meet_the_end_of_a_login_start_no_other(self) -> None:
+        self.home.patch(self, **self.stand_ins.environment())
+        results: list[dict[str, Any]] = []
+        find = aws_sso_mcp.running_renewal
+
+        def found_and_then_heard_by_another(session: Any) -> Any:
+            renewal = find(session)
+            if renewal is not None and renewal.ended_at is not None:
+                with aws_sso_mcp.CHANGED:
+                    renewal.forget()
+            return renewal
+
+        def refresh(force: bool) -> None:
+            call = aws_sso_mcp.Call(lambda _: None)
+            results.append(aws_sso_mcp.refresh_aws_sso_token(call, "dev", force=force))
+
+        for force in (False, True):
+            with mock.patch.dict(os.environ, AWS_SSO_MCP_WAIT_SECONDS="0"):
+                refresh(force=True)
+            self.assertEqual("pending", results[-1]["status"])
+            self.stand_ins.log_in(self.prompt())
+            renewal: Any = find(aws_sso_mcp.SsoSession("corp", "", ""))
+            while renewal.ended_at is None:
+                pass
+            with mock.patch.object(aws_sso_mcp, "running_renewal", found_and_then_heard_by_another):
+                refresh(force)
+            self.assertEqual("logged_in", results[-1]["status"])
+        self.assertEqual(2, self.stand_ins.count("sso", "login"))
+
     def test_sessions_do_not_wait_for_each_other(self) -> None:
         client = self.client()
         first = client.call(profile="dev")
