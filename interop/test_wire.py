@@ -1,0 +1,202 @@
+"""What the server writes in each revision of MCP, by its schema; clients that misbehave."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conftest import need
+from drivers import CLIENTS, LEGACY, MODERN, Driver, processes, processes_left
+from test_aws_sso_mcp import Client, ProcessTest
+from wire import META, Message, Recording
+
+if TYPE_CHECKING:
+    from workplace import Workplace
+
+REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", LEGACY, MODERN)
+TOOL = "refresh_aws_sso_token"
+
+
+class RecordedClient(Client):
+    """A client of one revision on bare pipes, with all that passes."""
+
+    def __init__(self, desk: ProcessTest, revision: str, **environment: str) -> None:
+        self.sent: list[bytes] = []
+        self.meta: dict[str, Any] = {}
+        if revision == MODERN:
+            self.meta = {f"{META}protocolVersion": MODERN, f"{META}clientCapabilities": {}}
+        super().__init__(desk, desk.stand_ins.environment(**environment))
+
+    def write(self, line: bytes) -> None:
+        self.sent.append(line + b"\n")
+        super().write(line)
+
+    def request(self, method: str, meta: Any = None, **params: Any) -> Any:
+        """Send a request of the revision and return its id."""
+        meta = {**self.meta, **(meta or {})}
+        return self.send(method, {**params, **({"_meta": meta} if meta else {})})
+
+    def refresh_with_progress(self, **arguments: Any) -> Any:
+        token = {"progressToken": f"token-{len(self.sent)}"}
+        return self.request("tools/call", token, name=TOOL, arguments=arguments)
+
+    def error(self, method: str, meta: Any = None, **params: Any) -> int:
+        code: int = self.answer(self.request(method, meta, **params))["error"]["code"]
+        return code
+
+    def messages(self) -> list[Message]:
+        """Return all that the server wrote, which has ended."""
+        self.close()
+        return list(Recording(b"".join(self.sent), b"".join(self._lines)).messages())
+
+
+@pytest.fixture
+def messages(desk: ProcessTest, request: pytest.FixtureRequest) -> list[Message]:
+    """One of everything that the server writes in a revision."""
+    need("schemas")
+    need("mcp-1.2")
+    revision = request.param
+    client = RecordedClient(desk, revision, AWS_SSO_MCP_WAIT_SECONDS="0.2")
+    if revision == MODERN:
+        client.answer(client.request("server/discover"))
+        assert client.error("tools/list", {f"{META}protocolVersion": "2027-01-01"}) == -32022
+        assert client.error("ping") == -32601
+    else:
+        assert client.initialize(revision)["protocolVersion"] == revision
+        assert client.answer(client.request("ping"))["result"] == {}
+    client.answer(client.request("tools/list"))
+    for name in (TOOL, "get_aws_sso_status"):
+        call = client.request("tools/call", name=name, arguments={"profile": "nobody"})
+        assert client.result(call)["reason"] == "profile_not_found"
+    call = client.request("tools/call", name=TOOL, arguments={"profile": 1})
+    assert client.result(call)["reason"] == "bad_argument"
+    assert client.error("tools/call", name="nothing") == -32602
+    assert client.error("tools/call", name=TOOL, arguments=[]) == -32602
+    assert client.error("nothing") == -32601
+
+    call = client.refresh_with_progress(profile="dev")
+    run = desk.prompt()
+    desk.page()
+    while "loginUrl" not in client.result(call):
+        call = client.refresh_with_progress(profile="dev")
+    call = client.request("tools/call", name="get_aws_sso_status")
+    assert client.result(call)["sessions"][0]["loginInProgress"] is True
+    desk.stand_ins.log_in(run)
+    answer = client.result(client.refresh_with_progress(profile="dev"))
+    while answer["status"] == "pending":
+        answer = client.result(client.refresh_with_progress(profile="dev"))
+    assert answer["status"] == "logged_in"
+    return client.messages()
+
+
+@pytest.mark.parametrize("messages", REVISIONS, indirect=True, ids=REVISIONS)
+def test_every_message_is_what_the_schema_wants(
+    messages: list[Message], request: pytest.FixtureRequest
+) -> None:
+    revision = request.node.callspec.params["messages"]
+    assert {message.revision for message in messages} == {revision}
+    expected = {"ListToolsResult", "CallToolResult", "ProgressNotification", "JSONRPCMessage"}
+    if revision == MODERN:
+        expected |= {"DiscoverResult", "UnsupportedProtocolVersionError"}
+    else:
+        expected |= {"InitializeResult", "EmptyResult"}
+    assert {message.name for message in messages} == expected
+    for message in messages:
+        message.check()
+
+
+REQUIRED = {
+    "CallToolResult": ("result", "content"),
+    "DiscoverResult": ("result", "supportedVersions"),
+    "EmptyResult": ("result",),
+    "InitializeResult": ("result", "serverInfo"),
+    "JSONRPCMessage": ("error", "code"),
+    "ListToolsResult": ("result", "tools"),
+    "ProgressNotification": ("params", "progressToken"),
+    "UnsupportedProtocolVersionError": ("error", "data"),
+}
+
+
+@pytest.mark.parametrize("messages", REVISIONS, indirect=True, ids=REVISIONS)
+def test_schemas_refuse_what_lacks_a_part(messages: list[Message]) -> None:
+    for message in messages:
+        broken = copy.deepcopy(message.content)
+        part = broken
+        *outer, last = REQUIRED[message.name]
+        for key in outer:
+            part = part[key]
+        del part[last]
+        with pytest.raises(AssertionError):
+            message._replace(content=broken).check()
+
+
+# --- Clients that misbehave --------------------------------------------------------------
+
+NOTHING = [
+    {},
+    {"capabilities": None},
+    {"capabilities": "all", "clientInfo": 7},
+    {"capabilities": {"elicitation": True}},
+    {"capabilities": {"elicitation": {"url": {}, "form": {}}, "tasks": {}, "roots": []}},
+]
+
+
+@pytest.mark.parametrize("declared", NOTHING, ids=json.dumps)
+def test_capabilities_that_are_none_or_lies(desk: ProcessTest, declared: dict[str, Any]) -> None:
+    client = Client(desk, desk.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.2"))
+    answer = client.ask("initialize", {"protocolVersion": LEGACY, **declared})
+    assert answer["result"]["protocolVersion"] == LEGACY
+    call = client.call(profile="dev")
+    run = desk.prompt()
+    desk.page()
+    assert client.until_asked(call, profile="dev")["status"] == "pending"
+    desk.stand_ins.log_in(run)
+    assert desk.outcome(client, profile="dev")["status"] == "logged_in"
+    assert client.notifications.empty()
+    assert client.requests.empty()
+
+
+@pytest.mark.parametrize("revision", [LEGACY, MODERN])
+def test_same_id_twice(desk: ProcessTest, revision: str) -> None:
+    client = RecordedClient(desk, revision)
+    if revision == LEGACY:
+        client.initialize()
+    params = {"name": TOOL, "arguments": {"profile": "dev"}, "_meta": client.meta}
+    for _ in range(2):
+        client.send("tools/call", params, id="twin")
+    run = desk.prompt()
+    desk.page()
+    desk.stand_ins.log_in(run)
+    answers = [client.result("twin")["status"] for _ in range(2)]
+    assert answers == ["logged_in", "logged_in"]
+    assert desk.stand_ins.count("sso", "login") == 1
+    # Nobody can tell them apart: a cancellation is for both, and for no other.
+    params["arguments"] = {"profile": "dev", "force": True}
+    for _ in range(2):
+        client.send("tools/call", params, id="twin")
+    run = desk.prompt()
+    desk.page()
+    client.notify("notifications/cancelled", {"requestId": "twin"})
+    other = client.request("tools/call", name=TOOL, arguments=params["arguments"])
+    desk.stand_ins.log_in(run)
+    assert client.result(other)["status"] == "logged_in"
+    client.close()
+    ids = [json.loads(line).get("id") for line in client._lines]  # noqa: SLF001
+    assert ids.count("twin") == 2
+    assert desk.stand_ins.count("sso", "login") == 2
+
+
+@pytest.mark.parametrize("client", [CLIENTS[0], CLIENTS[3], CLIENTS[6]], ids=lambda each: each.name)
+def test_client_that_is_killed(client: Any, newest: Workplace) -> None:
+    need(client.component)
+    need("node")
+    newest.centre.approval = "ignore"
+    with Driver(client, newest) as driver:
+        driver.call(profile="dev")
+        assert newest.centre.wait_for(lambda: bool(newest.centre.pages))
+        assert any("/aws sso login" in process for process in processes(newest.home))
+        driver.process.kill()
+        assert processes_left(newest.home) == []
