@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import matrix as matrix_module
 from drivers import processes_left
 from identity_center import IdentityCenter
 from install import installed
@@ -65,11 +64,6 @@ def newest(tmp_path: Path, centre: IdentityCenter) -> Iterator[Workplace]:
     yield place
     assert place.secrets_written() == set()
     assert cli_left(place.home) == []
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):  # the first process of all
-        matrix_module.FILE.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

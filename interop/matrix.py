@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print as a Markdown table what the last run of test_clients.py and test_hosts.py measured.
+"""Print as a Markdown table what the last runs of test_clients.py and test_hosts.py measured.
 
 python3 interop/matrix.py
 """
@@ -36,7 +36,7 @@ class Matrix:
         self.rows.setdefault(client, {"version": version}).update(cells)
 
     def save(self) -> None:
-        """Add the rows to those that other workers of this run have saved."""
+        """Add the rows to those that other runs, and other workers of this one, have saved."""
         rows = json.loads(FILE.read_text()) if FILE.is_file() else {}
         for name, row in self.rows.items():
             rows.setdefault(name, {}).update(row)
