@@ -72,7 +72,7 @@ PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
-GRACE_S = 1  # for a login to end by itself once there is a token
+GRACE_S = 0.5  # for a login to end by itself once there is a token
 
 
 # --- Errors and settings ----------------------------------------------------------------
