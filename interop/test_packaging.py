@@ -1,0 +1,647 @@
+"""Every way of installing, with the real tools, each in a fresh HOME; no host is logged in."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+import aws_sso_mcp
+import capture
+from conftest import need
+from install import real
+from model import STATUS, Model
+from wire import node
+from workplace import HERE, SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Variables = dict[str, str] | None
+
+ROOT = SERVER.parent
+VERSION = aws_sso_mcp.__version__
+PLUGIN = "aws-sso-mcp@aws-sso-mcp"
+GITHUB = "OWNER/aws-sso-mcp"
+CACHE = f"plugins/cache/aws-sso-mcp/aws-sso-mcp/{VERSION}"
+# What leads the packaging tools of this machine to their registries.
+WAYS = re.compile(r"(PIP|UV)_.*|npm_config_.*|(SSL|REQUESTS)_.*|.*_proxy", re.IGNORECASE)
+
+
+# --- A machine to install on ------------------------------------------------------------
+
+
+class Machine(NamedTuple):
+    """A fresh HOME, and a checkout; for it, github.com is a folder with a clone of that."""
+
+    folder: Path
+    checkout: Path
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def environment(self) -> dict[str, str]:
+        ways = {name: os.environ[name] for name in os.environ if WAYS.fullmatch(name)}
+        return {
+            **ways,
+            "HOME": str(self.home),
+            "CLAUDE_CONFIG_DIR": str(self.home / ".claude"),
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
+            "GIT_CONFIG_GLOBAL": str(self.checkout.parent / "gitconfig"),
+            "AWS_SSO_MCP_REAL": str(real(".")),
+            "NO_COLOR": "1",
+            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin",
+        }
+
+    def put(self, name: str, *argv: str | Path) -> None:
+        """Put a command on PATH that runs `argv`."""
+        program = self.folder / "bin" / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, argv))} "$@"\n')
+        program.chmod(0o755)
+
+    def run(
+        self, command: str, cwd: Path | None = None, code: int = 0, env: Variables = None
+    ) -> str:
+        """Return what a command line of a person says, on both streams."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=cwd or self.folder / "work",
+            env={**self.environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def serves(self, command: str, cwd: Path | None = None, env: Variables = None) -> None:
+        """Assert that a command line starts this version of the server."""
+        about = {"name": "test", "version": "1"}
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": about}
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=cwd or self.folder / "work",
+            env={**self.environment(), **(env or {})},
+            input=json.dumps(asked) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        [line] = done.stdout.splitlines()
+        assert json.loads(line)["result"]["serverInfo"]["version"] == VERSION
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git holds or would take, committed, and a bare clone as if on GitHub."""
+    folder = tmp_path_factory.mktemp("git")
+    copy = folder / "aws-sso-mcp"
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    commands = (
+        "git init -q -b main && git add -A && git -c user.name=t -c user.email=t@t commit -qm t",
+        f"git clone -q --bare . {folder}/OWNER/aws-sso-mcp.git",
+    )
+    for command in commands:
+        subprocess.run(command, shell=True, cwd=copy, check=True)
+    (folder / "gitconfig").write_text(
+        f'[url "file://{folder}/"]\n\tinsteadOf = https://github.com/\n[safe]\n\tdirectory = *\n'
+    )
+    return copy
+
+
+@pytest.fixture
+def machine(tmp_path: Path, checkout: Path) -> Machine:
+    machine = Machine(tmp_path, checkout)
+    for name in ("home", "bin", "work"):
+        (tmp_path / name).mkdir()
+    return machine
+
+
+def install_host(machine: Machine, name: str) -> None:
+    """Put the command of a host on the machine's PATH."""
+    component, pattern = HOSTS[name]
+    need(component)
+    [program] = (real(component) / "node_modules").glob(pattern)
+    runner = [node()] if need("node") and program.suffix == ".js" else []
+    machine.put(name, *runner, program)
+
+
+HOSTS = {
+    "claude": ("claude-code", "@anthropic-ai/claude-code-*/claude"),
+    "codex": ("codex", "@openai/codex-*/vendor/*/bin/codex"),
+    "copilot": ("copilot", "@github/copilot-*/copilot"),
+    "gemini": ("gemini-cli", "@google/gemini-cli/bundle/gemini.js"),
+    "mcpb": ("mcpb", "@anthropic-ai/mcpb/dist/cli/cli.js"),
+}
+
+
+@pytest.fixture
+def claude(machine: Machine) -> Machine:
+    install_host(machine, "claude")
+    return machine
+
+
+@pytest.fixture
+def tools(machine: Machine) -> Machine:
+    """A machine with the packaging tools."""
+    for name in ("uv", "uvx", "pipx", "twine", "skillsaw", "check-jsonschema"):
+        machine.put(name, real(need("packaging")) / "bin" / name)
+    # Of the packaging tools' Python, which has flit_core: a build needs no network.
+    build = (real("packaging") / "bin" / "python", "-m", "build", "--no-isolation")
+    machine.put("build", *build)
+    return machine
+
+
+# --- Manifests --------------------------------------------------------------------------
+
+MANIFESTS = (
+    "plugin.json",
+    ".claude-plugin/plugin.json",
+    ".github/server.json",
+    ".github/mcpb/manifest.json",
+)
+
+
+def manifest(name: str) -> Any:
+    return json.loads((ROOT / name).read_text())
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_version_and_description_are_the_same_everywhere(name: str) -> None:
+    told = manifest(name)
+    versions = [told["version"], *(package["version"] for package in told.get("packages", []))]
+    assert set(versions) == {VERSION}
+    assert told["description"] == manifest("plugin.json")["description"]
+    assert f"\n## {VERSION} " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_marketplace_leaves_the_version_to_the_plugin() -> None:
+    told = manifest(".claude-plugin/marketplace.json")
+    [entry] = told["plugins"]
+    assert "version" not in {**told, **entry}
+    assert entry["description"] == manifest("plugin.json")["description"]
+
+
+def test_names_of_the_tools() -> None:
+    told = [tool["name"] for tool in manifest(".github/mcpb/manifest.json")["tools"]]
+    assert sorted(told) == sorted(aws_sso_mcp.TOOLS)
+    skill = (ROOT / "skills" / "aws-sso-refresh" / "SKILL.md").read_text()
+    [allowed] = re.findall(r"^allowed-tools: (.+)$", skill, re.MULTILINE)
+    prefixes = ("mcp__aws-sso__", "mcp__plugin_aws-sso-mcp_aws-sso__")
+    full = sorted(prefix + name for prefix in prefixes for name in aws_sso_mcp.TOOLS)
+    assert sorted(allowed.split()) == full
+    body = skill.split("---\n")[2]
+    assert all(f"`{name}`" in body for name in full)
+
+
+def test_registry_entry(tools: Machine) -> None:
+    schemas = "lib/python3*/site-packages/skillsaw/schemas/mcp_registry/v2025_12_11"
+    [schema] = (real("packaging")).glob(f"{schemas}/server.schema.json")
+    tools.run(f"check-jsonschema --schemafile {schema} {ROOT}/.github/server.json")
+    name = manifest(".github/server.json")["name"]
+    assert f"<!-- mcp-name: {name} -->" in (ROOT / "README.md").read_text()
+
+
+def test_skillsaw_finds_nothing(tools: Machine) -> None:
+    said = tools.run("skillsaw lint .", tools.checkout)
+    assert re.search(r"Errors: +0\n +Warnings: +0\n", said), said
+    kinds = ("agent-plugin", "agentskills", "marketplace", "mcp-registry")
+    assert all(kind in said for kind in kinds)
+
+
+def test_workflows_are_well_formed_and_take_actions_by_commit(tools: Machine) -> None:
+    workflows = list((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert len(workflows) == 2
+    for path in workflows:
+        tools.run(f"check-jsonschema --builtin-schema vendor.github-workflows {path}")
+        used = re.findall(r"uses: (\S+)(.*)", path.read_text())
+        assert used
+        for action, comment in used:
+            if not action.startswith("./"):
+                assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action), action
+                assert re.fullmatch(r" # v[\d.]+", comment), comment
+
+
+# --- Claude Code ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", ["", "--profile directory"])
+def test_claude_validates_without_a_warning(claude: Machine, profile: str) -> None:
+    said = claude.run(f"claude plugin validate --strict {profile} {claude.checkout}")
+    assert "✔ These checks found nothing to report" in said
+    assert "✔ Validation passed" in said
+    assert "Advice" not in said
+    assert "warning" not in said.lower()
+
+
+@pytest.mark.parametrize("source", [GITHUB, "checkout"])
+def test_claude_marketplace(claude: Machine, source: str) -> None:
+    at = GITHUB if source == GITHUB else str(claude.checkout)
+    claude.run(f"claude plugin marketplace add {at} && claude plugin install {PLUGIN}")
+    said = claude.run("claude mcp list")
+    where = claude.home / ".claude" / CACHE if source == GITHUB else claude.checkout
+    server = f"python3 -IS {where}/aws_sso_mcp.py"
+    assert f"plugin:aws-sso-mcp:aws-sso: {server} - ✔ Connected" in said
+    said = claude.run("claude plugin details aws-sso-mcp")
+    assert "Skills (1)  aws-sso-refresh" in said
+    assert "Hooks (1)  PostToolUseFailure" in said
+    assert "MCP servers (1)  aws-sso" in said
+
+
+def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) -> None:
+    github = tmp_path / "OWNER" / "aws-sso-mcp.git"
+    (tmp_path / "gitconfig").write_text(
+        f'[url "file://{tmp_path}/"]\n\tinsteadOf = https://github.com/\n'
+    )
+    claude.run(f"git clone -q --bare {claude.checkout} {github} && git clone -q {github} next")
+    own = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
+    claude.run(f"claude plugin install aws-sso-mcp --marketplace {GITHUB}", env=own)
+    release = (
+        f"grep -rl '\"{VERSION}\"' .claude-plugin plugin.json aws_sso_mcp.py"
+        f' | xargs sed -i \'s/"{VERSION}"/"99.0.0"/\''
+        " && git -c user.name=t -c user.email=t@t commit -qam next && git push -q"
+    )
+    claude.run(release, tmp_path / "work" / "next")
+    update = f"claude plugin marketplace update aws-sso-mcp && claude plugin update {PLUGIN}"
+    assert f"from {VERSION} to 99.0.0" in claude.run(update, env=own)
+    assert "/99.0.0/aws_sso_mcp.py - ✔ Connected" in claude.run("claude mcp list", env=own)
+
+
+def test_claude_skills_folder(claude: Machine) -> None:
+    claude.run(f"mkdir -p ~/.claude/skills && cp -R {claude.checkout} ~/.claude/skills/aws-sso-mcp")
+    server = f"{claude.home}/.claude/skills/aws-sso-mcp/aws_sso_mcp.py - ✔ Connected"
+    assert server in claude.run("claude mcp list")
+
+
+def test_claude_options(claude: Machine) -> None:
+    # The option `python` is a program that keeps the environment it is started with.
+    kept = claude.folder / "environment"
+    recorder = f'env -0 > {kept}; exec {shlex.quote(sys.executable)} "$@"'
+    claude.put("keep", "sh", "-c", recorder, "keep")
+    program = claude.folder / "bin" / "keep"
+    add = f"claude plugin marketplace add {claude.checkout} && claude plugin install {PLUGIN}"
+    claude.run(f"{add} --config python={program}")
+
+    def profile_taken() -> str:
+        shell = {"AWS_PROFILE": "of-shell", "AWS_SSO_MCP_PROFILE": "replaced"}
+        assert "✔ Connected" in claude.run("claude mcp list", env=shell)
+        pairs = (line.partition("=") for line in kept.read_text().split("\0") if line)
+        environment = {name: value for name, _, value in pairs}
+        ask = "import aws_sso_mcp as a; print(a.choose_profile(a.read_aws_config(), None).profile)"
+        argv = [sys.executable, "-c", ask]
+        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    assert profile_taken() == "of-shell"
+    set_option = f"claude plugin configure {PLUGIN} --values-stdin"
+    claude.run(f"""echo '{{"profile": "of-option"}}' | {set_option}""")
+    assert profile_taken() == "of-option"
+    claude.run(f"""echo '{{"python": "no-such-python"}}' | {set_option}""")
+    assert "Failed to connect" in claude.run("claude mcp list")
+
+
+class Anthropic(ThreadingHTTPServer):
+    """A model for Claude Code: it runs one command in the shell, then says "done"."""
+
+    daemon_threads = True
+
+    def __init__(self, command: str) -> None:
+        super().__init__(("127.0.0.1", 0), AnthropicHandler)
+        self.command = command
+        self.results: list[str] = []
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class AnthropicHandler(BaseHTTPRequestHandler):
+    server: Anthropic
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        can = any(tool["name"] == "Bash" for tool in asked.get("tools") or [])
+        ran = "tool_result" in json.dumps(asked.get("messages"))
+        if ran:
+            self.server.results.append(json.dumps(asked["messages"]))
+        delta: dict[str, Any] = {"type": "text_delta", "text": "done"}
+        block: dict[str, Any] = {"type": "text", "text": ""}
+        if can and not ran:
+            block = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}
+            wish = {"command": self.server.command, "description": "run"}
+            delta = {"type": "input_json_delta", "partial_json": json.dumps(wish)}
+        reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "stand-in"}
+        events: list[dict[str, Any]] = [
+            {"type": "message_start", "message": {**message, "content": [], "usage": usage}},
+            {"type": "content_block_start", "index": 0, "content_block": block},
+            {"type": "content_block_delta", "index": 0, "delta": delta},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage},
+            {"type": "message_stop"},
+        ]
+        lines = [f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events]
+        content = "".join(lines).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+OUTPUTS = {
+    "Error when retrieving token from sso: Token has expired and refresh failed": True,
+    "make: *** No rule to make target": False,
+}
+
+
+@pytest.mark.parametrize("text", OUTPUTS)
+def test_claude_hook_tells_the_model_what_mends_a_failed_command(
+    claude: Machine, text: str
+) -> None:
+    add = f"claude plugin marketplace add {claude.checkout} && claude plugin install {PLUGIN}"
+    claude.run(add)
+    with Anthropic(f"echo {shlex.quote(text)} >&2; exit 255 # --profile dev") as model:
+        said = claude.run(
+            "claude -p go --allowedTools Bash",
+            env={
+                "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{model.server_port}",
+                "ANTHROPIC_API_KEY": "none",
+            },
+        )
+    assert "done" in said
+    assert text in model.results[-1]
+    # Not by the words of the server's instructions, which the model has in any case.
+    assert ("This failed because the AWS SSO token" in model.results[-1]) is OUTPUTS[text]
+    assert ('{"profile": "dev"}' in model.results[-1].replace("\\", "")) is OUTPUTS[text]
+
+
+# --- The portable plugin ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [GITHUB, "checkout"])
+def test_codex_plugin(machine: Machine, source: str) -> None:
+    install_host(machine, "codex")
+    at = GITHUB if source == GITHUB else str(machine.checkout)
+    machine.run(f"codex plugin marketplace add {at} && codex plugin add {PLUGIN}")
+    folder = machine.home / ".codex" / CACHE
+    assert (folder / "skills" / "aws-sso-refresh" / "SKILL.md").is_file()
+    assert f"args: -IS {folder}/aws_sso_mcp.py" in machine.run("codex mcp get aws-sso")
+    assert tools_of_codex(machine) == set(aws_sso_mcp.TOOLS)
+
+
+def tools_of_codex(machine: Machine) -> set[str]:
+    """Return the tools of the server, as Codex's app-server knows them from the server itself."""
+    asked = [
+        {"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "t", "version": "1"}}},
+        {"method": "initialized"},
+        {"id": 2, "method": "mcpServerStatus/list", "params": {}},
+    ]
+    codex = subprocess.Popen(
+        ["codex", "app-server"],
+        cwd=machine.folder / "work",
+        env=machine.environment(),
+        executable=machine.folder / "bin" / "codex",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with codex:
+        assert codex.stdin
+        assert codex.stdout
+        codex.stdin.write("".join(json.dumps(each) + "\n" for each in asked))
+        codex.stdin.flush()
+        told = next(each for each in map(json.loads, codex.stdout) if each.get("id") == 2)
+        codex.stdin.close()
+    [server] = [each for each in told["result"]["data"] if each["name"] == "aws-sso"]
+    return set(server["tools"])
+
+
+@pytest.mark.parametrize("source", [GITHUB, "checkout"])
+def test_copilot_plugin(machine: Machine, source: str) -> None:
+    install_host(machine, "copilot")
+    at = GITHUB if source == GITHUB else str(machine.checkout)
+    machine.run(f"copilot plugin marketplace add {at} && copilot plugin install {PLUGIN}")
+    assert "aws-sso-refresh - " in machine.run("copilot skill list")
+    with Model() as model:
+        said = machine.run(
+            "copilot -p go --allow-all-tools --disable-builtin-mcps", env=model.environment()
+        )
+        assert "done" in said
+        # Its model looked at the status, then asked for a profile that is not configured.
+        assert [answer.get("reason") for answer in model.heard][-1] == "profile_not_found"
+        assert STATUS in model.offered
+
+
+# --- Packages ---------------------------------------------------------------------------
+
+EPOCH = {"SOURCE_DATE_EPOCH": "1790000000"}
+WHEEL = {"aws_sso_mcp.py", "METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE"}
+SDIST = {
+    *("aws_sso_mcp.py", "test_aws_sso_mcp.py", "plugin.json", "pyproject.toml"),
+    *("README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO"),
+}
+
+
+@pytest.fixture
+def built(tools: Machine) -> Path:
+    """A folder with the wheel and the sdist."""
+    tools.run(f"build -o {tools.folder}/dist {tools.checkout}", env=EPOCH)
+    return tools.folder / "dist"
+
+
+def test_packages_hold_what_they_should(tools: Machine, built: Path) -> None:
+    [wheel] = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {Path(name).name for name in archive.namelist()} == WHEEL
+    tools.run(f"tar xzf {built}/*.tar.gz")
+    unpacked = tools.folder / "work" / f"aws_sso_mcp-{VERSION}"
+    assert {path.name for path in unpacked.iterdir()} == SDIST
+    tools.run("python3 -m unittest -q test_aws_sso_mcp.PromiseTest", unpacked)
+    tools.run(f"twine check --strict {built}/*")
+
+
+def test_packages_are_the_same_bytes_from_any_checkout(tools: Machine, built: Path) -> None:
+    tools.run(f"cp -R {tools.checkout} other && find other -exec touch -d 2020-01-01 {{}} +")
+    tools.run("build -o dist other && cd other && python3 .github/mcpb/build.py ../dist",
+              env=EPOCH)  # fmt: skip
+    tools.run(f"python3 .github/mcpb/build.py {built}", tools.checkout)
+    others = sorted((tools.folder / "work" / "dist").iterdir())
+    ours = sorted(built.iterdir())
+    assert [path.name for path in others] == [path.name for path in ours]
+    assert len(ours) == 3
+    assert [path.read_bytes() for path in others] == [path.read_bytes() for path in ours]
+
+
+def pythons() -> list[str]:
+    """Return the oldest and the newest Python of this machine that the server may run on."""
+    argv = [sys.executable, str(HERE / "pythons.py")]
+    found = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    return [found[0], found[-1]] if found else [sys.executable]
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_wheel_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
+    tools.run(f"{python} -m venv venv && venv/bin/pip install -q --no-index {built}/*.whl")
+    venv = tools.folder / "work" / "venv" / "bin"
+    assert tools.run(f"{venv}/aws-sso-mcp --version") == f"aws-sso-mcp {VERSION}\n"
+    # A client starts it in a project with files of its own.
+    (tools.folder / "work" / "json.py").write_text("raise SystemExit('of the project')")
+    tools.serves(f"{venv}/aws-sso-mcp")
+    tools.serves(f"{venv}/python -I -m aws_sso_mcp")
+    assert "of the project" in tools.run(f"{venv}/python -m aws_sso_mcp", code=1)
+
+
+def test_pipx(tools: Machine) -> None:
+    tools.run("pipx install .", tools.checkout)
+    tools.serves(f"{tools.home}/.local/bin/aws-sso-mcp")
+
+
+def test_uv(tools: Machine) -> None:
+    tools.serves(f"{tools.folder}/bin/uvx --from {tools.checkout} aws-sso-mcp")
+    tools.serves(f"{tools.folder}/bin/uv run --script {tools.checkout}/aws_sso_mcp.py")
+
+
+def test_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
+    install_host(machine, "mcpb")
+    machine.run("mcpb validate .github/mcpb/manifest.json", machine.checkout)
+    bundle = machine.run(f"python3 {machine.checkout}/.github/mcpb/build.py").strip()
+    machine.run(f"mcpb unpack {bundle} bundle")
+    folder = machine.folder / "work" / "bundle"
+    told = json.loads((folder / "manifest.json").read_text())["server"]["mcp_config"]
+    words = [told["command"], *told["args"]]
+    command = shlex.join(words).replace("${__dirname}", str(folder)).replace("'", "")
+    # Claude Desktop leaves an option that is not set as it stands.
+    machine.serves(command, env=told["env"])
+
+
+def test_too_old_a_python_is_told_plainly() -> None:
+    ast.parse(SERVER.read_text(), feature_version=(3, 7))
+    folders = [*os.environ["PATH"].split(os.pathsep)]
+    folders += map(str, Path.home().glob(".pyenv/versions/3.[78].*/bin"))
+    tried = 0
+    for name in ("python3.7", "python3.8"):
+        python = shutil.which(name, path=os.pathsep.join(reversed(folders)))
+        argv = [python or "", "-IS", str(SERVER)]
+        done = python and subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done and "shim" not in str(python):
+            tried += 1
+            assert done.returncode == 1
+            assert re.fullmatch(r"aws_sso_mcp.py needs Python 3.9 or newer; this is 3\.[78]\.\d+\n",
+                                done.stderr)  # fmt: skip
+    if not tried:
+        pytest.skip("no Python 3.7 or 3.8 here; that the file parses on 3.7 was checked")
+
+
+# --- README -----------------------------------------------------------------------------
+
+NOT_RUN = {
+    "python3 interop/demo.py": "test_picture_of_the_demo",
+    "python3 -m unittest": ".ci/run begins with it",
+    "python3 aws_sso_mcp.py status": "test_terminal_commands: nothing is configured here",
+    "python3 aws_sso_mcp.py refresh [PROFILE] [--force]": "test_terminal_commands",
+    "python3 interop/install.py": "done, or need() says so",
+    "interop/.real/tools/bin/python -m pytest": "this run",
+    ".ci/run": "it runs this",
+}
+
+
+def commands() -> Iterator[str]:
+    """Yield each command line of README: of blocks marked `sh`, and of its tables."""
+    text = (ROOT / "README.md").read_text()
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            yield line.split("  #")[0].strip()
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    known = "claude|codex|copilot|gemini|mkdir|pipx|uvx|uv|python3"
+    for command in re.findall(rf"`((?:{known}) [^`]+)`", tables):
+        if "/path/to" not in command:
+            yield command
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if each not in NOT_RUN])
+def test_readme_command(tools: Machine, command: str) -> None:
+    for name in HOSTS:
+        if name in command:
+            install_host(tools, name)
+    tools.put("python3", sys.executable)
+    if "pip install" in command:
+        tools.run(f"{sys.executable} -m venv {tools.folder}/venv")
+        tools.put("python3", tools.folder / "venv" / "bin" / "python")
+    tools.run(command, tools.checkout)
+    host = command.split(maxsplit=1)[0]
+    if host in LOOKS:
+        assert re.search(LOOKS[host], tools.run(f"{host} mcp list"))
+    if GITHUB in command and "git+" not in command:
+        local = tools._replace(folder=tools.folder / "again")
+        for name in ("home", "work"):
+            (local.folder / name).mkdir(parents=True)
+        (local.folder / "bin").symlink_to(tools.folder / "bin")
+        local.run(command.replace(GITHUB, '"$PWD"'), local.checkout)
+        assert re.search(LOOKS[host], local.run(f"{host} mcp list"))
+
+
+# What a host says of the server that it was given; those that start it say "Connected".
+LOOKS = {
+    "claude": "aws-sso: .* ✔ Connected",
+    "codex": "aws-sso .* enabled",
+    "copilot": r"aws-sso \(local\)",
+    "gemini": "✓ aws-sso: .* Connected",
+}
+
+
+def test_every_command_of_readme_is_known() -> None:
+    assert set(NOT_RUN) <= set(commands())
+    assert len(list(commands())) > 20
+
+
+def test_terminal_commands(machine: Machine) -> None:
+    said = machine.run(f"python3 {SERVER} status; python3 {SERVER} refresh nobody --force", code=1)
+    assert "Traceback" not in said
+    assert "nobody" in said
+
+
+def test_picture_of_the_demo(machine: Machine) -> None:
+    need("demo")
+    need("aws-newest")
+
+    def still(text: str) -> str:
+        text = re.sub(r"\d+\.\d+ s\]", "s]", text)
+        return re.sub(r"\s+", " ", re.sub(r"https://\S+", "https://", text))
+
+    # A line's end may fall elsewhere: the name of the host is in the text.
+    assert still(capture.capture()) == still(capture.parts_of_readme()[1]), (
+        "run: python3 interop/capture.py"
+    )
+    assert machine
