@@ -7,6 +7,7 @@ one and are another's, and of failures that only mention the same words.
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -34,6 +35,33 @@ def test_look_alike_gets_its_own_next_step(entry: dict[str, str]) -> None:
 @pytest.mark.parametrize("text", CORPUS["harmless"], ids=range(len(CORPUS["harmless"])))
 def test_same_words_elsewhere_raise_no_alarm(text: str) -> None:
     assert aws_sso_mcp.diagnosis(text) is None
+
+
+# --- The skill, which says the same to a model ------------------------------------------
+
+SKILL = (Path(__file__).parents[1] / "skills" / "aws-sso-refresh" / "SKILL.md").read_text("utf-8")
+
+
+def quoted(section: str, last_cell: str = "") -> list[list[str]]:
+    """Return the texts that the tables of a section quote, each as its parts around `...`."""
+    text = SKILL.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("|") and last_cell in line]
+    spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    return [[part.strip() for part in re.split(r"\.\.\.|X", span)] for span in spans]
+
+
+def prints(parts: list[str], entries: list[dict[str, str]]) -> bool:
+    """Tell whether a tool is known to print a text of these parts."""
+    return any(all(part in entry["text"] for part in parts) for entry in entries)
+
+
+def test_skill_and_hook_agree() -> None:
+    refresh, status = quoted("When", "| refresh |"), quoted("When", "get the status")
+    never = quoted("When not")
+    assert min(map(len, (refresh, status, never))) > 2
+    unknown = [parts for parts in refresh if not prints(parts, CORPUS["expired"])]
+    unknown += [parts for parts in status + never if not prints(parts, CORPUS["look_alike"])]
+    assert unknown == []
 
 
 def test_corpus_is_large() -> None:
