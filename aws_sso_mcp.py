@@ -117,10 +117,11 @@ def wait_seconds() -> float:
 
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    where, trace = "?", error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == __file__:  # the deepest line of ours
+            where = f"line {trace.tb_lineno}"
         trace = trace.tb_next
-    where = f"line {trace.tb_lineno}" if trace else "?"
     message = f"A bug in aws_sso_mcp.py, {where}: {type(error).__name__}. Report it, then go on."
     return Failure("internal_error", message)
 
@@ -134,6 +135,13 @@ def inner(content: Any, *keys: str) -> Json:
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}
+
+
+def working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed, as worktrees are
+        return os.devnull
 
 
 def listed(names: Iterable[str]) -> str:
@@ -275,7 +283,8 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
             message = f"The source_profile of {listed(chain)} leads in a circle. Mend the config."
             raise Failure("profile_loop", message)
         if source not in config.profiles:
-            what = f"There is no profile {source!r} in {config.path}."
+            of = f", the source_profile of {chain[-1]!r}," if chain else ""
+            what = f"There is no profile {source!r}{of} in {config.path}."
             raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
         values = config.profiles[source]
@@ -426,7 +435,9 @@ CLIENT_FILES = (
      " $ProgramFiles/ClaudeCode/managed-mcp.json"),
     ("a plugin of Claude Code", "mcpServers",
      "~/.claude/plugins/cache/*/*/*/.mcp.json"
-     " ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json"),
+     " ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json"
+     " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json"
+     " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json"),
     ("Claude Desktop", "mcpServers", "CONFIG/Claude/claude_desktop_config.json"),
     ("Codex", "mcp_servers",
      "~/.codex/config.toml $CODEX_HOME/config.toml ./.codex/config.toml"),
@@ -467,13 +478,16 @@ def profile_of_server(server: str) -> str | None:
     known = list(configured_servers())
     found = [each for each in known if each[1] == server]
     found = found or [each for each in known if is_named(each[1], server)]
+    longest = max((len(name) for _, name, _ in found), default=0)  # `my-aws` rather than `aws`
+    found = [each for each in found if len(each[1]) == longest]
     if not found:
+        names = {name for _, name, _ in known if re.fullmatch(r"[\w.@:/-]{1,64}", name)}
+        near = listed(nearest_names(server, names))
         message = f"No MCP client here is configured with a server {server!r}"
-        near = nearest_names(server, {name for _, name, _ in known})
-        message += f", only with: {listed(near)}." if near else "."
+        message += f"; the nearest are: {near}." if near else "."
         if sys.version_info < (3, 11):
             message += " (Codex's configuration needs Python 3.11 to be read.)"
-        raise Failure("server_not_found", message + " Or call again with `profile`.", server)
+        raise Failure("server_not_found", message, unusable=server)
     profiles = [(client, profile_of_entry(entry)) for client, _, entry in found]
     if len({profile for _, profile in profiles}) > 1:
         each = ", ".join(
@@ -486,14 +500,13 @@ def profile_of_server(server: str) -> str | None:
 
 def is_named(name: str, wanted: str) -> bool:
     """Tell whether a client can have made `wanted` of the name of a server."""
-    wanted = re.sub(r"^mcp__(.+)__.+$", r"\1", wanted, flags=re.DOTALL)
     name, wanted = (re.sub("[^A-Za-z0-9_-]", "_", text) for text in (name, wanted))
-    return wanted == name or (wanted.startswith("plugin_") and wanted.endswith(f"_{name}"))
+    return bool(re.fullmatch(rf"(mcp__?)?(plugin_.+_)?{re.escape(name)}(?(1)__?.+)", wanted))
 
 
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
     """Yield client, name and entry of each MCP server in the clients' config files."""
-    project = os.environ.get("CLAUDE_PROJECT_DIR") or os.getcwd()
+    project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
     for client, keys, files in CLIENT_FILES:
         for pattern in files.split():
             for content in map(read_client_config, client_paths(pattern, project)):
@@ -545,8 +558,11 @@ def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
     env = inner(entry, "env") or inner(entry, "environment")
     words = [entry.get("command"), entry.get("args")]
-    flat = [each for word in words for each in (word if isinstance(word, list) else [word])]
-    text = "\0".join(str(each) for each in flat)
+    flat = [str(each) for word in words for each in (word if isinstance(word, list) else [word])]
+    for number, word in enumerate(flat[1:], 1):  # the line of a shell is words too
+        if re.fullmatch(r"-\w?c|/c", flat[number - 1]):
+            flat[number] = re.sub(r"""[\s;&|"']+""", "\0", word)
+    text = "\0".join(flat)
     proxied = str(env.get("AWS_MCP_PROXY_PROFILES") or "").split()
     places = [env.get("AWS_API_MCP_PROFILE_NAME"), *proxied[:1]]
     places += re.findall(r"\0--profile[=\0]([^\0]+)", text)[:1]
@@ -556,12 +572,17 @@ def profile_of_entry(entry: Json) -> str | None:
 
 
 def expanded(value: Any) -> str | None:
-    """Return a client's value with its variables filled in; None when it is no possible name."""
-    if not isinstance(value, str):
-        return None
-    text = re.sub(
-        VARIABLE, lambda found: os.environ.get(found[1] or found[3]) or found[2] or "\0", value
-    )
+    """Return a client's value with its variables filled in; None when it is no possible name.
+
+    Of variables only those of profiles: a project's file could ask for a secret.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        name = found[1] or found[3]
+        known = os.environ.get(name) if "PROFILE" in name.upper() else None
+        return known or found[2] or "\0"
+
+    text = re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
     return text if text and "${" not in text and re.fullmatch(NAME, text) else None
 
 
@@ -730,13 +751,14 @@ class AwsRun:
         with CHANGED:
             self.waiting -= 1
             self.left_at = time.monotonic() if call.cancelled else None
-            if self.ended_at is not None and not call.cancelled:
+            ended = self.ended_at is not None
+            if ended and not call.cancelled:
                 self.forget()
         if call.cancelled:
             raise Cancelled
-        if self.failure is not None and self.ended_at is not None:
+        if ended and self.failure is not None:
             raise self.failure
-        return self.ended_at is not None
+        return ended
 
     def forget(self) -> None:
         """Make room for another run of the same key. The caller holds CHANGED."""
@@ -840,9 +862,9 @@ def run_aws(call: Call, deadline: float, *arguments: str) -> AwsRun:
     """
     run = AwsRun(arguments, arguments, COMMAND_LIMIT_S)
     with CHANGED:
-        if _runs.setdefault(arguments, run) is run:
+        if arguments not in _runs:
             in_thread(run.run)
-        run = _runs[arguments]
+        run = _runs.setdefault(arguments, run)
     if not run.wait(call, max(deadline, time.monotonic() + 5)):
         step = "Check the network and the proxy, then call again."
         raise Failure("timeout", f"`{run.name}` gives no answer. {step}")
@@ -851,7 +873,11 @@ def run_aws(call: Call, deadline: float, *arguments: str) -> AwsRun:
 
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=action, args=arguments, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # a limit of the system, or of its container
+        message = "No more threads can be started here. Wait for other calls, then call again."
+        raise Failure("no_thread", message) from None
     return thread
 
 
@@ -886,7 +912,7 @@ def aws_cli_paths() -> Iterator[str]:
 
 def path_folders() -> Iterator[str]:
     """Yield PATH, but no relative entry nor the working directory: those came with some project."""
-    here = os.path.realpath(os.curdir)
+    here = os.path.realpath(working_folder())
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         if os.path.isabs(folder) and os.path.realpath(folder) != here:
             yield folder
@@ -961,7 +987,7 @@ def start_process(argv: Sequence[str], piped: bool, fds: Sequence[int] = ()) -> 
     """
     import subprocess
 
-    output = subprocess.PIPE if piped else subprocess.DEVNULL
+    output, environment = subprocess.PIPE if piped else subprocess.DEVNULL, child_environment()
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
@@ -972,7 +998,7 @@ def start_process(argv: Sequence[str], piped: bool, fds: Sequence[int] = ()) -> 
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=child_environment(),
+                env=environment,
                 cwd=os.path.expanduser("~"),
                 start_new_session=True,
                 creationflags=flags,
@@ -1083,7 +1109,8 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
      "|failed to get shared config profile|failed to find SSO session section",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
     ("cluster_access", "asked for the client to provide credentials|You must be logged in to",
-     "The cluster refuses this identity. Check its access entries and the kubeconfig's profile."),
+     "The cluster refuses this identity. If get_aws_sso_status says that the token is good, check "
+     "the cluster's access entries and the kubeconfig's profile."),
     ("no_credentials", "Unable to locate credentials|[Nn]o valid credential sources"
      "|Unable to resolve AWS account|no credentials have been configured|executable aws failed with"
      "|(?:Could not|Unable to) load credentials from any",
@@ -1119,7 +1146,8 @@ def cli_failure(run: AwsRun) -> Failure:
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
-    what = f"`{run.name}` failed (exit code {run.code}). Run it in a terminal to see more."
+    command = " ".join(each for each in run.arguments if not each.startswith("--no-"))
+    what = f"`aws {command}` failed (exit code {run.code}). Run it in a terminal to see more."
     return Failure("aws_cli_failed", what + quote)
 
 
@@ -1271,22 +1299,24 @@ class Renewal(AwsRun):
 
     def _work(self) -> None:
         """Renew the token under the session's lock, or wait for the process that does."""
-        while not self.lock.acquire():
-            self._hear()
-            if not self._wanted():
-                break
-            with CHANGED:
-                CHANGED.wait(LOOK_EVERY_S)
         try:
+            while not self.lock.acquire():
+                self._hear()
+                if not self._wanted():
+                    break
+                with CHANGED:
+                    CHANGED.wait(LOOK_EVERY_S)
             told = self.lock.told() if self.elsewhere else {}
-            if self._is_done():
+            if self.is_done():
                 by_login = self.url or told.get("status") == "logged_in"
                 self.status = "logged_in" if by_login else "refreshed"
-            elif self.elsewhere:
+            elif self.elsewhere and told.get("reason") != "abandoned":  # by its calls, not ours
                 message = "Another program's login to this session ended without a new token. "
                 message = told.get("message", message + "Call again to log in.")
                 raise Failure(told.get("reason", "ended_elsewhere"), message)
             else:
+                with CHANGED:
+                    self.elsewhere, self.url, self.user_code, self.asked = False, None, None, False
                 self._renew()
         finally:
             self.lock.release()
@@ -1295,8 +1325,9 @@ class Renewal(AwsRun):
         """Take the URL and the code that the process with the lock tells."""
         told = self.lock.told()
         with CHANGED:
-            self.elsewhere, self.user_code = True, told.get("code")
-            self.url = told.get("url") if re.fullmatch(SAFE_URL, told.get("url", "")) else None
+            self.elsewhere = True
+            if re.fullmatch(SAFE_URL, told.get("url", "")):
+                self.url, self.user_code = told["url"], told.get("code")
             CHANGED.notify_all()
 
     def _renew(self) -> None:
@@ -1322,13 +1353,13 @@ class Renewal(AwsRun):
         except Failure as failure:
             if failure.reason != "timeout":
                 raise
-        return self._is_done()
+        return self.is_done()
 
     def _log_in(self) -> None:
         """Run `aws sso login`. Raises Failure unless there is a new token in the end."""
         self.fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
         super()._work()
-        if self._is_done():
+        if self.is_done():
             return
         if self.code != 0:
             raise cli_failure(self)
@@ -1336,14 +1367,14 @@ class Renewal(AwsRun):
         message += "in ~/.aws/cli/alias and at this machine's clock, then call again."
         raise Failure("no_token", message)
 
-    def _is_done(self) -> bool:
+    def is_done(self) -> bool:
         """Tell whether there is another token than was seen at first, and one that is good."""
         token = read_token(self.session)
         return token is not None and token != self.seen and token.expires_at > time.time()
 
     def _wanted(self) -> bool:
         """End it, too, when the token came some other way, say by a login in a terminal."""
-        if super()._wanted() and not self._is_done():
+        if super()._wanted() and not self.is_done():
             return True
         self.moved_at = self.moved_at or time.monotonic()
         # A login of ours that brought the token ends by itself.
@@ -1362,7 +1393,10 @@ class Renewal(AwsRun):
         self.url = url
         self.lock.tell(url=url, code=self.user_code)
         if self.opens and is_aws_page(url):
-            in_thread(open_page, url)
+            try:
+                in_thread(open_page, url)
+            except Failure:  # no thread to be had: the answer carries the URL
+                return
 
 
 def running_renewal(session: SsoSession) -> Renewal | None:
@@ -1371,8 +1405,10 @@ def running_renewal(session: SsoSession) -> Renewal | None:
         run = _runs.get(token_path(session))
         if not isinstance(run, Renewal):
             return None
-        over = run.ended_at is not None and time.monotonic() - run.ended_at > UNHEARD_S
-        return None if over else run
+        if run.ended_at is None:
+            return run
+        gone = run.failure is None and not run.is_done()  # its token, by `aws sso logout`
+        return None if gone or time.monotonic() - run.ended_at > UNHEARD_S else run
 
 
 def join_or_start_renewal(new: Renewal) -> Renewal:
@@ -1380,8 +1416,8 @@ def join_or_start_renewal(new: Renewal) -> Renewal:
     with CHANGED:
         renewal = running_renewal(new.session)
         if renewal is None:
-            renewal = _runs[new.key] = new
             in_thread(new.run)
+            renewal = _runs[new.key] = new
         return renewal
 
 
@@ -1628,7 +1664,11 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
     try:
         return caller_identity(call, target, deadline), ""
     except Failure as failure:
-        if failure.reason in ("session_expired", "role_not_assigned"):
+        if failure.reason == "session_expired":
+            message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
+            message += "person sign out in the portal (startUrl), then call once with force: true."
+            raise Failure(failure.reason, message) from None
+        if failure.reason == "role_not_assigned":
             raise
         return None, f" Who it makes you could not be asked: {failure}"
 
@@ -1652,23 +1692,27 @@ def pending(renewal: Renewal) -> Json:
 )
 def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa: ARG001
     """Return the state of every SSO session, or of that of `profile`, from files only."""
-    config = None
+    config, taken = None, None
     try:
         config = read_aws_config()
         choice = choose_profile(config, profile)
-        sessions = profiles_by_session(config)
-        if profile:
-            only = sso_profile(config, profile)
-            sessions = {only.session: sessions.get(only.session, [only])}
+        taken = sso_profile(config, choice.profile)
     except Failure as failure:
-        answer = failed(failure, config)
-        del answer["status"]
-        return answer
+        if config is None or profile:
+            answer = failed(failure, config)
+            del answer["status"]
+            return answer
+    sessions = profiles_by_session(config)
+    if taken:  # what would be taken comes first, so that it is always shown
+        others = [each for each in sessions.pop(taken.session, []) if each != taken]
+        sessions = {taken.session: [taken, *others], **({} if profile else sessions)}
     rows = [session_status(*each) for each in sessions.items()]
-    rows.sort(key=lambda row: row.get("expiresAt", ""), reverse=True)
-    good = sum(row["state"] in ("valid", "expiring") for row in rows)
+    head = 1 if taken else 0
+    rows[head:] = sorted(rows[head:], key=lambda row: row.get("expiresAt", ""), reverse=True)
+    good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
-    message += f"A refresh would take profile {choice.profile}, {choice.why}."
+    message += f"A refresh would take profile {choice.profile}, {choice.why}"
+    message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
     problems = config_problems(config, choice)
     answer = {
         "success": True,
@@ -1831,6 +1875,9 @@ class Server:
             result = self._handler(request)(request)
         except ProtocolError as error:
             return self._send(request, {"id": request.id, "error": error.body})
+        except RecursionError:
+            deep = ProtocolError(INVALID_PARAMS, "params are nested too deeply")
+            return self._send(request, {"id": request.id, "error": deep.body})
         return None if result is None else self._reply(request, result)
 
     def _handler(self, request: Request) -> Callable[[Request], Json | None]:
@@ -1883,7 +1930,10 @@ class Server:
             if len(self._running) >= MAX_CALLS:
                 raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
             self._running.append(request)
-        in_thread(self._run_tool, request, call, TOOLS[name], arguments or {})
+        try:
+            in_thread(self._run_tool, request, call, TOOLS[name], arguments or {})
+        except Failure as failure:
+            raise ProtocolError(INTERNAL_ERROR, str(failure)) from None
 
     def _run_tool(self, request: Request, call: Call, chosen: Tool, arguments: Json) -> None:
         try:
@@ -1926,7 +1976,8 @@ class Server:
             return True
         params["elicitationId"] = key = os.urandom(8).hex()
         with self._wire:
-            self._asked[key] = request
+            if request.open:
+                self._asked[key] = request
         ask = {"id": key, "method": "elicitation/create", "params": params}
         self._send(request, ask, last=False)
         return True
@@ -2083,6 +2134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, force = arguments.pop(0), "--force" in arguments
     profiles = [each for each in arguments if each != "--force"]
     profile = profiles[0] if profiles else None
+    if any(each.startswith("-") for each in profiles):
+        command = ""
     if command == "hook" and not arguments:
         return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES))
     if command == "refresh" and len(profiles) <= 1:
@@ -2132,10 +2185,14 @@ CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
 
 def print_refresh(profile: str | None, *, force: bool) -> int:
     """Do what the tool does, its progress on stderr, until the person is done."""
+    told = [""]
 
     def report(message: str) -> None:
-        say(message, sys.stderr)
+        if message != told[-1]:
+            told.append(message)
+            say(message, sys.stderr)
 
+    os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "600"  # here no client gives up
     answer: Json = {"status": "pending"}
     while answer["status"] == "pending":
         answer = refresh_aws_sso_token(Call(report), profile, force=force)
@@ -2159,7 +2216,7 @@ def print_status(profile: str | None) -> int:
     wrong = (answer.get("awsCli", {}).get("problem"), *answer.get("problems", []))
     for line in filter(None, wrong):
         say(f"- {line}")
-    return 0 if any(row["state"] in ("valid", "expiring") for row in sessions) else 1
+    return 0 if any("expiresAt" in row for row in sessions) else 1
 
 
 def cells(row: Json) -> tuple[str, ...]:
@@ -2194,21 +2251,22 @@ def print_hook(event: bytes) -> int:
         return 0
     reason, meaning = found
     if reason == "session_expired":
-        profile = re.search(PROFILE_OPTION, command)
-        wish = {"profile": profile[1] or profile[2] or profile[3]} if profile else {}
+        profiles = {"".join(found) for found in re.findall(PROFILE_OPTION, command)}
+        wish = {"profile": profiles.pop()} if len(profiles) == 1 else {}
         wish = wish or ({"server": name} if name.startswith("mcp__") else {})
         meaning = "This failed because the AWS SSO token has expired, or there is none. The MCP "
         meaning += f"tool refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one"
         meaning += " click of the person; after that the same works again."
     else:
-        mends = "refresh_aws_sso_token" in meaning
-        meaning = meaning if mends else f"An SSO login does not mend this. {meaning}"
+        is_clear = re.search("aws_sso_|login", meaning)
+        meaning = meaning if is_clear else f"An SSO login does not mend this. {meaning}"
     context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
     return say(json.dumps({"hookSpecificOutput": context}))
 
 
-PROFILE_OPTION = (
-    r"""(?:--profile[= ]|\bAWS_(?:DEFAULT_)?PROFILE\s*=)\s*(?:"([^"]+)"|'([^']+)'|([^\s;&|"']+))"""
+PROFILE_OPTION = (  # none that a shell has yet to work out
+    r"""(?:--profile[=\s]\s*|\bAWS_(?:DEFAULT_)?PROFILE(?:=| = ))"""
+    r"""(?:"([^"$`]+)"|'([^']+)'|([^\s;&|"'`$()%]+)(?![$`(%]))"""
 )
 
 
