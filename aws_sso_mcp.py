@@ -1604,8 +1604,7 @@ def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Jso
         identity, notes = identity_or_doubt(call, target, deadline)
         notes += warm_session(renewal) + renewal.lock.problem
     message = f"{DONE[status]}{notes}{RETRY}{shadowing_keys()}"
-    answer = {"success": True, "status": status, "message": message}
-    answer.update(expiry(read_token(session)))
+    answer = {"success": True, "status": status, "message": message, **expiry(read_token(session))}
     return {**answer, "identity": identity} if identity else answer
 
 
@@ -1702,13 +1701,7 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
             answer = failed(failure, config)
             del answer["status"]
             return answer
-    sessions = profiles_by_session(config)
-    if taken:  # what would be taken comes first, so that it is always shown
-        others = [each for each in sessions.pop(taken.session, []) if each != taken]
-        sessions = {taken.session: [taken, *others], **({} if profile else sessions)}
-    rows = [session_status(*each) for each in sessions.items()]
-    head = 1 if taken else 0
-    rows[head:] = sorted(rows[head:], key=lambda row: row.get("expiresAt", ""), reverse=True)
+    rows = session_rows(config, taken, only=bool(profile))
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
     message += f"A refresh would take profile {choice.profile}, {choice.why}"
@@ -1726,6 +1719,17 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     if len(answer["sessions"]) < len(rows) or len(answer["problems"]) < len(problems):
         answer["message"] += " Not all is shown; ask for one by `profile`."
     return answer
+
+
+def session_rows(config: AwsConfig, taken: SsoProfile | None, *, only: bool) -> list[Json]:
+    """Return what is said of each session; that of profile `taken` comes first, or alone."""
+    sessions = profiles_by_session(config)
+    head = []
+    if taken:
+        others = [each for each in sessions.pop(taken.session, []) if each != taken]
+        head = [session_status(taken.session, [taken, *others])]
+    rows = [] if only else [session_status(*each) for each in sessions.items()]
+    return head + sorted(rows, key=lambda row: row.get("expiresAt", ""), reverse=True)
 
 
 def shorten(answer: Json) -> None:
