@@ -1527,6 +1527,7 @@ class ServerTest(unittest.TestCase):
 # --- The server as a process ------------------------------------------------------------
 
 
+@unittest.skipUnless(POSIX, "its stand-ins are scripts, which Windows cannot start")
 class ProcessTest(unittest.TestCase):
     """A real client on real pipes, stand-ins for `aws` and the browser."""
 
