@@ -1252,16 +1252,16 @@ class Renewal(AwsRun):
     """The renewal of one SSO session's token, silent or by `aws sso login`.
 
     Every call for the session joins it; another process that renews the same session is waited
-    for (`elsewhere`). With a device code (`remote`) the page may be opened in any browser;
-    without, it must be one on this machine, where the CLI listens. `opens`: we open it.
+    for (`elsewhere`). With a device code the page may be opened in any browser; without, it must
+    be one on this machine, where the CLI listens. `opens`: we open it, if it is a page of AWS's.
     """
 
     kept = True
 
     def __init__(self, profile: SsoProfile, seen: Token | None, refresher: str | None) -> None:
         self.session, self.seen, self.refresher = profile.session, seen, refresher
-        self.remote = is_remote()
-        self.opens = not self.remote or "BROWSER" in surroundings()
+        remote = is_remote()
+        self.opens = not remote or "BROWSER" in surroundings()
         self.asked = False  # whether a call has told of a page that nobody here can open
         self.url: str | None = None
         self.user_code: str | None = None
@@ -1269,7 +1269,7 @@ class Renewal(AwsRun):
         self.elsewhere = False
         self.moved_at: float | None = None  # when there first was a new token
         self.lock = SessionLock(profile.session)
-        device = ["--use-device-code"] if self.remote else []
+        device = ["--use-device-code"] if remote else []
         arguments = ["sso", "login", f"--profile={profile.login_profile}", "--no-browser", *device]
         super().__init__(token_path(profile.session), arguments, LOGIN_LIMIT_S)
 
@@ -1292,9 +1292,11 @@ class Renewal(AwsRun):
 
     def tell(self, call: Call) -> None:
         super().tell(call)
-        if self.url and not self.opens and not self.asked:
+        is_safe = self.url is not None and is_aws_page(self.url)
+        if self.url and not self.asked and not (self.opens and is_safe):
             self.asked = True
-            if self.elsewhere or not call.ask(self.url, call.told):
+            may_ask = is_safe and not self.elsewhere
+            if not (may_ask and call.ask(self.url, call.told)):
                 call.end(cancelled=False)  # the person must see the URL now
 
     def _work(self) -> None:

@@ -2062,12 +2062,20 @@ class ElicitationTest(ProcessTest):
 
     def test_legacy_client_that_never_responds(self) -> None:
         client = Client(self, self.stand_ins.environment(
-            AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.5"))  # fmt: skip
+            AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.3"))  # fmt: skip
         client.initialize(capabilities=URL_MODE)
         call = client.call(profile="dev")
         self.prompt(DEVICE_PROMPT)
         answer = client.until_asked(call, profile="dev")
         self.assertEqual("pending", answer["status"])
+
+    def test_page_that_is_not_awss_is_left_to_the_person(self) -> None:
+        client = self.remote()
+        client.initialize(capabilities=URL_MODE)
+        call = client.call(profile="dev")
+        self.prompt(DEVICE_PROMPT.replace(DEVICE_URL, "https://evil.example/"))
+        self.assertIn("no page of AWS's", client.result(call)["message"])
+        self.assertTrue(client.requests.empty())
 
     def test_client_that_can_show_no_url_is_not_asked(self) -> None:
         rows: list[Any] = [{}, {}, {"form": {}}, True, None]
@@ -2158,11 +2166,11 @@ class LoginFailureTest(ProcessTest):
         self.stand_ins.next_run("aws").do(stdout="an alias of somebody's\n", exit=0)
         self.assertEqual("no_token", client.result(call)["reason"])
 
-    def test_page_that_is_not_awss_is_shown_but_not_opened(self) -> None:
-        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+    def test_page_that_is_not_awss_is_shown_at_once_but_not_opened(self) -> None:
+        client = self.client()
         call = client.call(profile="dev")
         self.prompt(NO_BROWSER + "https://evil.example/authorize?x=1\n")
-        answer = client.until_asked(call, profile="dev")
+        answer = client.result(call)
         self.assertEqual("https://evil.example/authorize?x=1", answer["loginUrl"])
         self.assertIn("no page of AWS's", answer["message"])
         self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
@@ -2858,7 +2866,7 @@ class PromiseTest(unittest.TestCase):
             pages = int((proc / "statm").read_text().split()[1])
             return pages, len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
 
-        before, after = ask_all(30), ask_all(200)
+        before, after = ask_all(30), ask_all(120)
         self.assertLess(after[0] - before[0], 512)  # 2 MiB
         self.assertLessEqual(after[1] - before[1], 2)  # threads of the last calls may live yet
         self.assertEqual(before[2], after[2])
