@@ -238,11 +238,13 @@ def parse_ini(path: Path) -> dict[str, Json]:
         raise unparsable(path, None, "it is not text in this machine's encoding") from None
     except (OSError, ValueError):  # unreadable, a NUL in the path
         return {}
-    sections: dict[str, Json] = {name: dict(parser.items(name)) for name in parser.sections()}
-    for values in sections.values():
-        nested = {key: text for key, text in values.items() if text.startswith("\n")}
-        values.update({key: parse_nested(path, text) for key, text in nested.items()})
-    return sections
+    return {
+        name: {
+            key: parse_nested(path, text) if text.startswith("\n") else text
+            for key, text in parser.items(name, raw=True)
+        }
+        for name in parser.sections()
+    }
 
 
 def parse_nested(path: Path, value: str) -> dict[str, str]:
@@ -535,7 +537,11 @@ def read_client_config(path: str) -> Json:
         with open(path, "rb") as file:
             text = file.read().decode("utf-8-sig")
         if path.endswith(".toml"):
-            return parse_toml(text)
+            if sys.version_info >= (3, 11):
+                import tomllib
+
+                return tomllib.loads(text)
+            return {}
         try:
             content = json.loads(text)
         except ValueError:
@@ -544,14 +550,6 @@ def read_client_config(path: str) -> Json:
     except (OSError, ValueError, RecursionError):
         return {}
     return inner(content)
-
-
-def parse_toml(text: str) -> Json:
-    if sys.version_info >= (3, 11):
-        import tomllib
-
-        return tomllib.loads(text)
-    return {}
 
 
 def profile_of_entry(entry: Json) -> str | None:
@@ -1277,12 +1275,11 @@ class Renewal(AwsRun):
         if self.url is None:
             who = "Another program" if self.elsewhere else "The AWS CLI"
             return f"{who} is renewing the token, or asking AWS for a sign-in page."
-        host = os.environ.get("COMPUTERNAME") or (
-            os.uname().nodename if os.name == "posix" else "?"
-        )
-        where = "any browser" if self.user_code else f"a browser on this machine ({host})"
-        code = f", check that it shows the code {self.user_code}" if self.user_code else ""
-        code += f" (asked for by {host})" if self.user_code else ""
+        host = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
+        where, code = f"a browser on this machine ({host})", ""
+        if self.user_code:
+            where = "any browser"
+            code = f", check that it shows the code {self.user_code} (asked for by {host})"
         if not is_aws_page(self.url):
             return f"Careful: {self.url} is no page of AWS's. Open it only if you know it{code}."
         if not self.opens:
@@ -1822,7 +1819,7 @@ class Request:
     def __init__(self, request_id: str | int, method: str, params: Any) -> None:
         self.id, self.method = request_id, method
         self.params, self.meta = inner(params), inner(params, "_meta")
-        self.modern = any(key in self.meta for key in ENVELOPE)
+        self.modern = not self.meta.keys().isdisjoint(ENVELOPE)
         self.open = True
         self.progress = 0
         self.call: Call | None = None
@@ -2031,7 +2028,7 @@ class Server:
         request.open = False
         if request in self._running:
             self._running.remove(request)
-        self._asked = {key: each for key, each in self._asked.items() if each is not request}
+            self._asked = {key: each for key, each in self._asked.items() if each is not request}
 
     def _report(self, request: Request, message: str) -> None:
         token = request.meta.get("progressToken")
