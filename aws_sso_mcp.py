@@ -1198,6 +1198,16 @@ class SessionLock:
             self.problem = f" (Other programs may open a page too, for want of a lock: {error}.)"
             return True
 
+    def is_taken(self) -> bool:
+        """Tell whether any process has the lock, by trying it for a moment."""
+        try:
+            self.fd = os.open(self.path, os.O_RDWR)
+            return not lock_file(self.fd)
+        except OSError:  # no login yet, on this machine
+            return False
+        finally:
+            self.release()
+
     def tell(self, **what: str | None) -> None:
         """Let the others know."""
         if not self.problem:
@@ -1742,6 +1752,7 @@ def shorten(answer: Json) -> None:
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
     """Return what get_aws_sso_status says of one session."""
     token, renewal = read_token(session), running_renewal(session)
+    runs_here = renewal is not None and renewal.ended_at is None
     keys = ("profile", "accountId", "roleName")
     shown = [(each.name, each.account_id, each.role_name) for each in profiles[:MAX_SHOWN]]
     return {
@@ -1751,7 +1762,7 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
         **expiry(token),
         "profileCount": len(profiles),
         "profiles": [dict(zip(keys, row)) for row in shown],
-        "loginInProgress": renewal is not None and renewal.ended_at is None,
+        "loginInProgress": runs_here or SessionLock(session).is_taken(),
     }
 
 

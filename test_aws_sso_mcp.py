@@ -2342,6 +2342,19 @@ class ManyProcessesTest(ProcessTest):
             self.assertEqual(0o700, stat.S_IMODE(self.lock_path().parent.stat().st_mode))
         run.do(exit=1)
 
+    def test_status_tells_of_a_login_of_another_process(self) -> None:
+        first = self.client()
+        observer = self.client()
+        self.assertIs(False, observer.status(profile="dev")["sessions"][0]["loginInProgress"])
+        self.assertFalse(self.lock_path().parent.exists(), "status writes nothing")
+        call = first.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        self.assertIs(True, observer.status(profile="dev")["sessions"][0]["loginInProgress"])
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", first.result(call)["status"])
+        self.assertIs(False, observer.status(profile="dev")["sessions"][0]["loginInProgress"])
+
     def test_foreign_text_in_the_lock_file_is_harmless(self) -> None:
         self.lock_path().parent.mkdir()
         session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
