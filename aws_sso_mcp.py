@@ -72,7 +72,7 @@ PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
-GRACE_S = 0.5  # for a login to end by itself once there is a token
+GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
 
 
 # --- Errors and settings ----------------------------------------------------------------
@@ -720,7 +720,6 @@ class AwsRun:
         self.waiting = 0  # calls
         self.left_at: float | None = None  # when the last to wait for it was cancelled
         self.fds: Sequence[int] = ()  # that the process inherits
-        self._reading = 0  # pipes
 
     def asks(self) -> str:
         """Return what a person can be told about it now."""
@@ -808,18 +807,18 @@ class AwsRun:
         """Wait until a process ends, or should. Raises Failure."""
         from subprocess import TimeoutExpired
 
-        self._reading = 2
-        in_thread(self._read, "stdout", process.stdout)
-        in_thread(self._read, "stderr", process.stderr)
+        readers = [
+            in_thread(self._read, "stdout", process.stdout),
+            in_thread(self._read, "stderr", process.stderr),
+        ]
         while process.poll() is None and self._wanted():
-            with CHANGED:  # most processes close their pipes by ending
-                closed = CHANGED.wait_for(lambda: not self._reading, LOOK_EVERY_S)
+            readers[0].join(LOOK_EVERY_S)  # most processes close their pipes by ending
             try:
-                process.wait(LOOK_EVERY_S if closed else 0)
+                process.wait(0 if readers[0].is_alive() else LOOK_EVERY_S)
             except TimeoutExpired:
                 continue
-        with CHANGED:
-            CHANGED.wait_for(lambda: not self._reading, 0.5)
+        for reader in readers:
+            reader.join(GRACE_S)
 
     def _wanted(self) -> bool:
         """Tell, a few times a second, whether it should go on. Raises Failure to end it so."""
@@ -845,9 +844,6 @@ class AwsRun:
                     self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
                     self._update()
                     CHANGED.notify_all()
-        with CHANGED:
-            self._reading -= 1
-            CHANGED.notify_all()
 
     def _update(self) -> None:
         """Act on new output. The caller holds CHANGED."""
