@@ -2840,6 +2840,14 @@ class PromiseTest(unittest.TestCase):
         if sys.version_info >= (3, 10):
             self.assertEqual(set(), names - sys.stdlib_module_names - {"tomllib"})  # of 3.11
 
+    def test_file_grows_no_longer_and_functions_fit_a_screen(self) -> None:
+        self.assertLessEqual(self.source.count("\n"), 2300, "take something out first")
+        for node in ast.walk(ast.parse(self.source)):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                length = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+                self.assertLessEqual(length, 30, node.name)
+
     @unittest.skipUnless(SERVER.with_name("plugin.json").exists(), "needs the repository around it")
     def test_one_version_everywhere(self) -> None:
         version = aws_sso_mcp.__version__
