@@ -71,6 +71,7 @@ ABANDONED_S = 30  # until a run ends that nobody waits for after a cancelled cal
 PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
+TRIAL_S = 0.02  # longer than anybody has a lock to see whether it is taken
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
 GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
 
@@ -1184,11 +1185,14 @@ class SessionLock:
         self.problem = ""  # why there is no lock
 
     def acquire(self) -> bool:
-        """Take the lock; False when another process has it. Without one to be had, go on."""
+        """Take the lock; False when a login elsewhere has it. Without one to be had, go on."""
         try:
             if self.fd is None:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            if lock_file(self.fd):
+                return True
+            time.sleep(TRIAL_S)  # it may be no login that has it, but `is_taken`
             return lock_file(self.fd)
         except OSError as error:
             self.problem = f" (Other programs may open a page too, for want of a lock: {error}.)"

@@ -2355,6 +2355,17 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("logged_in", first.result(call)["status"])
         self.assertIs(False, observer.status(profile="dev")["sessions"][0]["loginInProgress"])
 
+    @unittest.skipUnless(POSIX, "fakes flock")
+    def test_status_that_tries_the_lock_is_taken_for_no_login(self) -> None:
+        import fcntl
+
+        with mock.patch.dict(os.environ, self.home.environment()):
+            lock = aws_sso_mcp.SessionLock(aws_sso_mcp.SsoSession("corp", "https://x/", "r"))
+        self.addCleanup(lock.release)
+        busy_once = [BlockingIOError(errno.EAGAIN, "busy"), None]
+        with mock.patch.object(fcntl, "flock", side_effect=busy_once):
+            self.assertEqual((True, ""), (lock.acquire(), lock.problem))
+
     def test_foreign_text_in_the_lock_file_is_harmless(self) -> None:
         self.lock_path().parent.mkdir()
         session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
