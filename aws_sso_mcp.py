@@ -427,70 +427,70 @@ def expiry(token: Token | None) -> Json:
     return {"expiresAt": expires_at, "minutesLeft": int(token.expires_at - time.time()) // 60}
 
 
-# --- MCP clients: the profile that another server is configured with --------------------
+# --- MCP clients: the profile that another server, or a command, is configured with -----
 
-# Client; keys that lead to its servers in a file (`.`: that of the project); files. `./` is the
-# project's folder, CONFIG that of the system for settings; files with an unset variable are none.
+# Files of clients, and the keys below which a file may hold servers (`.`: those of the project).
+# `./` is the project's folder, `@/` that and the home, CODE the user folder of every kind of VS
+# Code, CONFIG the system's for settings. A folder whose variable is not set is left out.
 CLIENT_FILES = (
-    ("Claude Code", "mcpServers projects/./mcpServers",
-     "~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json ./.mcp.json /etc/claude-code/managed-mcp.json"
-     " /Library/Application*Support/ClaudeCode/managed-mcp.json"
-     " $ProgramFiles/ClaudeCode/managed-mcp.json"),
-    ("a plugin of Claude Code", "mcpServers",
-     "~/.claude/plugins/cache/*/*/*/.mcp.json"
+    ("Claude Code", "~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json"
+     " /etc/claude-code/managed-mcp.json $ProgramFiles/ClaudeCode/managed-mcp.json"
+     " /Library/Application*Support/ClaudeCode/managed-mcp.json"),
+    ("a plugin of Claude Code", "~/.claude/plugins/cache/*/*/*/.mcp.json"
      " ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json"
      " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json"
      " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json"),
-    ("Claude Desktop", "mcpServers", "CONFIG/Claude/claude_desktop_config.json"),
-    ("Codex", "mcp_servers",
-     "~/.codex/config.toml $CODEX_HOME/config.toml ./.codex/config.toml"),
-    ("Copilot CLI", "mcpServers",
-     "~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json"),
-    ("Cursor", "mcpServers", "~/.cursor/mcp.json ./.cursor/mcp.json"),
-    ("VS Code", "servers mcp/servers",
-     "CONFIG/Code/User/mcp.json CONFIG/Code/User/settings.json ./.vscode/mcp.json"),
-    ("Gemini CLI", "mcpServers", "~/.gemini/settings.json ./.gemini/settings.json"),
-    ("Kiro", "mcpServers", "~/.kiro/settings/mcp.json ./.kiro/settings/mcp.json"),
-    ("Amazon Q", "mcpServers",
-     "~/.aws/amazonq/mcp.json ./.amazonq/mcp.json ~/.aws/amazonq/agents/default.json"
-     " ~/.aws/amazonq/cli-agents/*.json"),
-    ("Cline", "mcpServers",
-     "CONFIG/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
+    ("Claude Desktop", "CONFIG/Claude/claude_desktop_config.json"),
+    ("Codex", "@/.codex/config.toml $CODEX_HOME/config.toml"),
+    ("Copilot", "~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json"
+     " ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json"),
+    ("Cursor", "@/.cursor/mcp.json"),
+    ("VS Code", "CODE/mcp.json CODE/settings.json CODE/profiles/*/mcp.json ./.vscode/mcp.json"),
+    ("Visual Studio", "./.vs/mcp.json"),
+    ("Gemini CLI", "@/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json"),
+    ("Kiro", "@/.kiro/settings/mcp.json @/.kiro/agents/*.json"),
+    ("Amazon Q", "@/.amazonq/*.json @/.amazonq/*agents/*.json"
+     " ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json"),
+    ("Cline", "CODE/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
      " ~/.cline/data/settings/cline_mcp_settings.json ~/.cline/mcp.json"),
-    ("Roo Code", "mcpServers",
-     "CONFIG/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"
+    ("Roo Code", "CODE/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"
      " ./.roo/mcp.json"),
-    ("Windsurf", "mcpServers", "~/.codeium/windsurf/mcp_config.json ~/.codeium/mcp_config.json"),
-    ("Zed", "context_servers", "~/.config/zed/settings.json ./.zed/settings.json"),
-    ("Junie", "mcpServers", "~/.junie/mcp/mcp.json ./.junie/mcp/mcp.json"),
-    ("OpenCode", "mcp", "~/.config/opencode/opencode.json ./opencode.json"),
+    ("Windsurf", "~/.codeium/windsurf/mcp_config.json ~/.codeium/mcp_config.json"),
+    ("Zed", "~/.config/zed/settings.json $APPDATA/Zed/settings.json ./.zed/settings.json"),
+    ("Junie", "@/.junie/mcp/mcp.json"),
+    ("OpenCode", "~/.config/opencode/opencode.json* ./opencode.json* ./.opencode/opencode.json*"),
+    ("LM Studio", "~/.lmstudio/mcp.json ~/.cache/lm-studio/mcp.json"),
 )  # fmt: skip
+SERVER_KEYS = (
+    "mcpServers servers mcp_servers context_servers mcp/servers mcp powers/mcpServers"
+    " projects/./mcpServers"
+).split()
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
-VARIABLE = r"\$?\{(?:env:)?(\w+)(?::-([^}]*))?\}|\$(\w+)"
-# JSON with comments and trailing commas: strings stay, what else matches goes.
-COMMENT = r'(?s)("(?:\\.|[^"\\])*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)'
-LAST_COMMA = r'("(?:\\.|[^"\\])*(?:"|\Z))|,(?=\s*[}\]])'
+MAX_CLIENT_BYTES = 1 << 20  # of a client's config file, which a project may bring
+MAX_DOTS = 100  # in a line of TOML: tomllib takes time quadratic in the parts of a key
+VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(\w+)"
 
 
 def profile_of_server(server: str) -> str | None:
     """Return the profile that MCP server `server` is configured with, None when its entry has none.
 
-    `server` may be what clients make of its name: `plugin:P:X`, `mcp__X__tool`,
-    `mcp__plugin_P_X__tool`. Raises Failure when no entry is found, or several that differ.
+    `server` may be what a client makes of its name: the longest configured name counts that stands
+    in it as whole words. Raises Failure when no entry is found, or several that differ.
     """
     known = list(configured_servers())
     found = [each for each in known if each[1] == server]
     found = found or [each for each in known if is_named(each[1], server)]
-    longest = max((len(name) for _, name, _ in found), default=0)  # `my-aws` rather than `aws`
+    longest = max((len(name) for _, name, _ in found), default=0)
     found = [each for each in found if len(each[1]) == longest]
     if not found:
         names = {name for _, name, _ in known if re.fullmatch(r"[\w.@:/-]{1,64}", name)}
         near = listed(nearest_names(server, names))
         message = f"No MCP client here is configured with a server {server!r}"
-        message += f"; the nearest are: {near}." if near else "."
-        if sys.version_info < (3, 11):
-            message += " (Codex's configuration needs Python 3.11 to be read.)"
-        raise Failure("server_not_found", message, unusable=server)
+        message += f"; the nearest servers are: {near}." if near else "."
+        message += " YAML files (Goose, Continue) are not read"
+        message += "." if sys.version_info >= (3, 11) else ", nor TOML (Codex) below Python 3.11."
+        raise Failure("server_not_found", message + " Call again with `profile` instead.")
+    found = [each for each in found if not is_disabled(each[2])] or found
     profiles = [(client, profile_of_entry(entry)) for client, _, entry in found]
     if len({profile for _, profile in profiles}) > 1:
         each = ", ".join(
@@ -502,87 +502,235 @@ def profile_of_server(server: str) -> str | None:
 
 
 def is_named(name: str, wanted: str) -> bool:
-    """Tell whether a client can have made `wanted` of the name of a server."""
-    name, wanted = (re.sub("[^A-Za-z0-9_-]", "_", text) for text in (name, wanted))
-    return bool(re.fullmatch(rf"(mcp__?)?(plugin_.+_)?{re.escape(name)}(?(1)__?.+)", wanted))
+    """Tell whether a server's name stands in `wanted`; VS Code keeps only 13 characters of it."""
+    name, cut, wanted = (
+        re.sub(r"[\W_]+", " ", f" {text} ").casefold() for text in (name, name[:13], wanted)
+    )
+    return name != " " and (name in wanted or wanted.startswith(f" mcp{cut}"))
+
+
+def is_disabled(entry: Json) -> bool:
+    return bool(entry.get("disabled")) or entry.get("enabled") is False
 
 
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
     """Yield client, name and entry of each MCP server in the clients' config files."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
-    for client, keys, files in CLIENT_FILES:
-        for pattern in files.split():
+    for client, patterns in CLIENT_FILES:
+        for pattern in spelled_out(patterns):
             for content in map(read_client_config, client_paths(pattern, project)):
-                for key in keys.split():
+                for key in SERVER_KEYS:
                     path = [project if part == "." else part for part in key.split("/")]
-                    where = " (project)" if "./" in (pattern + key) else ""
+                    where = " (project)" if "./" in (pattern[:2], key[9:11]) else ""
                     for name, entry in inner(content, *path).items():
-                        yield client + where, name, inner(entry)
+                        if (key, name) not in (("mcp", "servers"), ("mcp", "inputs")):
+                            yield client + where, name, inner(entry)
+
+
+def spelled_out(patterns: str) -> list[str]:
+    """Return the patterns of a row of CLIENT_FILES, two for each that has two places."""
+    for short, places in (
+        ("@/", ("~/", "./")),
+        ("CODE/", ("CONFIG/*/User/", "~/.*-server*/data/User/")),
+    ):
+        patterns = re.sub(
+            rf"(?:^| ){short}(\S+)",
+            lambda found: "".join(f" {place}{found[1]}" for place in places),
+            patterns,
+        )
+    return patterns.split()
 
 
 def client_paths(pattern: str, project: str) -> list[str]:
-    """Return the files that a pattern of CLIENT_FILES stands for, at most 100."""
+    """Return the files that a pattern of CLIENT_FILES stands for, at most 100, on this system."""
     import glob
 
-    settings = SETTINGS_FOLDERS.get(sys.platform, "~/.config")
-    pattern = re.sub("^CONFIG", settings, re.sub(r"^\./", lambda _: f"{project}/", pattern))
-    path = os.path.expanduser(os.path.expandvars(pattern))
-    return [] if "$" in path else sorted(glob.glob(path))[:100] if "*" in path else [path]
+    root, _, rest = pattern.partition("/")
+    root = SETTINGS_FOLDERS.get(sys.platform, "~/.config") if root == "CONFIG" else root
+    if root.startswith("$"):
+        folder = setting(root[1:])
+    elif root:
+        folder = project if root == "." else os.path.expanduser(root)
+    else:
+        folder = None if sys.platform == "win32" else "/"
+    if not folder:
+        return []
+    path = os.path.join(folder, rest)
+    pattern = os.path.join(glob.escape(folder), rest)  # the folder is data, not a pattern
+    return sorted(glob.glob(pattern))[:100] if "*" in rest else [path]
 
 
 def read_client_config(path: str) -> Json:
-    """Return what a file of JSON, JSON with comments or TOML holds; {} if it can't be read."""
+    """Return what a client's config file holds; {} if it can't be read."""
     try:
-        if not os.path.isfile(path) or os.path.getsize(path) > MAX_FILE_BYTES:
+        if not os.path.isfile(path) or os.path.getsize(path) > MAX_CLIENT_BYTES:
             return {}
         with open(path, "rb") as file:
-            text = file.read().decode("utf-8-sig")
-        if path.endswith(".toml"):
-            if sys.version_info >= (3, 11):
-                import tomllib
-
-                return tomllib.loads(text)
-            return {}
-        try:
-            content = json.loads(text)
-        except ValueError:
-            text = re.sub(COMMENT, lambda found: found[1] or " ", text)
-            content = json.loads(re.sub(LAST_COMMA, lambda found: found[1] or "", text))
+            text = file.read(MAX_CLIENT_BYTES).decode("utf-8-sig")
+        return parse_client_config(text, is_toml=path.endswith(".toml"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return inner(content)
+
+
+def parse_client_config(text: str, *, is_toml: bool) -> Json:
+    """Return the object in JSON, JSON with comments or TOML; raises ValueError, RecursionError."""
+    if is_toml:
+        if sys.version_info < (3, 11) or any(
+            line.count(".") > MAX_DOTS for line in text.split("\n")
+        ):
+            return {}
+        import tomllib
+
+        return tomllib.loads(text)
+    try:
+        return inner(json.loads(text))
+    except ValueError:
+        return inner(json.loads(without_comments(text)))
+
+
+def without_comments(text: str) -> str:
+    """Return JSON without comments and trailing commas, in one pass over its tokens."""
+    kept: list[str] = []
+    end, comma = "", -1  # what ends the string or comment that we are in; where a comma waits
+    for found in re.finditer(r'(?s)\\.|//|/\*|\*/|\s|["},\]]|[^\\/*\s"},\]]+|.', text):
+        token = found[0]
+        if end:
+            if end == '"':
+                kept.append(token)
+            end = "" if token == end else end
+        elif token in ("//", "/*"):
+            end = {"//": "\n", "/*": "*/"}[token]
+        else:
+            end = '"' if token == '"' else ""
+            if token in "}]" and comma >= 0:
+                kept[comma] = ""
+            if not token.isspace():
+                comma = len(kept) if token == "," else -1
+            kept.append(token)
+    return "".join(kept)
 
 
 def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
+    if inner(entry, "command"):  # older Zed's
+        entry = {**inner(entry, "command"), "command": entry["command"].get("path")}
     env = inner(entry, "env") or inner(entry, "environment")
-    words = [entry.get("command"), entry.get("args")]
-    flat = [str(each) for word in words for each in (word if isinstance(word, list) else [word])]
-    for number, word in enumerate(flat[1:], 1):  # the line of a shell is words too
-        if re.fullmatch(r"-\w?c|/c", flat[number - 1]):
-            flat[number] = re.sub(r"""[\s;&|"']+""", "\0", word)
-    text = "\0".join(flat)
+    command, arguments = (
+        each if isinstance(each, list) else [each] if key == "command" else []
+        for key, each in ((key, entry.get(key)) for key in ("command", "args"))
+    )
+    words: list[str] = []
+    for each in [*command, *arguments]:
+        word, before = filled(each) if isinstance(each, str) else "", (words or [""])[-1]
+        is_value = re.fullmatch(OPTION, before) or before in ("-e", "--env", "--metadata")
+        words += [word] if is_value or not re.search(r"\s", word) else words_of(word)
     proxied = str(env.get("AWS_MCP_PROXY_PROFILES") or "").split()
-    places = [env.get("AWS_API_MCP_PROFILE_NAME"), *proxied[:1]]
-    places += re.findall(r"\0--profile[=\0]([^\0]+)", text)[:1]
-    places += re.findall(r"\0(?:-e|--env=|--metadata=)?AWS_PROFILE=([^\0]+)", text)[:1]
+    places = [env.get("AWS_API_MCP_PROFILE_NAME"), *proxied[:1], profile_of_words(words)]
     places += [env.get("AWS_PROFILE"), env.get("AWS_DEFAULT_PROFILE")]
-    return next(filter(None, map(expanded, places)), None)
+    for place in places:
+        if place == "":
+            return None
+        name = filled(place) if isinstance(place, str) else ""
+        if name and "$" not in name and re.fullmatch(NAME, name):
+            return name
+    return None
 
 
-def expanded(value: Any) -> str | None:
-    """Return a client's value with its variables filled in; None when it is no possible name.
+def filled(text: str) -> str:
+    """Return text of a client with its variables filled in, `$` for one that is not known.
 
-    Of variables only those of profiles: a project's file could ask for a secret.
+    Only variables of profiles are: a project's file could ask for a secret.
     """
 
     def fill(found: re.Match[str]) -> str:
         name = found[1] or found[3]
+        if name == "env":  # `$env:X = ...` of PowerShell
+            return "$env"
         known = os.environ.get(name) if "PROFILE" in name.upper() else None
-        return known or found[2] or "\0"
+        return known or found[2] or "$"
 
-    text = re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
-    return text if text and "${" not in text and re.fullmatch(NAME, text) else None
+    return re.sub(VARIABLE, fill, text)
+
+
+# The words of a command line: each is a run of strings and other characters; `;` stands for all
+# that separates.
+WORD = r"""(?xs) (?P<word> (?: "(?:\\.?|[^"\\])*(?:"|\Z) | '[^']*(?:'|\Z) | \\.
+    | [^\s;&|(){}<>"'] )+ ) | [;&|(){}<>\n]"""
+OPTION = r"(?is)(?P<name>--(?:aws-)?profile|--profile-name|-profilename|profile_name)(?:[=:](.*))?"
+SETTING = r"(?s)(?:.*\W|-e)?AWS_(?:DEFAULT_)?PROFILE\]?(?:([=:])(.*))?"
+LINE_FOLLOWS = r"(?i)-\w*c|/[ck]|-command|eval|-e|--eval"  # the next word is a line of its own
+# Programs whose --profile is their own, and those that only print their words.
+OTHERS = (
+    "cargo dbt docker docker-compose gradle gradlew minikube mvn mvnw nix oci podman rustup"
+    " skaffold echo printf"
+).split()
+
+
+def words_of(line: str, depth: int = 3) -> list[str]:
+    """Return the words of a command line, those of lines within its quotes too."""
+    words: list[str] = []
+    for found in re.finditer(WORD, line):
+        word = found["word"] or ";"
+        word = re.sub(r"""(?s)"((?:\\.?|[^"\\])*)"?|'([^']*)'?""", r"\1\2", word)
+        before = words[-1] if words else ""
+        is_line = re.fullmatch(LINE_FOLLOWS, before) and not re.match(
+            r"-e\0\w+=", f"{before}\0{word}"
+        )
+        if depth and re.search(r"\s", word) and (is_line or "$(" in word):
+            words += [";", *words_of(word.replace('\\"', '"'), depth - 1), ";"]
+        else:
+            words.append(word)
+    return words
+
+
+def profile_of_words(words: list[str]) -> str | None:
+    """Return the profile that a command's words name, "" if that is yet to be worked out.
+
+    An option of AWS's own tools beats a variable, which beats a `--profile` of other programs.
+    """
+    found: dict[int, set[str]] = {}
+    program = ""  # the last one named that matters
+    for number, word in enumerate(words):
+        after = [*words[number + 1 : number + 3], ";", ";"]
+        name = re.split(r"[/\\]", word.casefold())[-1].removesuffix(".exe")
+        rank, value = named_profile(word, after, program, words[max(0, number - 3) : number])
+        if value is not None and program not in ("echo", "printf"):
+            known = re.fullmatch(NAME, value) and not re.search(r"[$`%]", value)
+            found.setdefault(rank, set()).add(value if known else "")
+        if word in (";", "--"):
+            program = ""
+        elif name in OTHERS or name in ("granted", "set", "setx", "setenv"):
+            program = name
+        elif re.match(r"(?:[^=-].*[/.-])?aws(?!\w*=)", name):
+            program = "aws"
+    best = found[min(found)] if found else set()
+    return best.pop() if len(best) == 1 else "" if best else None
+
+
+def named_profile(
+    word: str, after: list[str], program: str, before: list[str]
+) -> tuple[int, str | None]:
+    """Return rank and profile that a word names, itself or with those after it; None if none."""
+    following: str | None = after[0].strip(",")
+    if after[0].startswith("-") or after[0] == ";":
+        following = None
+    option, variable = re.fullmatch(OPTION, word), re.fullmatch(SETTING, word)
+    if option:
+        value = option[2] if option[2] is not None else after[1] if after[0] == "=" else following
+        if option["name"] != "--profile" or program == "aws":
+            return 0, value
+        return 2, None if program in OTHERS else value
+    if variable:
+        if after[0] == "=":
+            return 1, after[1]
+        if variable[1] is None:
+            return 1, following if program.startswith("set") else None
+        return 1, following if variable[2] == "" and variable[1] == ":" else variable[2]
+    if (word == "exec" and program in ("aws", "granted")) or word in ("assume", "awsume"):
+        return 0, after[1] if after[0].startswith("--no-") else following
+    if word == "profile:" and re.search(r"\bfrom[A-Z]\w+$", "".join(before).rstrip(";")):
+        return 0, following
+    return 0, None
 
 
 # --- Choosing a profile -----------------------------------------------------------------
@@ -1038,25 +1186,14 @@ def end_processes() -> None:
 
 # --- Failures: what AWS's tools say, what it means, what would mend it ------------------
 
-MAX_DIAGNOSED = 16 << 10  # characters: a command that fails says why at its end
 # fmt: off
 EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
 FAILURES = (  # reason; what is said (the first row that fits counts); what it means, what to do
-    ("session_expired", "Error when retrieving token from sso: Token has|Error loading SSO Token: "
-     r"|SSO access token has either expired|Session token not found or invalid"
-     r"|The SSO session associated with this profile (?:has expired|is invalid)[^.]{0,30}\. To "
-     r"|UnauthorizedException\) when calling the (?:GetRoleCred|ListAccount)", EXPIRED),
     ("credential_process", "Error when retrieving credentials from custom-process",
      "The profile's credential_process failed. Run that program's own login, not an SSO login."),
-    ("session_expired", r"SSO session has expired or is invalid|Token is expired\. To refresh this"
-     "|SSO session token associated with|cached SSO token (?:is expired|file)|the cached SSO token"
-     r"|(?:log in (?:with|using)|Try running) .?aws sso login|SSO Token\. Cannot refresh"
-     "|AWS credentials expired or invalid|expired or invalid AWS credentials|No valid SSO Token"
-     "|Unable to load SSO token|SSO [Tt]oken has expired and can|SdkClientException: Token is expi"
-     "|unable to refresh SSO token(?s:.{0,300})InvalidGrant", EXPIRED),
     ("aws_login", "authenticate (?:using|with) .{0,30}'aws login'",
      "This profile uses `aws login`, not SSO. Let the person run that in a terminal."),
-    ("role_not_assigned", "ForbiddenException.{0,60} No access|CredentialsProviderError: No access"
+    ("role_not_assigned", "ForbiddenException.{0,60} No access"
      r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
      "The login is fine, but AWS does not let this person use the account and role of the profile."
      " Choose another profile, or ask an administrator to assign the role; no login can."),
@@ -1076,39 +1213,29 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
      "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
      "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call "
      "refresh_aws_sso_token."),
-    ("mfa", "MultiFactorAuthentication failed",
-     "AWS refused the MFA code or device. Ask the person for a new code; an SSO login has none."),
-    ("access_denied", r"(?:\(|api error )(?:AccessDenied|UnauthorizedOperation)"
-     "|is not authorized to perform: ",
+    ("access_denied", r"\((?:AccessDenied|UnauthorizedOperation)|is not authorized to perform: ",
      "The credentials work, but may not do this. Use another role; no login helps."),
-    ("temporary_keys", r"(?:ExpiredToken(?:Exception)?|RequestExpired)(?:\) when|: )"
-     "|security token included in the request is expired|The provided token has expired",
+    ("temporary_keys", r"(?:ExpiredToken(?:Exception)?|RequestExpired)\) when",
      "Temporary keys are too old: in AWS_* variables, in ~/.aws/credentials, or in a program that "
      "runs long. Remove them or restart it; an SSO login helps only if they come from SSO."),
     ("static_keys", "(?:InvalidClientTokenId|UnrecognizedClientException|InvalidAccessKeyId"
-     r"|SignatureDoesNotMatch)(?:\) when|: )|security token included in the request is invalid",
+     r"|SignatureDoesNotMatch)\) when",
      "AWS refuses the access key. Check AWS_* variables, ~/.aws/credentials, region and clock."),
     ("proxy", "Failed to connect to proxy URL",
      "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
-    ("certificate", r"SSL validation failed for|request send failed, (?s:.{0,300})x509: ",
+    ("certificate", "SSL validation failed for",
      "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
     ("network", "Could not connect to the endpoint URL|timeout on endpoint URL|An HTTP Client "
-     r"|request send failed, \w+ .https:|Connection was closed before|reading from response stream",
+     "|Connection was closed before|reading from response stream",
      "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
     ("callback_port", r"Unable to initialize the OAuth 2\.0",
      "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
     ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
      "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
     ("config_changed", r"Unable to parse config file|config profile \(.{0,512}\) could not be found"
-     "|sso-session does not exist|sso_session configuration does not|required SSO configuration"
-     "|failed to get shared config profile|failed to find SSO session section",
+     "|sso-session does not exist|sso_session configuration does not|required SSO configuration",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
-    ("cluster_access", "asked for the client to provide credentials|You must be logged in to",
-     "The cluster refuses this identity. If get_aws_sso_status says that the token is good, check "
-     "the cluster's access entries and the kubeconfig's profile."),
-    ("no_credentials", "Unable to locate credentials|[Nn]o valid credential sources"
-     "|Unable to resolve AWS account|no credentials have been configured|executable aws failed with"
-     "|(?:Could not|Unable to) load credentials from any",
+    ("no_credentials", "Unable to locate credentials",
      "No credentials were found; why is not said. Check AWS_PROFILE, then get_aws_sso_status."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
@@ -1117,18 +1244,6 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
-# What is no part of a sentence: colours, and what begins a message in a log or in JSON.
-NOISE = r"""(?x) \r | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])
-    | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr)
-      \\{0,3}["']? (?::[ ]?|=) \\{0,3}["']"""
-# What stands before a sentence in its line when it is shown, and not said.
-SHOWN = r"""(?x)
-    \A(?: [-+<|] | [0-9a-f]{7,40}[ ]                                  # diff, table, git log
-         | \s*(?: > | // | \#(?!\#?\[|\d+[ ]\d+\.) | \d+[ ]*\| )   # comment, listing
-         | \d+:(?!\s|\d\d)                                            # grep
-         | (?:\w:)?[^\s:]+\.\w{1,5}[:-](?!\s|(?:\d+[:-])+(?:[ ]\S|in[ ])) )
-    | (?:^|[\s:])<[^<>]*$ | [#+][ ]?$                                 # placeholder, heading
-    | (?<![\w.)\]}/%!])[fr]?(?: "[^"]* | '[^']* | `[^`']* )$          # quote"""
 
 
 def cli_failure(run: AwsRun) -> Failure:
@@ -1138,6 +1253,8 @@ def cli_failure(run: AwsRun) -> Failure:
     said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
     said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
     quote = f" (The AWS CLI said: {said})" if said else ""
+    if told_of_expiry(errors):
+        return Failure("session_expired", EXPIRED + quote)
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
@@ -1146,16 +1263,89 @@ def cli_failure(run: AwsRun) -> Failure:
     return Failure("aws_cli_failed", what + quote)
 
 
-def diagnosis(text: str) -> tuple[str, str] | None:
-    """Return the reason and meaning of an AWS failure that a command's output tells of."""
-    text = re.sub(NOISE, "", text[-MAX_DIAGNOSED:])
-    for reason, pattern, meaning in FAILURES[:-2]:  # the last two: of our own runs alone
-        for match in re.finditer(pattern.replace(" ", r"[\s│|]+"), text):  # also when wrapped
-            before = text[: match.start()]
-            line = before[-200:].rpartition("\n")[2]
-            if not re.search(SHOWN, line) and not before.endswith("\n\n    "):  # Markdown's code
-                return reason, meaning
+# The grammar of "the SSO token is no good", in any tool's words. A statement is one of these:
+MAX_DIAGNOSED = 16 << 10  # characters: a command that fails says why at its end
+SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center)(?![\w./\\-]|:\S| login -)"
+TOKEN = r"(?:access |session )?(?:session|token|log-?in|cache|credentials?)\b(?! section| config)"
+BAD = (
+    r"\b(?:(?<!not )expired|invalid|missing|revoked|no longer|not (?:found|valid|present)"
+    r"|not exist|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed|failed to \w+)\b"
+)
+STATEMENTS = (
+    rf"{SSO}(?=.{{0,60}}?\b{TOKEN})(?:(?!\b(?:if|when|before|until) ).){{0,90}}?{BAD}",
+    r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
+    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} {TOKEN}",  # "unable to load the SSO token"
+    r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
+    r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
+    r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
+    r"(?:^|sdkclientexception: )token is expired|\bcached credentials not found under",
+    r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
+)
+HINT = (
+    r"(?<!failed to )\b(?:run|running|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login"
+)
+# What a login does not fix, whatever else is said: another program's login, the network, the role.
+OTHER_CAUSE = (
+    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|\bsaml"
+    r"|\bokta|request send failed|x509|no such host|connection refused|timed out|i/o timeout|, want "
+)
+# What is no part of a sentence: colours, and the key of a message in a log, JSON or Rust.
+NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])
+    | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr|source)
+      \\{0,3}["']? (?::[ ]?|=) (?:Some\()? \\{0,3}["']"""
+LISTED = (  # lines that show what somebody wrote: a diff or trace, a table, source, a test's report
+    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|//|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} |\d+\t[A-Z]+\t",
+    r"\s*#(?!#?\[|\d+ \d)",  # a comment, a heading; not `##[error]` of GitHub, `#8 1.2` of Docker
+    r"\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]",  # grep, in its many forms
+    r"(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )",
+    r"\s*(?:●|✓|FAIL|PASS|E\s+[-+])",
+)
+QUOTE = (
+    r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$|[#+] ?(?:The )?$"""  # open
+)
+SUPPOSED = (
+    r"(?i)\b(?:if|when|whether|unless|once|after|got|want|expect\w*|assert\w*|handle\w*)\b[^.:]*$"
+)
+
+
+def told_of_expiry(text: str) -> str | None:
+    """Return the statement of a command's output that only an SSO login answers, None without."""
+    lines = spoken(text[-MAX_DIAGNOSED:])
+    is_document = re.search(
+        r"(?m)^#{2,} \w", text[-MAX_DIAGNOSED:]
+    )  # Markdown: hints are for later
+    for number, line in enumerate(lines):
+        whole = re.sub(
+            r"[\s│|]+", " ", f"{line} {lines[number + 1] if lines[number + 1 :] else ''}"
+        )
+        for statement in STATEMENTS if is_document else (*STATEMENTS, HINT):
+            for match in re.finditer(statement, whole, re.IGNORECASE):
+                before = whole[: match.start()][-200:]
+                around = " ".join(lines[number : number + 5])
+                if re.search(OTHER_CAUSE, around, re.IGNORECASE):
+                    break
+                if not re.search(QUOTE, before) and not re.search(SUPPOSED, before):
+                    return whole
     return None
+
+
+def spoken(text: str) -> list[str]:
+    """Return the lines of an output, those blank that only show what somebody wrote."""
+    if re.search(r"(?m)^(?:DESCRIPTION|SYNOPSIS)$", text):  # a manual
+        return []
+    lines = re.sub(NOISE, "", text).splitlines()
+    kept, fenced, hunk, block, indented = [], False, False, False, False
+    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""]):
+        fence = line.strip().startswith("```")
+        fenced ^= fence
+        hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
+        block = line.startswith("    ") and (block or not (before.strip() or indented))  # Markdown
+        indented = line.startswith("    ") if line.strip() else indented
+        shown = fence or fenced or hunk or block or "panicked at tests/" in before
+        shown = shown or re.match(r"[\s|]*[\^~]", after)  # an excerpt: marks below it
+        shown = shown or (re.match("----|====", after) and not re.match("----|====", before))
+        kept.append("" if shown or any(re.match(each, line) for each in LISTED) else line)
+    return kept
 
 
 # --- Login: one renewal per SSO session, on this whole machine --------------------------
@@ -2250,7 +2440,7 @@ def cells(row: Json) -> tuple[str, ...]:
 
 
 def print_hook(event: bytes) -> int:
-    """Tell a host, as its hook for tools that failed, what mends this; else print nothing.
+    """Tell a host, as its hook for tools that failed, what fixes this; else print nothing.
 
     `event` is JSON with `hook_event_name`, `tool_name`, `tool_input` (of a shell: `command`) and
     the output as `error` or `tool_response`. Whatever it holds, the exit code is 0.
@@ -2258,30 +2448,49 @@ def print_hook(event: bytes) -> int:
     try:
         told = inner(json.loads(event))
         name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
-        found = diagnosis("\n".join(texts([told.get("error"), told.get("tool_response")])))
+        output = "\n".join(texts([told.get("error"), told.get("tool_response")]))
     except (ValueError, RecursionError):
         return 0
-    if found is None or name.endswith(tuple(TOOLS)):
+    meaning = None if name.endswith(tuple(TOOLS)) else advice(name, command, output)
+    if meaning is None:
         return 0
-    reason, meaning = found
-    if reason == "session_expired":
-        profiles = {"".join(found) for found in re.findall(PROFILE_OPTION, command)}
-        wish = {"profile": profiles.pop()} if len(profiles) == 1 else {}
-        wish = wish or ({"server": name} if name.startswith("mcp__") else {})
-        meaning = "This failed because the AWS SSO token has expired, or there is none. The MCP "
-        meaning += f"tool refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one"
-        meaning += " click of the person; after that the same works again."
-    else:
-        is_clear = re.search("aws_sso_|login", meaning)
-        meaning = meaning if is_clear else f"An SSO login does not mend this. {meaning}"
     context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
     return say(json.dumps({"hookSpecificOutput": context}))
 
 
-PROFILE_OPTION = (  # none that a shell has yet to work out
-    r"""(?:--profile[=\s]\s*|\bAWS_(?:DEFAULT_)?PROFILE(?:=| = ))"""
-    r"""(?:"([^"$`]+)"|'([^']+)'|([^\s;&|"'`$()%]+)(?![$`(%]))"""
-)
+def advice(tool_name: str, command: str, output: str) -> str | None:
+    """Return what a model should hear of a tool's failure: only what an SSO login fixes."""
+    said = told_of_expiry(output)
+    if said:
+        profile = profile_of_words(words_of(command[:MAX_DIAGNOSED])) or hinted_profile(
+            said, output
+        )
+        wish = {"profile": profile} if profile else {}
+        wish = wish or ({"server": tool_name} if tool_name.startswith("mcp__") else {})
+        return (
+            "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
+            f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of "
+            "the person; after that the same works again."
+        )
+    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output[-MAX_DIAGNOSED:])
+    if damaged:
+        return (
+            f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
+            "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
+        )
+    return None
+
+
+def hinted_profile(said: str, output: str) -> str | None:
+    """Return the profile that a statement or a hint in the output names; no placeholder."""
+    for pattern, text in (
+        (r"aws2? sso login[^\n]{0,40}?--profile[= ][\"']?([\w.@+/-]+)", output[-MAX_DIAGNOSED:]),
+        (r"\b(?:for|of) profile:? [\"'`]?([\w.@+/-]*\w)", said),
+    ):
+        found = re.search(pattern, text)
+        if found and not re.search(r"(?i)\byour|^(?:my[_-])?profile(?:[_-]?name)?$", found[1]):
+            return found[1]
+    return None
 
 
 def texts(content: Any) -> Iterator[str]:
