@@ -429,52 +429,48 @@ def expiry(token: Token | None) -> Json:
 
 # --- MCP clients: the profile that another server, or a command, is configured with -----
 
-# Files of clients, and the keys below which a file may hold servers (`.`: those of the project).
-# `./` is the project's folder, `@/` that and the home, CODE the user folder of every kind of VS
-# Code, CONFIG the system's for settings. A folder whose variable is not set is left out.
-CLIENT_FILES = (
-    ("Claude Code", "~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json"
-     " /etc/claude-code/managed-mcp.json $ProgramFiles/ClaudeCode/managed-mcp.json"
-     " /Library/Application*Support/ClaudeCode/managed-mcp.json"),
-    ("a plugin of Claude Code", "~/.claude/plugins/cache/*/*/*/.mcp.json"
-     " ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json"
-     " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json"
-     " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json"),
-    ("Claude Desktop", "CONFIG/Claude/claude_desktop_config.json"),
-    ("Codex", "@/.codex/config.toml $CODEX_HOME/config.toml"),
-    ("Copilot", "~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json"
-     " ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json"),
-    ("Cursor", "@/.cursor/mcp.json"),
-    ("VS Code", "CODE/mcp.json CODE/settings.json CODE/profiles/*/mcp.json ./.vscode/mcp.json"),
-    ("Visual Studio", "./.vs/mcp.json"),
-    ("Gemini CLI", "@/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json"),
-    ("Kiro", "@/.kiro/settings/mcp.json @/.kiro/agents/*.json"),
-    ("Amazon Q", "@/.amazonq/*.json @/.amazonq/*agents/*.json"
-     " ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json"),
-    ("Cline", "CODE/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
-     " ~/.cline/data/settings/cline_mcp_settings.json ~/.cline/mcp.json"),
-    ("Roo Code", "CODE/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"
-     " ./.roo/mcp.json"),
-    ("Windsurf", "~/.codeium/windsurf/mcp_config.json ~/.codeium/mcp_config.json"),
-    ("Zed", "~/.config/zed/settings.json $APPDATA/Zed/settings.json ./.zed/settings.json"),
-    ("Junie", "@/.junie/mcp/mcp.json"),
-    ("OpenCode", "~/.config/opencode/opencode.json* ./opencode.json* ./.opencode/opencode.json*"),
-    ("LM Studio", "~/.lmstudio/mcp.json ~/.cache/lm-studio/mcp.json"),
-)  # fmt: skip
+# Clients' files: `.` is the project's folder, `@` that and the home, CONFIG the system's for
+# settings, `$X` the folder in a variable. Whoever reads them reads any of the keys.
+CLIENT_FILES = """
+    ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json /etc/claude-code/managed-mcp.json
+    /Library/Application*Support/ClaudeCode/managed-mcp.json
+    $ProgramFiles/ClaudeCode/managed-mcp.json CONFIG/Claude/claude_desktop_config.json
+    ~/.claude/plugins/cache/*/*/*/.mcp.json $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json
+    ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json
+    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json
+    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json ./.vscode/mcp.json ./.vs/mcp.json
+    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json
+    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json
+    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json
+    @/.kiro/settings/mcp.json @/.kiro/agents/*.json @/.amazonq/*.json @/.amazonq/*agents/*.json
+    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ./.roo/mcp.json @/.junie/mcp/mcp.json
+    ~/.cline/mcp.json ~/.cline/data/settings/cline_mcp_settings.json ~/.lmstudio/mcp.json
+    ~/.codeium/mcp_config.json ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json
+    ./.zed/settings.json $APPDATA/Zed/settings.json ~/.config/opencode/opencode.json*
+    ./opencode.json* ./.opencode/opencode.json*
+""".split() + [  # and the kinds of VS Code, here or on a remote host
+    f"{user}/{file}"
+    for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
+    for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
+                 "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
+]  # fmt: skip
 SERVER_KEYS = (
-    "mcpServers servers mcp_servers context_servers mcp/servers mcp powers/mcpServers"
-    " projects/./mcpServers"
+    "mcpServers servers mcp_servers context_servers powers/mcpServers mcp/servers mcp"
+    " projects/./mcpServers"  # `.`: the project's
 ).split()
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
-MAX_CLIENT_BYTES = 1 << 20  # of a client's config file, which a project may bring
-MAX_DOTS = 100  # in a line of TOML: tomllib takes time quadratic in the parts of a key
-VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(\w+)"
+MAX_CLIENT_BYTES = 1 << 20  # of a file that a project may bring
+MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
+VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(?!env\b)(\w+)"
+# JSON with comments and trailing commas: strings stay, what else matches goes.
+COMMENT = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)'
+LAST_COMMA = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|,(?=\s*[}\]])'
 
 
 def profile_of_server(server: str) -> str | None:
     """Return the profile that MCP server `server` is configured with, None when its entry has none.
 
-    `server` may be what a client makes of its name: the longest configured name counts that stands
+    `server` may be what a client shows of a name: the longest configured one counts that stands
     in it as whole words. Raises Failure when no entry is found, or several that differ.
     """
     known = list(configured_servers())
@@ -484,18 +480,14 @@ def profile_of_server(server: str) -> str | None:
     found = [each for each in found if len(each[1]) == longest]
     if not found:
         names = {name for _, name, _ in known if re.fullmatch(r"[\w.@:/-]{1,64}", name)}
-        near = listed(nearest_names(server, names))
-        message = f"No MCP client here is configured with a server {server!r}"
-        message += f"; the nearest servers are: {near}." if near else "."
-        message += " YAML files (Goose, Continue) are not read"
-        message += "." if sys.version_info >= (3, 11) else ", nor TOML (Codex) below Python 3.11."
-        raise Failure("server_not_found", message + " Call again with `profile` instead.")
-    found = [each for each in found if not is_disabled(each[2])] or found
-    profiles = [(client, profile_of_entry(entry)) for client, _, entry in found]
+        message = f"No MCP client here is configured with a server {server!r}. "
+        message += f"The nearest servers are: {listed(nearest_names(server, names))}. " * bool(names)
+        message += "YAML (Goose, Continue), and TOML before Python 3.11, is not read. "
+        raise Failure("server_not_found", message + "Call again with another server or `profile`.")
+    in_use = [each for each in found if not each[2].get("disabled") and each[2].get("enabled", True)]
+    profiles = [(file, profile_of_entry(entry)) for file, _, entry in in_use or found]
     if len({profile for _, profile in profiles}) > 1:
-        each = ", ".join(
-            f"{profile or 'none'} in {client}" for client, profile in profiles[:MAX_SHOWN]
-        )
+        each = ", ".join(f"{profile or 'none'} in {file}" for file, profile in profiles[:MAX_SHOWN])
         message = f"MCP server {server!r} is configured with different profiles: {each}. "
         raise Failure("server_ambiguous", message + "Call again with the right one as `profile`.")
     return profiles[0][1]
@@ -503,81 +495,52 @@ def profile_of_server(server: str) -> str | None:
 
 def is_named(name: str, wanted: str) -> bool:
     """Tell whether a server's name stands in `wanted`; VS Code keeps only 13 characters of it."""
-    name, cut, wanted = (
-        re.sub(r"[\W_]+", " ", f" {text} ").casefold() for text in (name, name[:13], wanted)
-    )
-    return name != " " and (name in wanted or wanted.startswith(f" mcp{cut}"))
-
-
-def is_disabled(entry: Json) -> bool:
-    return bool(entry.get("disabled")) or entry.get("enabled") is False
+    texts = (f" {name} ", f" mcp_{name[:13]} ", f" {wanted} ")
+    name, cut, wanted = (re.sub(r"[\W_]+", " ", text).casefold() for text in texts)
+    return name != " " and (name in wanted or wanted.startswith(cut))
 
 
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
-    """Yield client, name and entry of each MCP server in the clients' config files."""
+    """Yield file (as in CLIENT_FILES), name and entry of each server that a client knows."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
-    for client, patterns in CLIENT_FILES:
-        for pattern in spelled_out(patterns):
-            for content in map(read_client_config, client_paths(pattern, project)):
-                for key in SERVER_KEYS:
-                    path = [project if part == "." else part for part in key.split("/")]
-                    where = " (project)" if "./" in (pattern[:2], key[9:11]) else ""
-                    for name, entry in inner(content, *path).items():
-                        if (key, name) not in (("mcp", "servers"), ("mcp", "inputs")):
-                            yield client + where, name, inner(entry)
-
-
-def spelled_out(patterns: str) -> list[str]:
-    """Return the patterns of a row of CLIENT_FILES, two for each that has two places."""
-    for short, places in (
-        ("@/", ("~/", "./")),
-        ("CODE/", ("CONFIG/*/User/", "~/.*-server*/data/User/")),
-    ):
-        patterns = re.sub(
-            rf"(?:^| ){short}(\S+)",
-            lambda found: "".join(f" {place}{found[1]}" for place in places),
-            patterns,
-        )
-    return patterns.split()
+    for pattern in CLIENT_FILES:
+        for content in map(read_client_config, client_paths(pattern, project)):
+            for key in SERVER_KEYS:
+                path = [project if part == "." else part for part in key.split("/")]
+                for name, entry in inner(content, *path).items():
+                    if name not in ("servers", "inputs"):  # of VS Code's `mcp`
+                        yield pattern, name, inner(entry)
 
 
 def client_paths(pattern: str, project: str) -> list[str]:
-    """Return the files that a pattern of CLIENT_FILES stands for, at most 100, on this system."""
+    """Return the files on this system that a pattern of CLIENT_FILES stands for, at most 100."""
     import glob
 
     root, _, rest = pattern.partition("/")
-    root = SETTINGS_FOLDERS.get(sys.platform, "~/.config") if root == "CONFIG" else root
-    if root.startswith("$"):
-        folder = setting(root[1:])
-    elif root:
-        folder = project if root == "." else os.path.expanduser(root)
-    else:
-        folder = None if sys.platform == "win32" else "/"
-    if not folder:
-        return []
-    path = os.path.join(folder, rest)
-    pattern = os.path.join(glob.escape(folder), rest)  # the folder is data, not a pattern
-    return sorted(glob.glob(pattern))[:100] if "*" in rest else [path]
+    settings = os.path.expandvars(SETTINGS_FOLDERS.get(sys.platform, "~/.config"))
+    places = {"~": ["~"], ".": [project], "@": ["~", project], "CONFIG": [settings]}
+    places[""] = [] if sys.platform == "win32" else ["/"]
+    folders = [each for each in places.get(root, [setting(root[1:])]) if each]
+    escaped = [glob.escape(os.path.expanduser(each)) for each in folders]  # they are no patterns
+    return sorted(path for each in escaped for path in glob.glob(os.path.join(each, rest)))[:100]
 
 
 def read_client_config(path: str) -> Json:
-    """Return what a client's config file holds; {} if it can't be read."""
+    """Return what a file of JSON, JSON with comments or TOML holds; {} if it can't be read."""
     try:
         if not os.path.isfile(path) or os.path.getsize(path) > MAX_CLIENT_BYTES:
             return {}
         with open(path, "rb") as file:
-            text = file.read(MAX_CLIENT_BYTES).decode("utf-8-sig")
-        return parse_client_config(text, is_toml=path.endswith(".toml"))
+            return parsed_config(file.read().decode("utf-8-sig"), path.endswith(".toml"))
     except (OSError, ValueError, RecursionError):
         return {}
 
 
-def parse_client_config(text: str, *, is_toml: bool) -> Json:
-    """Return the object in JSON, JSON with comments or TOML; raises ValueError, RecursionError."""
+def parsed_config(text: str, is_toml: bool) -> Json:
+    """Return the object that a client's config file holds; raises ValueError, RecursionError."""
     if is_toml:
-        if sys.version_info < (3, 11) or any(
-            line.count(".") > MAX_DOTS for line in text.split("\n")
-        ):
+        many = any(line.count(".") > MAX_DOTS for line in text.split("\n"))
+        if sys.version_info < (3, 11) or many:
             return {}
         import tomllib
 
@@ -585,97 +548,76 @@ def parse_client_config(text: str, *, is_toml: bool) -> Json:
     try:
         return inner(json.loads(text))
     except ValueError:
-        return inner(json.loads(without_comments(text)))
-
-
-def without_comments(text: str) -> str:
-    """Return JSON without comments and trailing commas, in one pass over its tokens."""
-    kept: list[str] = []
-    end, comma = "", -1  # what ends the string or comment that we are in; where a comma waits
-    for found in re.finditer(r'(?s)\\.|//|/\*|\*/|\s|["},\]]|[^\\/*\s"},\]]+|.', text):
-        token = found[0]
-        if end:
-            if end == '"':
-                kept.append(token)
-            end = "" if token == end else end
-        elif token in ("//", "/*"):
-            end = {"//": "\n", "/*": "*/"}[token]
-        else:
-            end = '"' if token == '"' else ""
-            if token in "}]" and comma >= 0:
-                kept[comma] = ""
-            if not token.isspace():
-                comma = len(kept) if token == "," else -1
-            kept.append(token)
-    return "".join(kept)
+        text = re.sub(COMMENT, lambda found: found[1] or " ", text)
+        return inner(json.loads(re.sub(LAST_COMMA, lambda found: found[1] or "", text)))
 
 
 def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
-    if inner(entry, "command"):  # older Zed's
-        entry = {**inner(entry, "command"), "command": entry["command"].get("path")}
+    zed = inner(entry, "command")  # the older form
+    entry = {**entry, **zed, "command": zed.get("path")} if zed else entry
     env = inner(entry, "env") or inner(entry, "environment")
-    command, arguments = (
-        each if isinstance(each, list) else [each] if key == "command" else []
-        for key, each in ((key, entry.get(key)) for key in ("command", "args"))
-    )
+    command, arguments = entry.get("command"), entry.get("args")
     words: list[str] = []
-    for each in [*command, *arguments]:
-        word, before = filled(each) if isinstance(each, str) else "", (words or [""])[-1]
-        is_value = re.fullmatch(OPTION, before) or before in ("-e", "--env", "--metadata")
+    for each in [
+        *(command if isinstance(command, list) else [command]),
+        *(arguments if isinstance(arguments, list) else []),
+    ]:
+        word = filled(each)
+        is_value = words and re.fullmatch(r"(?i)-e|--env|--metadata|-.*profile-?(?:name)?", words[-1])
         words += [word] if is_value or not re.search(r"\s", word) else words_of(word)
-    proxied = str(env.get("AWS_MCP_PROXY_PROFILES") or "").split()
-    places = [env.get("AWS_API_MCP_PROFILE_NAME"), *proxied[:1], profile_of_words(words)]
-    places += [env.get("AWS_PROFILE"), env.get("AWS_DEFAULT_PROFILE")]
-    for place in places:
-        if place == "":
-            return None
-        name = filled(place) if isinstance(place, str) else ""
-        if name and "$" not in name and re.fullmatch(NAME, name):
-            return name
-    return None
+    named = profile_of_words(words)
+    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), named or ""]
+    names[1:1] = filled(env.get("AWS_MCP_PROXY_PROFILES")).split()[:1]
+    if named is None:
+        names += [filled(env.get("AWS_PROFILE")), filled(env.get("AWS_DEFAULT_PROFILE"))]
+    return next((each for each in names if each and is_worked_out(each)), None)
 
 
-def filled(text: str) -> str:
-    """Return text of a client with its variables filled in, `$` for one that is not known.
+def filled(value: Any) -> str:
+    """Return a client's text with its variables filled in, `$` for one that is not known.
 
     Only variables of profiles are: a project's file could ask for a secret.
     """
 
     def fill(found: re.Match[str]) -> str:
         name = found[1] or found[3]
-        if name == "env":  # `$env:X = ...` of PowerShell
-            return "$env"
         known = os.environ.get(name) if "PROFILE" in name.upper() else None
         return known or found[2] or "$"
 
-    return re.sub(VARIABLE, fill, text)
+    return re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
 
 
-# The words of a command line: each is a run of strings and other characters; `;` stands for all
-# that separates.
-WORD = r"""(?xs) (?P<word> (?: "(?:\\.?|[^"\\])*(?:"|\Z) | '[^']*(?:'|\Z) | \\.
-    | [^\s;&|(){}<>"'] )+ ) | [;&|(){}<>\n]"""
-OPTION = r"(?is)(?P<name>--(?:aws-)?profile|--profile-name|-profilename|profile_name)(?:[=:](.*))?"
-SETTING = r"(?s)(?:.*\W|-e)?AWS_(?:DEFAULT_)?PROFILE\]?(?:([=:])(.*))?"
-LINE_FOLLOWS = r"(?i)-\w*c|/[ck]|-command|eval|-e|--eval"  # the next word is a line of its own
-# Programs whose --profile is their own, and those that only print their words.
-OTHERS = (
-    "cargo dbt docker docker-compose gradle gradlew minikube mvn mvnw nix oci podman rustup"
-    " skaffold echo printf"
-).split()
+def is_worked_out(name: str) -> bool:
+    return not re.search(r"[$`%]", name) and bool(re.fullmatch(NAME, name))
+
+
+# A word of a command line: strings and other characters; what else separates is one of the rest.
+STRING = r"""(?s)"((?:[^"\\]|\\.?)*)(?:"|\Z)|'([^']*)(?:'|\Z)"""
+WORD = rf"""(?s)((?:{STRING[4:]}|\\.|[^\s;&|(){{}}<>"'])+)|[;&|(){{}}<>\n]"""
+LINE_FOLLOWS = r"(?i)-\w*c|/[ck]|-command|eval|-e|--eval"  # as the next word, unless it is X=...
+# A profile in words that \0 separates, `;` for whatever parts commands: an option of AWS's own or
+# what means the same; the one that others have too; a variable.
+NAMED = r"""(?xi) \0 (?: (?P<own>
+      (?: --aws-profile | --profile-name | -profilename | profile_name ) (?: [=:] | \0 (?: =\0 )? )
+    | (?: (?:[^\0]*[/\\])? (?:aws-vault|granted)(?:\.exe)? \0exec | assume | awsume) (?:\0--no-\w+)? \0
+    | [^\0]*\bfrom[a-z]+\0 (?:;\0)* profile:\0 )
+  | (?P<option> --profile (?: = | \0 ) )
+  | (?: [^\0]*[^\0\w] | -e )? AWS_(?:DEFAULT_)?PROFILE \]? (?: = | :\0? | \0=\0 )
+  | set(?:x|env)? (?:\0-\w+)* \0AWS_(?:DEFAULT_)?PROFILE\0
+  ) (?P<value> [^\0]* )"""
+PROGRAM = r"""(?xi) \0 (?: (?:[^\0=:-][^\0=:]*[/\\.-])? (aws)[^\0=:]* | (?:[^\0=:]*[/\\])? (echo|printf
+    | cargo|dbt|docker(?:-compose)?|gradlew?|minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?:\.exe)? )
+    (?=\0)"""
 
 
 def words_of(line: str, depth: int = 3) -> list[str]:
-    """Return the words of a command line, those of lines within its quotes too."""
+    """Return the words of a command line, `;` for what separates; of a line in quotes, its words."""
     words: list[str] = []
     for found in re.finditer(WORD, line):
-        word = found["word"] or ";"
-        word = re.sub(r"""(?s)"((?:\\.?|[^"\\])*)"?|'([^']*)'?""", r"\1\2", word)
+        word = re.sub(STRING, r"\1\2", found[0]) if found[1] else ";"
         before = words[-1] if words else ""
-        is_line = re.fullmatch(LINE_FOLLOWS, before) and not re.match(
-            r"-e\0\w+=", f"{before}\0{word}"
-        )
+        is_line = re.fullmatch(LINE_FOLLOWS, before) and not re.match(r"-e\0\w+=", f"{before}\0{word}")
         if depth and re.search(r"\s", word) and (is_line or "$(" in word):
             words += [";", *words_of(word.replace('\\"', '"'), depth - 1), ";"]
         else:
@@ -684,53 +626,24 @@ def words_of(line: str, depth: int = 3) -> list[str]:
 
 
 def profile_of_words(words: list[str]) -> str | None:
-    """Return the profile that a command's words name, "" if that is yet to be worked out.
+    """Return the profile that a command's words name, `$` if it is yet to be worked out.
 
-    An option of AWS's own tools beats a variable, which beats a `--profile` of other programs.
+    An option of AWS's own tools beats a variable, which beats a `--profile` of another program;
+    of those that have nothing to do with AWS, and of what is only printed, none counts.
     """
-    found: dict[int, set[str]] = {}
-    program = ""  # the last one named that matters
-    for number, word in enumerate(words):
-        after = [*words[number + 1 : number + 3], ";", ";"]
-        name = re.split(r"[/\\]", word.casefold())[-1].removesuffix(".exe")
-        rank, value = named_profile(word, after, program, words[max(0, number - 3) : number])
-        if value is not None and program not in ("echo", "printf"):
-            known = re.fullmatch(NAME, value) and not re.search(r"[$`%]", value)
-            found.setdefault(rank, set()).add(value if known else "")
-        if word in (";", "--"):
-            program = ""
-        elif name in OTHERS or name in ("granted", "set", "setx", "setenv"):
-            program = name
-        elif re.match(r"(?:[^=-].*[/.-])?aws(?!\w*=)", name):
-            program = "aws"
-    best = found[min(found)] if found else set()
-    return best.pop() if len(best) == 1 else "" if best else None
-
-
-def named_profile(
-    word: str, after: list[str], program: str, before: list[str]
-) -> tuple[int, str | None]:
-    """Return rank and profile that a word names, itself or with those after it; None if none."""
-    following: str | None = after[0].strip(",")
-    if after[0].startswith("-") or after[0] == ";":
-        following = None
-    option, variable = re.fullmatch(OPTION, word), re.fullmatch(SETTING, word)
-    if option:
-        value = option[2] if option[2] is not None else after[1] if after[0] == "=" else following
-        if option["name"] != "--profile" or program == "aws":
-            return 0, value
-        return 2, None if program in OTHERS else value
-    if variable:
-        if after[0] == "=":
-            return 1, after[1]
-        if variable[1] is None:
-            return 1, following if program.startswith("set") else None
-        return 1, following if variable[2] == "" and variable[1] == ":" else variable[2]
-    if (word == "exec" and program in ("aws", "granted")) or word in ("assume", "awsume"):
-        return 0, after[1] if after[0].startswith("--no-") else following
-    if word == "profile:" and re.search(r"\bfrom[A-Z]\w+$", "".join(before).rstrip(";")):
-        return 0, following
-    return 0, None
+    ranks: dict[int, set[str]] = {}
+    text = "\0".join(("", *words, ""))
+    for found in re.finditer(NAMED, text):
+        value = found["value"].strip(",")
+        before = re.split(r"\0(?:;|--)(?=\0)", text[max(0, found.start() - 300) : found.start()] + "\0")
+        programs = re.findall(PROGRAM, before[-1]) or [("", "")]
+        is_aws, other = programs[-1]
+        rank = 0 if found["own"] or (found["option"] and is_aws) else 2 if found["option"] else 1
+        is_option = rank != 1 and (value in ("", ";") or value.startswith("-"))
+        if not is_option and not (other and rank == 2) and other not in ("echo", "printf"):
+            ranks.setdefault(rank, set()).add(value if value and is_worked_out(value) else "$")
+    best = ranks[min(ranks)] if ranks else set()
+    return (best.pop() if len(best) == 1 else "$") if best else None
 
 
 # --- Choosing a profile -----------------------------------------------------------------
@@ -1188,24 +1101,18 @@ def end_processes() -> None:
 
 # fmt: off
 EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
-FAILURES = (  # reason; what is said (the first row that fits counts); what it means, what to do
-    ("credential_process", "Error when retrieving credentials from custom-process",
-     "The profile's credential_process failed. Run that program's own login, not an SSO login."),
-    ("aws_login", "authenticate (?:using|with) .{0,30}'aws login'",
-     "This profile uses `aws login`, not SSO. Let the person run that in a terminal."),
+FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); meaning, what to do
     ("role_not_assigned", "ForbiddenException.{0,60} No access"
      r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
      "The login is fine, but AWS does not let this person use the account and role of the profile."
      " Choose another profile, or ask an administrator to assign the role; no login can."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
-    ("wrong_state", "State parameter does not match",
-     "The browser answered for another login. Close old sign-in pages, then call "
-     "refresh_aws_sso_token."),
+    ("wrong_state", "State parameter does not match", "The browser answered for another login."
+     " Close old sign-in pages, then call refresh_aws_sso_token."),
     ("login_expired", "retrieve an SSO token has expired|InvalidGrantException"
-     r"|ExpiredTokenException\) when calling the CreateToken",
-     "Nobody approved in time. When the person is ready, call refresh_aws_sso_token: a new page "
-     "opens."),
+     r"|ExpiredTokenException\) when calling the CreateToken", "Nobody approved in time."
+     " When the person is ready, call refresh_aws_sso_token: a new page opens."),
     ("wrong_start_url", r"InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)"
      "|resolve start URL|sso_start_url must use the https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
@@ -1215,12 +1122,8 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
      "refresh_aws_sso_token."),
     ("access_denied", r"\((?:AccessDenied|UnauthorizedOperation)|is not authorized to perform: ",
      "The credentials work, but may not do this. Use another role; no login helps."),
-    ("temporary_keys", r"(?:ExpiredToken(?:Exception)?|RequestExpired)\) when",
-     "Temporary keys are too old: in AWS_* variables, in ~/.aws/credentials, or in a program that "
-     "runs long. Remove them or restart it; an SSO login helps only if they come from SSO."),
-    ("static_keys", "(?:InvalidClientTokenId|UnrecognizedClientException|InvalidAccessKeyId"
-     r"|SignatureDoesNotMatch)\) when",
-     "AWS refuses the access key. Check AWS_* variables, ~/.aws/credentials, region and clock."),
+    ("static_keys", r"\((?:InvalidClientTokenId|UnrecognizedClientException|ExpiredToken)",
+     "AWS refuses the keys. Check AWS_* variables, ~/.aws/credentials, region and clock."),
     ("proxy", "Failed to connect to proxy URL",
      "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
     ("certificate", "SSL validation failed for",
@@ -1235,8 +1138,6 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
     ("config_changed", r"Unable to parse config file|config profile \(.{0,512}\) could not be found"
      "|sso-session does not exist|sso_session configuration does not|required SSO configuration",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
-    ("no_credentials", "Unable to locate credentials",
-     "No credentials were found; why is not said. Check AWS_PROFILE, then get_aws_sso_status."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
     ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
@@ -1244,6 +1145,42 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
+# A statement that the SSO token is no good, in any tool's words: what it is said of, and what.
+MAX_DIAGNOSED = 16 << 10  # characters: a command that fails says why at its end
+SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center)(?![\w./\\-]|:\S| login -)"
+THING = r"(?:access |session )?(?:session|token|log-?in|cache|credentials?)\b(?! section| config)"
+BAD = (
+    r"\b(?:(?<!not )expired|invalid|missing|revoked|no longer|not (?:found|valid|present)"
+    r"|not exist|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed|failed to \w+)\b"
+)
+STATEMENTS = (
+    rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until) ).){{0,90}}?{BAD}",
+    r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
+    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} {THING}",  # "unable to load the SSO token"
+    r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
+    r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
+    r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
+    r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
+    r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
+)
+HINT = r"(?<!failed to )\b(?:run|running|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login"
+OTHER_CAUSE = (  # no login fixes what says this too: it is another program's, the network, the role
+    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|\bsaml"
+    r"|\bokta|request send failed|x509|no such host|connection refused|timed out|, want "
+)
+NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
+    | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr|source)
+      \\{0,3}["']? (?::[ ]?|=) (?:Some\()? \\{0,3}["']  # the key of a message in a log or JSON"""
+SHOWN = (  # how lines begin that show what somebody wrote: a diff or trace, a table, source, ...
+    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|//|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} |\d+\t[A-Z]+\t"
+    r"|\s*#(?!#?\[|\d+ \d)"  # a comment, a heading; not `##[error]` of GitHub, `#8 1.2` of Docker
+    r"|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"  # grep, in its many forms
+    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
+    r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+])"  # tests' reports
+)
+# What turns a statement that follows into something else: a quote that is open, a condition.
+QUOTE = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$|[#+] ?(?:The )?$"""
+IF = r"(?i)\b(?:if|when(?! \w+ing)|whether|unless|once|after|got|want|expect\w*|assert\w*|handle\w*)\b[^.:]*$"
 
 
 def cli_failure(run: AwsRun) -> Failure:
@@ -1253,7 +1190,7 @@ def cli_failure(run: AwsRun) -> Failure:
     said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
     said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
     quote = f" (The AWS CLI said: {said})" if said else ""
-    if told_of_expiry(errors):
+    if expiry_in(errors):
         return Failure("session_expired", EXPIRED + quote)
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
@@ -1263,74 +1200,25 @@ def cli_failure(run: AwsRun) -> Failure:
     return Failure("aws_cli_failed", what + quote)
 
 
-# The grammar of "the SSO token is no good", in any tool's words. A statement is one of these:
-MAX_DIAGNOSED = 16 << 10  # characters: a command that fails says why at its end
-SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center)(?![\w./\\-]|:\S| login -)"
-TOKEN = r"(?:access |session )?(?:session|token|log-?in|cache|credentials?)\b(?! section| config)"
-BAD = (
-    r"\b(?:(?<!not )expired|invalid|missing|revoked|no longer|not (?:found|valid|present)"
-    r"|not exist|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed|failed to \w+)\b"
-)
-STATEMENTS = (
-    rf"{SSO}(?=.{{0,60}}?\b{TOKEN})(?:(?!\b(?:if|when|before|until) ).){{0,90}}?{BAD}",
-    r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
-    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} {TOKEN}",  # "unable to load the SSO token"
-    r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
-    r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
-    r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
-    r"(?:^|sdkclientexception: )token is expired|\bcached credentials not found under",
-    r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
-)
-HINT = (
-    r"(?<!failed to )\b(?:run|running|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login"
-)
-# What a login does not fix, whatever else is said: another program's login, the network, the role.
-OTHER_CAUSE = (
-    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|\bsaml"
-    r"|\bokta|request send failed|x509|no such host|connection refused|timed out|i/o timeout|, want "
-)
-# What is no part of a sentence: colours, and the key of a message in a log, JSON or Rust.
-NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])
-    | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr|source)
-      \\{0,3}["']? (?::[ ]?|=) (?:Some\()? \\{0,3}["']"""
-LISTED = (  # lines that show what somebody wrote: a diff or trace, a table, source, a test's report
-    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|//|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} |\d+\t[A-Z]+\t",
-    r"\s*#(?!#?\[|\d+ \d)",  # a comment, a heading; not `##[error]` of GitHub, `#8 1.2` of Docker
-    r"\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]",  # grep, in its many forms
-    r"(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )",
-    r"\s*(?:●|✓|FAIL|PASS|E\s+[-+])",
-)
-QUOTE = (
-    r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$|[#+] ?(?:The )?$"""  # open
-)
-SUPPOSED = (
-    r"(?i)\b(?:if|when|whether|unless|once|after|got|want|expect\w*|assert\w*|handle\w*)\b[^.:]*$"
-)
-
-
-def told_of_expiry(text: str) -> str | None:
-    """Return the statement of a command's output that only an SSO login answers, None without."""
-    lines = spoken(text[-MAX_DIAGNOSED:])
-    is_document = re.search(
-        r"(?m)^#{2,} \w", text[-MAX_DIAGNOSED:]
-    )  # Markdown: hints are for later
+def expiry_in(text: str) -> str | None:
+    """Return the statement in a command's output that an SSO login answers; None without one."""
+    lines = spoken_lines(text[-MAX_DIAGNOSED:])
+    is_document = re.search(r"(?m)^#{2,} \S", text[-MAX_DIAGNOSED:])  # Markdown: its hints are no cry
     for number, line in enumerate(lines):
-        whole = re.sub(
-            r"[\s│|]+", " ", f"{line} {lines[number + 1] if lines[number + 1 :] else ''}"
-        )
-        for statement in STATEMENTS if is_document else (*STATEMENTS, HINT):
-            for match in re.finditer(statement, whole, re.IGNORECASE):
-                before = whole[: match.start()][-200:]
-                around = " ".join(lines[number : number + 5])
-                if re.search(OTHER_CAUSE, around, re.IGNORECASE):
-                    break
-                if not re.search(QUOTE, before) and not re.search(SUPPOSED, before):
-                    return whole
+        statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
+        if re.search(OTHER_CAUSE, " ".join(lines[number : number + 5]), re.IGNORECASE):
+            continue
+        patterns = STATEMENTS if is_document else (*STATEMENTS, HINT)
+        found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
+        starts = [match.start() for match in found if match]
+        before = statement[: min(starts)][-200:] if starts else "'"
+        if not re.search(QUOTE, before) and not re.search(IF, before):
+            return statement
     return None
 
 
-def spoken(text: str) -> list[str]:
-    """Return the lines of an output, those blank that only show what somebody wrote."""
+def spoken_lines(text: str) -> list[str]:
+    """Return the lines of an output, those empty that only show what somebody wrote."""
     if re.search(r"(?m)^(?:DESCRIPTION|SYNOPSIS)$", text):  # a manual
         return []
     lines = re.sub(NOISE, "", text).splitlines()
@@ -1339,12 +1227,11 @@ def spoken(text: str) -> list[str]:
         fence = line.strip().startswith("```")
         fenced ^= fence
         hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
-        block = line.startswith("    ") and (block or not (before.strip() or indented))  # Markdown
+        block = line.startswith("    ") and (block or not (before.strip() or indented))  # Markdown's
         indented = line.startswith("    ") if line.strip() else indented
-        shown = fence or fenced or hunk or block or "panicked at tests/" in before
-        shown = shown or re.match(r"[\s|]*[\^~]", after)  # an excerpt: marks below it
-        shown = shown or (re.match("----|====", after) and not re.match("----|====", before))
-        kept.append("" if shown or any(re.match(each, line) for each in LISTED) else line)
+        underlined = re.match(r"[\s|]*[\^~]|-{4,}$|={4,}$", after) and not before.startswith("----")
+        shown = fence or fenced or hunk or block or underlined or re.match(SHOWN, line)
+        kept.append("" if shown or "panicked at tests/" in before else line)
     return kept
 
 
@@ -2459,38 +2346,38 @@ def print_hook(event: bytes) -> int:
 
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
-    """Return what a model should hear of a tool's failure: only what an SSO login fixes."""
-    said = told_of_expiry(output)
-    if said:
-        profile = profile_of_words(words_of(command[:MAX_DIAGNOSED])) or hinted_profile(
-            said, output
-        )
-        wish = {"profile": profile} if profile else {}
-        wish = wish or ({"server": tool_name} if tool_name.startswith("mcp__") else {})
-        return (
-            "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
-            f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of "
-            "the person; after that the same works again."
-        )
-    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output[-MAX_DIAGNOSED:])
-    if damaged:
+    """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
+    output, words = output[-MAX_DIAGNOSED:], words_of(command[:MAX_DIAGNOSED])
+    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
+    statement = expiry_in(output)
+    if damaged and not statement:
         return (
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    return None
+    if not statement or only_prints(words):
+        return None
+    hints = (
+        re.search(r"aws2? sso login[^\n]{0,40}?--profile[= ][\"']?([\w.@+/-]+)", output),
+        re.search(r"\b(?:for|of) profile:? [\"'`]?([\w.@+/-]*\w)", statement),
+    )
+    hinted = [hint[1] for hint in hints if hint and not re.search("(?i)your|^profile", hint[1])]
+    profile = profile_of_words(words) or "$"
+    wish = {"profile": hinted[0]} if hinted else {}
+    wish = {"profile": profile} if profile != "$" else wish
+    wish = wish or ({"server": tool_name} if tool_name.startswith("mcp__") else {})
+    return (
+        "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
+        f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
+        "person; after that the same works again."
+    )
 
 
-def hinted_profile(said: str, output: str) -> str | None:
-    """Return the profile that a statement or a hint in the output names; no placeholder."""
-    for pattern, text in (
-        (r"aws2? sso login[^\n]{0,40}?--profile[= ][\"']?([\w.@+/-]+)", output[-MAX_DIAGNOSED:]),
-        (r"\b(?:for|of) profile:? [\"'`]?([\w.@+/-]*\w)", said),
-    ):
-        found = re.search(pattern, text)
-        if found and not re.search(r"(?i)\byour|^(?:my[_-])?profile(?:[_-]?name)?$", found[1]):
-            return found[1]
-    return None
+def only_prints(words: list[str]) -> bool:
+    """Tell whether a command only prints what is in files: it says nothing itself."""
+    heads = re.findall(r"(?:^|\0;)\0((?:git\0)?[^\0]+)", "\0".join(("", *words)))
+    printers = r"(?:cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff|git\0(?:diff|log|show|grep|blame)|cd|echo|true|false|exit)"
+    return bool(heads) and all(re.fullmatch(printers, head) for head in heads if head != ";")
 
 
 def texts(content: Any) -> Iterator[str]:
