@@ -430,7 +430,7 @@ def expiry(token: Token | None) -> Json:
 # --- MCP clients: the profile that another server, or a command, is configured with -----
 
 # Clients' files: `.` is the project's folder, `@` that and the home, CONFIG the system's for
-# settings, `$X` the folder in a variable. Whoever reads them reads any of the keys.
+# settings, `$X` the folder in a variable. In each, servers are looked for below all SERVER_KEYS.
 CLIENT_FILES = """
     ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json /etc/claude-code/managed-mcp.json
     /Library/Application*Support/ClaudeCode/managed-mcp.json
@@ -438,26 +438,24 @@ CLIENT_FILES = """
     ~/.claude/plugins/cache/*/*/*/.mcp.json $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json
     ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json
     $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json
-    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json ./.vscode/mcp.json ./.vs/mcp.json
-    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json
-    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json
-    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json
+    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json ./.vscode/mcp.json
+    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json ./.vs/mcp.json
+    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json ./.roo/mcp.json
+    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.junie/mcp/mcp.json
     @/.kiro/settings/mcp.json @/.kiro/agents/*.json @/.amazonq/*.json @/.amazonq/*agents/*.json
-    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ./.roo/mcp.json @/.junie/mcp/mcp.json
-    ~/.cline/mcp.json ~/.cline/data/settings/cline_mcp_settings.json ~/.lmstudio/mcp.json
-    ~/.codeium/mcp_config.json ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json
-    ./.zed/settings.json $APPDATA/Zed/settings.json ~/.config/opencode/opencode.json*
-    ./opencode.json* ./.opencode/opencode.json*
-""".split() + [  # and the kinds of VS Code, here or on a remote host
+    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ~/.lmstudio/mcp.json ~/.cline/mcp.json
+    ~/.cline/data/settings/cline_mcp_settings.json ~/.codeium/mcp_config.json
+    ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json $APPDATA/Zed/settings.json
+    ./.zed/settings.json ~/.config/opencode/opencode.json* @/.opencode/opencode.json*
+    ./opencode.json*
+""".split() + [  # and those of each kind of VS Code, here or on a remote host
     f"{user}/{file}"
     for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
     for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
                  "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
 ]  # fmt: skip
-SERVER_KEYS = (
-    "mcpServers servers mcp_servers context_servers powers/mcpServers mcp/servers mcp"
-    " projects/./mcpServers"  # `.`: the project's
-).split()
+SERVER_KEYS = ("mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers",
+               "mcp/servers", "mcp")  # fmt: skip
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
 MAX_CLIENT_BYTES = 1 << 20  # of a file that a project may bring
 MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
@@ -474,17 +472,19 @@ def profile_of_server(server: str) -> str | None:
     in it as whole words. Raises Failure when no entry is found, or several that differ.
     """
     known = list(configured_servers())
-    found = [each for each in known if each[1] == server]
-    found = found or [each for each in known if is_named(each[1], server)]
-    longest = max((len(name) for _, name, _ in found), default=0)
-    found = [each for each in found if len(each[1]) == longest]
-    if not found:
-        names = {name for _, name, _ in known if re.fullmatch(r"[\w.@:/-]{1,64}", name)}
-        message = f"No MCP client here is configured with a server {server!r}. "
-        message += f"The nearest servers are: {listed(nearest_names(server, names))}. " * bool(names)
-        message += "YAML (Goose, Continue), and TOML before Python 3.11, is not read. "
-        raise Failure("server_not_found", message + "Call again with another server or `profile`.")
-    in_use = [each for each in found if not each[2].get("disabled") and each[2].get("enabled", True)]
+    names = {name for _, name, _ in known}
+    fits = [name for name in names if name == server] or [
+        name for name in names if is_named(name, server)
+    ]
+    if not fits:
+        harmless = [name for name in names if re.fullmatch(r"[\w.@:/-]{1,64}", name)]
+        near = listed(nearest_names(server, harmless))
+        message = f"No MCP client here is configured with a server {server!r}"
+        message += f"; the nearest servers are: {near}." if near else "."
+        message += " (YAML is not read, nor TOML before Python 3.11.) Call again with `profile`."
+        raise Failure("server_not_found", message)
+    found = [each for each in known if each[1] in fits and len(each[1]) == len(max(fits, key=len))]
+    in_use = [row for row in found if row[2].get("enabled", True) and not row[2].get("disabled")]
     profiles = [(file, profile_of_entry(entry)) for file, _, entry in in_use or found]
     if len({profile for _, profile in profiles}) > 1:
         each = ", ".join(f"{profile or 'none'} in {file}" for file, profile in profiles[:MAX_SHOWN])
@@ -505,9 +505,9 @@ def configured_servers() -> Iterator[tuple[str, str, Json]]:
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
     for pattern in CLIENT_FILES:
         for content in map(read_client_config, client_paths(pattern, project)):
-            for key in SERVER_KEYS:
-                path = [project if part == "." else part for part in key.split("/")]
-                for name, entry in inner(content, *path).items():
+            places = [key.split("/") for key in SERVER_KEYS]
+            for place in [*places, ["projects", project, "mcpServers"]]:
+                for name, entry in inner(content, *place).items():
                     if name not in ("servers", "inputs"):  # of VS Code's `mcp`
                         yield pattern, name, inner(entry)
 
@@ -558,20 +558,18 @@ def profile_of_entry(entry: Json) -> str | None:
     entry = {**entry, **zed, "command": zed.get("path")} if zed else entry
     env = inner(entry, "env") or inner(entry, "environment")
     command, arguments = entry.get("command"), entry.get("args")
-    words: list[str] = []
-    for each in [
-        *(command if isinstance(command, list) else [command]),
-        *(arguments if isinstance(arguments, list) else []),
-    ]:
-        word = filled(each)
-        is_value = words and re.fullmatch(r"(?i)-e|--env|--metadata|-.*profile-?(?:name)?", words[-1])
-        words += [word] if is_value or not re.search(r"\s", word) else words_of(word)
-    named = profile_of_words(words)
-    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), named or ""]
-    names[1:1] = filled(env.get("AWS_MCP_PROXY_PROFILES")).split()[:1]
+    parts = command if isinstance(command, list) else [command]
+    parts = [*parts, *(arguments if isinstance(arguments, list) else [])]
+    words = [filled(part) for part in parts]
+    for number, before in enumerate(words[:-1], 1):  # a value may have blanks; all else is a line
+        if re.fullmatch(r"(?i)-e|--env|--metadata|-.*profile(?:-?name)?", before):
+            words[number] = re.sub(r"(?s)^(AWS_\w+=)?(.*)", r'\1"\2"', words[number], count=1)
+    named = profile_of_command(" ".join(words))
+    proxied = filled(env.get("AWS_MCP_PROXY_PROFILES")).split()
+    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), *proxied[:1], named or ""]
     if named is None:
         names += [filled(env.get("AWS_PROFILE")), filled(env.get("AWS_DEFAULT_PROFILE"))]
-    return next((each for each in names if each and is_worked_out(each)), None)
+    return next(filter(is_worked_out, names), None)
 
 
 def filled(value: Any) -> str:
@@ -589,61 +587,44 @@ def filled(value: Any) -> str:
 
 
 def is_worked_out(name: str) -> bool:
-    return not re.search(r"[$`%]", name) and bool(re.fullmatch(NAME, name))
+    return bool(name.strip() and re.fullmatch(NAME, name) and not re.search(r"[$`%]", name))
 
 
-# A word of a command line: strings and other characters; what else separates is one of the rest.
-STRING = r"""(?s)"((?:[^"\\]|\\.?)*)(?:"|\Z)|'([^']*)(?:'|\Z)"""
-WORD = rf"""(?s)((?:{STRING[4:]}|\\.|[^\s;&|(){{}}<>"'])+)|[;&|(){{}}<>\n]"""
-LINE_FOLLOWS = r"(?i)-\w*c|/[ck]|-command|eval|-e|--eval"  # as the next word, unless it is X=...
-# A profile in words that \0 separates, `;` for whatever parts commands: an option of AWS's own or
-# what means the same; the one that others have too; a variable.
-NAMED = r"""(?xi) \0 (?: (?P<own>
-      (?: --aws-profile | --profile-name | -profilename | profile_name ) (?: [=:] | \0 (?: =\0 )? )
-    | (?: (?:[^\0]*[/\\])? (?:aws-vault|granted)(?:\.exe)? \0exec | assume | awsume) (?:\0--no-\w+)? \0
-    | [^\0]*\bfrom[a-z]+\0 (?:;\0)* profile:\0 )
-  | (?P<option> --profile (?: = | \0 ) )
-  | (?: [^\0]*[^\0\w] | -e )? AWS_(?:DEFAULT_)?PROFILE \]? (?: = | :\0? | \0=\0 )
-  | set(?:x|env)? (?:\0-\w+)* \0AWS_(?:DEFAULT_)?PROFILE\0
-  ) (?P<value> [^\0]* )"""
-PROGRAM = r"""(?xi) \0 (?: (?:[^\0=:-][^\0=:]*[/\\.-])? (aws)[^\0=:]* | (?:[^\0=:]*[/\\])? (echo|printf
-    | cargo|dbt|docker(?:-compose)?|gradlew?|minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?:\.exe)? )
-    (?=\0)"""
+# A profile in a command: what only AWS's tools have, an option that others have too, a variable.
+NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
+          (?: --aws-profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
+        | (?: (?:aws-vault|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+ (?:--no-\w+\s+)?
+        | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
+    | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
+    | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?
+        (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
+    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
+  ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
+PROGRAM = r"""(?xi) (?<![^\s"'/\\.-]) (?:  # that tells whether an option after it counts
+    (aws)[^\s=:"']*(?![^\s"']) | (echo|printf|cargo|dbt|docker(?:-compose)?|gradlew?|kubectl
+    |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s.]) )"""
+MAX_COMMAND = 16 << 10  # characters
 
 
-def words_of(line: str, depth: int = 3) -> list[str]:
-    """Return the words of a command line, `;` for what separates; of a line in quotes, its words."""
-    words: list[str] = []
-    for found in re.finditer(WORD, line):
-        word = re.sub(STRING, r"\1\2", found[0]) if found[1] else ";"
-        before = words[-1] if words else ""
-        is_line = re.fullmatch(LINE_FOLLOWS, before) and not re.match(r"-e\0\w+=", f"{before}\0{word}")
-        if depth and re.search(r"\s", word) and (is_line or "$(" in word):
-            words += [";", *words_of(word.replace('\\"', '"'), depth - 1), ";"]
-        else:
-            words.append(word)
-    return words
-
-
-def profile_of_words(words: list[str]) -> str | None:
-    """Return the profile that a command's words name, `$` if it is yet to be worked out.
+def profile_of_command(line: str) -> str | None:
+    """Return the profile that a command names, `$` if it is yet to be worked out.
 
     An option of AWS's own tools beats a variable, which beats a `--profile` of another program;
     of those that have nothing to do with AWS, and of what is only printed, none counts.
     """
     ranks: dict[int, set[str]] = {}
-    text = "\0".join(("", *words, ""))
-    for found in re.finditer(NAMED, text):
-        value = found["value"].strip(",")
-        before = re.split(r"\0(?:;|--)(?=\0)", text[max(0, found.start() - 300) : found.start()] + "\0")
-        programs = re.findall(PROGRAM, before[-1]) or [("", "")]
-        is_aws, other = programs[-1]
+    for found in re.finditer(NAMED, line[:MAX_COMMAND]):
+        value = found["a"] or found["b"] or found["c"] or ""
+        before = line[max(0, found.start() - 300) : found.start()]
+        programs = re.findall(PROGRAM, re.split(r"[;&|(){}\n]| -- ", before)[-1])
+        is_aws, other = programs[-1] if programs else ("", "")
         rank = 0 if found["own"] or (found["option"] and is_aws) else 2 if found["option"] else 1
-        is_option = rank != 1 and (value in ("", ";") or value.startswith("-"))
-        if not is_option and not (other and rank == 2) and other not in ("echo", "printf"):
-            ranks.setdefault(rank, set()).add(value if value and is_worked_out(value) else "$")
-    best = ranks[min(ranks)] if ranks else set()
-    return (best.pop() if len(best) == 1 else "$") if best else None
+        is_lost = other in ("echo", "printf") or (other and found["option"])
+        is_missing = rank != 1 and (not value or value.startswith("-"))
+        if not is_lost and not is_missing:
+            ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
+    best = ranks[min(ranks)] if ranks else {None}
+    return best.pop() if len(best) == 1 else "$"
 
 
 # --- Choosing a profile -----------------------------------------------------------------
@@ -1163,7 +1144,9 @@ STATEMENTS = (
     r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
     r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
 )
-HINT = r"(?<!failed to )\b(?:run|running|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login"
+HINT = (
+    r"(?<!failed to )\b(?:run|running|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login"
+)
 OTHER_CAUSE = (  # no login fixes what says this too: it is another program's, the network, the role
     r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|\bsaml"
     r"|\bokta|request send failed|x509|no such host|connection refused|timed out|, want "
@@ -1203,7 +1186,9 @@ def cli_failure(run: AwsRun) -> Failure:
 def expiry_in(text: str) -> str | None:
     """Return the statement in a command's output that an SSO login answers; None without one."""
     lines = spoken_lines(text[-MAX_DIAGNOSED:])
-    is_document = re.search(r"(?m)^#{2,} \S", text[-MAX_DIAGNOSED:])  # Markdown: its hints are no cry
+    is_document = re.search(
+        r"(?m)^#{2,} \S", text[-MAX_DIAGNOSED:]
+    )  # Markdown: its hints are no cry
     for number, line in enumerate(lines):
         statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
         if re.search(OTHER_CAUSE, " ".join(lines[number : number + 5]), re.IGNORECASE):
@@ -1227,7 +1212,9 @@ def spoken_lines(text: str) -> list[str]:
         fence = line.strip().startswith("```")
         fenced ^= fence
         hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
-        block = line.startswith("    ") and (block or not (before.strip() or indented))  # Markdown's
+        block = line.startswith("    ") and (
+            block or not (before.strip() or indented)
+        )  # Markdown's
         indented = line.startswith("    ") if line.strip() else indented
         underlined = re.match(r"[\s|]*[\^~]|-{4,}$|={4,}$", after) and not before.startswith("----")
         shown = fence or fenced or hunk or block or underlined or re.match(SHOWN, line)
@@ -2345,9 +2332,14 @@ def print_hook(event: bytes) -> int:
     return say(json.dumps({"hookSpecificOutput": context}))
 
 
+# A command that only shows what is in files, which says nothing itself.
+PRINTS = r"""(?x) \s* (?: cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff|cd|echo
+    | true|false|exit | git[ ]+(?:diff|log|show|grep|blame) ) (?: \s | $ )"""
+
+
 def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
-    output, words = output[-MAX_DIAGNOSED:], words_of(command[:MAX_DIAGNOSED])
+    output = output[-MAX_DIAGNOSED:]
     damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
     statement = expiry_in(output)
     if damaged and not statement:
@@ -2355,14 +2347,15 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    if not statement or only_prints(words):
+    parts = [part for part in re.split(r"[;&|\n]+", command) if part.strip()]
+    if not statement or (parts and all(re.match(PRINTS, part) for part in parts)):
         return None
     hints = (
         re.search(r"aws2? sso login[^\n]{0,40}?--profile[= ][\"']?([\w.@+/-]+)", output),
         re.search(r"\b(?:for|of) profile:? [\"'`]?([\w.@+/-]*\w)", statement),
     )
     hinted = [hint[1] for hint in hints if hint and not re.search("(?i)your|^profile", hint[1])]
-    profile = profile_of_words(words) or "$"
+    profile = profile_of_command(command) or "$"
     wish = {"profile": hinted[0]} if hinted else {}
     wish = {"profile": profile} if profile != "$" else wish
     wish = wish or ({"server": tool_name} if tool_name.startswith("mcp__") else {})
@@ -2371,13 +2364,6 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
         "person; after that the same works again."
     )
-
-
-def only_prints(words: list[str]) -> bool:
-    """Tell whether a command only prints what is in files: it says nothing itself."""
-    heads = re.findall(r"(?:^|\0;)\0((?:git\0)?[^\0]+)", "\0".join(("", *words)))
-    printers = r"(?:cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff|git\0(?:diff|log|show|grep|blame)|cd|echo|true|false|exit)"
-    return bool(heads) and all(re.fullmatch(printers, head) for head in heads if head != ";")
 
 
 def texts(content: Any) -> Iterator[str]:
