@@ -538,13 +538,11 @@ def read_client_config(path: str) -> Json:
 
 def parsed_config(text: str, is_toml: bool) -> Json:
     """Return the object that a client's config file holds; raises ValueError, RecursionError."""
-    if is_toml:
-        many = any(line.count(".") > MAX_DOTS for line in text.split("\n"))
-        if sys.version_info < (3, 11) or many:
-            return {}
+    if is_toml and sys.version_info >= (3, 11):
         import tomllib
 
-        return tomllib.loads(text)
+        is_sane = all(line.count(".") <= MAX_DOTS for line in text.split("\n"))
+        return tomllib.loads(text) if is_sane else {}
     try:
         return inner(json.loads(text))
     except ValueError:
@@ -603,7 +601,7 @@ NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
 PROGRAM = r"""(?xi) (?<![^\s"'/\\.-]) (?:  # that tells whether an option after it counts
     (aws)[^\s=:"']*(?![^\s"']) | (echo|printf|cargo|dbt|docker(?:-compose)?|gradlew?|kubectl
     |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s.]) )"""
-MAX_COMMAND = 16 << 10  # characters
+MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
 
 def profile_of_command(line: str) -> str | None:
@@ -613,7 +611,7 @@ def profile_of_command(line: str) -> str | None:
     of those that have nothing to do with AWS, and of what is only printed, none counts.
     """
     ranks: dict[int, set[str]] = {}
-    for found in re.finditer(NAMED, line[:MAX_COMMAND]):
+    for found in re.finditer(NAMED, line[:MAX_CHARACTERS]):
         value = found["a"] or found["b"] or found["c"] or ""
         before = line[max(0, found.start() - 300) : found.start()]
         programs = re.findall(PROGRAM, re.split(r"[;&|(){}\n]| -- ", before)[-1])
@@ -1126,44 +1124,53 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
-# A statement that the SSO token is no good, in any tool's words: what it is said of, and what.
-MAX_DIAGNOSED = 16 << 10  # characters: a command that fails says why at its end
-SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center)(?![\w./\\-]|:\S| login -)"
-THING = r"(?:access |session )?(?:session|token|log-?in|cache|credentials?)\b(?! section| config)"
+# The grammar of "the SSO token is no good", in any tool's words. It is said of an SSO token, ...
+SSO = (
+    r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S| login -)"
+)
+THING = (
+    r"(?:access |session )?(?:session|token|log-?in|cache|credentials?)\b"
+    r"(?! section| config| duration)"
+)
 BAD = (
-    r"\b(?:(?<!not )expired|invalid|missing|revoked|no longer|not (?:found|valid|present)"
-    r"|not exist|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed|failed to \w+)\b"
+    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|no longer"
+    r"|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed"
+    r"|failed to \w+)\b"
 )
 STATEMENTS = (
-    rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until) ).){{0,90}}?{BAD}",
+    rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until|is valid)\b).){{0,90}}?{BAD}",
     r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
     rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} {THING}",  # "unable to load the SSO token"
+    r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
+    r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))",
     r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
     r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
     r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
     r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
     r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
+    r"(?<!failed to )\b(?:run(?:ning)?|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login",
 )
-HINT = (
-    r"(?<!failed to )\b(?:run|running|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login"
+# ... in lines that tell of no other cause, which no login fixes (the last: of a test);
+OTHER_CAUSE = (
+    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|x509"
+    r"|request send failed|no such host|connection refused|timed out|required parameters"
+    r"|not configured|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)|, want "
 )
-OTHER_CAUSE = (  # no login fixes what says this too: it is another program's, the network, the role
-    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|\bsaml"
-    r"|\bokta|request send failed|x509|no such host|connection refused|timed out|, want "
+# where no quote is open and no condition is made before it;
+SUPPOSED = r"""(?x) (?<![\w.)\]}/%!]) [fr]? (?: "[^"]* | '[^']* | `[^`']* )$ | [\s:]<[^<>]*$
+    | [#+][ ]?(?:The[ ])?$ | \b(?:if|when(?![ ]\w+ing)|whether|unless|once|after|got|want|expect\w*
+    | assert\w*|handle\w*)\b [^.:]*$"""
+# and not in a line that shows what somebody wrote: a diff or trace, a table, source, a comment or
+# heading (no `##[error]` of GitHub, `#8 1.2` of Docker), what grep finds, a test's report.
+SHOWN = (
+    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|//|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
+    r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t|\s*(?:Expected|Actual|Received) ?:"
+    r"|\s*#(?!#?\[|\d+ \d)|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"
+    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )|\s*(?:●|✓|FAIL|PASS|E\s+[-+])"
 )
 NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
     | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr|source)
       \\{0,3}["']? (?::[ ]?|=) (?:Some\()? \\{0,3}["']  # the key of a message in a log or JSON"""
-SHOWN = (  # how lines begin that show what somebody wrote: a diff or trace, a table, source, ...
-    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|//|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} |\d+\t[A-Z]+\t"
-    r"|\s*#(?!#?\[|\d+ \d)"  # a comment, a heading; not `##[error]` of GitHub, `#8 1.2` of Docker
-    r"|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"  # grep, in its many forms
-    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
-    r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+])"  # tests' reports
-)
-# What turns a statement that follows into something else: a quote that is open, a condition.
-QUOTE = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$|[#+] ?(?:The )?$"""
-IF = r"(?i)\b(?:if|when(?! \w+ing)|whether|unless|once|after|got|want|expect\w*|assert\w*|handle\w*)\b[^.:]*$"
 
 
 def cli_failure(run: AwsRun) -> Failure:
@@ -1185,20 +1192,17 @@ def cli_failure(run: AwsRun) -> Failure:
 
 def expiry_in(text: str) -> str | None:
     """Return the statement in a command's output that an SSO login answers; None without one."""
-    lines = spoken_lines(text[-MAX_DIAGNOSED:])
-    is_document = re.search(
-        r"(?m)^#{2,} \S", text[-MAX_DIAGNOSED:]
-    )  # Markdown: its hints are no cry
+    text = text[-MAX_CHARACTERS:]
+    lines = spoken_lines(text)
+    patterns = STATEMENTS[:-1] if re.search(r"(?m)^#{2,} \S", text) else STATEMENTS  # Markdown's
     for number, line in enumerate(lines):
         statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
-        if re.search(OTHER_CAUSE, " ".join(lines[number : number + 5]), re.IGNORECASE):
-            continue
-        patterns = STATEMENTS if is_document else (*STATEMENTS, HINT)
         found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
         starts = [match.start() for match in found if match]
-        before = statement[: min(starts)][-200:] if starts else "'"
-        if not re.search(QUOTE, before) and not re.search(IF, before):
-            return statement
+        around = " ".join(lines[number : number + 5])
+        if starts and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
+            if not re.search(SUPPOSED, statement[: min(starts)][-200:], re.IGNORECASE):
+                return statement
     return None
 
 
@@ -1212,13 +1216,13 @@ def spoken_lines(text: str) -> list[str]:
         fence = line.strip().startswith("```")
         fenced ^= fence
         hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
-        block = line.startswith("    ") and (
-            block or not (before.strip() or indented)
-        )  # Markdown's
-        indented = line.startswith("    ") if line.strip() else indented
+        deep = line.startswith("    ")
+        block = deep and (block or not (before.strip() or indented))  # of code in Markdown
+        indented = deep if line.strip() else indented
         underlined = re.match(r"[\s|]*[\^~]|-{4,}$|={4,}$", after) and not before.startswith("----")
         shown = fence or fenced or hunk or block or underlined or re.match(SHOWN, line)
-        kept.append("" if shown or "panicked at tests/" in before else line)
+        is_quoted = re.search(r"panicked at tests/|^\s*Expected:?$", before)
+        kept.append("" if shown or is_quoted else line)
     return kept
 
 
@@ -2332,16 +2336,16 @@ def print_hook(event: bytes) -> int:
     return say(json.dumps({"hookSpecificOutput": context}))
 
 
-# A command that only shows what is in files, which says nothing itself.
-PRINTS = r"""(?x) \s* (?: cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff|cd|echo
-    | true|false|exit | git[ ]+(?:diff|log|show|grep|blame) ) (?: \s | $ )"""
+# A command that only shows what is in files says nothing itself.
+PRINTS = r"""(?x) \s* (?: cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff|cd|echo|true
+    | false|exit | git[ ]+(?:diff|log|show|grep|blame) ) (?: \s | $ )"""
 
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
-    output = output[-MAX_DIAGNOSED:]
-    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
+    output = output[-MAX_CHARACTERS:]
     statement = expiry_in(output)
+    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
     if damaged and not statement:
         return (
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
@@ -2354,10 +2358,10 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
         re.search(r"aws2? sso login[^\n]{0,40}?--profile[= ][\"']?([\w.@+/-]+)", output),
         re.search(r"\b(?:for|of) profile:? [\"'`]?([\w.@+/-]*\w)", statement),
     )
-    hinted = [hint[1] for hint in hints if hint and not re.search("(?i)your|^profile", hint[1])]
-    profile = profile_of_command(command) or "$"
-    wish = {"profile": hinted[0]} if hinted else {}
-    wish = {"profile": profile} if profile != "$" else wish
+    names = [hint[1] for hint in hints if hint and not re.search("(?i)your|^profile", hint[1])]
+    named = profile_of_command(command)
+    names = [named] if named and named != "$" else names
+    wish = {"profile": names[0]} if names else {}
     wish = wish or ({"server": tool_name} if tool_name.startswith("mcp__") else {})
     return (
         "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
