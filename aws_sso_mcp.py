@@ -448,7 +448,7 @@ CLIENT_FILES = """
     ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json $APPDATA/Zed/settings.json
     ./.zed/settings.json ~/.config/opencode/opencode.json* @/.opencode/opencode.json*
     ./opencode.json*
-""".split() + [  # and those of each kind of VS Code, here or on a remote host
+""".split() + [  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
     f"{user}/{file}"
     for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
     for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
@@ -591,7 +591,8 @@ def is_worked_out(name: str) -> bool:
 # A profile in a command: what only AWS's tools have, an option that others have too, a variable.
 NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
           (?: --aws-profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
-        | (?: (?:aws-vault|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+ (?:--no-\w+\s+)?
+        | (?: (?:aws-vault|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+
+            (?:--(?:[\w-]+=|no-|ecs-|lazy)\S*\s+)*
         | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
     | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
     | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?
@@ -1126,7 +1127,8 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
 # fmt: on
 # The grammar of "the SSO token is no good", in any tool's words. It is said of an SSO token, ...
 SSO = (
-    r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S| login -)"
+    r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)"
+    r"(?![\w./\\-]|:\S| login -)"
 )
 THING = (
     r"(?:access |session )?(?:session|token|log-?in|cache|credentials?)\b"
@@ -1142,13 +1144,15 @@ STATEMENTS = (
     r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
     rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} {THING}",  # "unable to load the SSO token"
     r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
-    r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))",
+    r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))"
+    r"\w*(?:: |\))",  # the name of an exception
     r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
     r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
     r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
     r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
     r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
-    r"(?<!failed to )\b(?:run(?:ning)?|try|us(?:e|ing)|with|execute|fix)\b.{0,30}?\baws2? sso login",
+    r"(?<!failed to )\b(?:run|running|execute|try|use|using|with|fix)\b"
+    r".{0,30}?\baws2? sso login",
 )
 # ... in lines that tell of no other cause, which no login fixes (the last: of a test);
 OTHER_CAUSE = (
@@ -1164,9 +1168,10 @@ SUPPOSED = r"""(?x) (?<![\w.)\]}/%!]) [fr]? (?: "[^"]* | '[^']* | `[^`']* )$ | [
 # heading (no `##[error]` of GitHub, `#8 1.2` of Docker), what grep finds, a test's report.
 SHOWN = (
     r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|//|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
-    r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t|\s*(?:Expected|Actual|Received) ?:"
+    r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
     r"|\s*#(?!#?\[|\d+ \d)|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"
-    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )|\s*(?:●|✓|FAIL|PASS|E\s+[-+])"
+    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
+    r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+]|(?:Expected|Actual|Received) ?:)"
 )
 NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
     | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr|source)
@@ -1200,9 +1205,10 @@ def expiry_in(text: str) -> str | None:
         found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
         starts = [match.start() for match in found if match]
         around = " ".join(lines[number : number + 5])
-        if starts and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
-            if not re.search(SUPPOSED, statement[: min(starts)][-200:], re.IGNORECASE):
-                return statement
+        if not starts or re.search(OTHER_CAUSE, around, re.IGNORECASE):
+            continue
+        if not re.search(SUPPOSED, statement[: min(starts)][-200:], re.IGNORECASE):
+            return statement
     return None
 
 
