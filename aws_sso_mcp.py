@@ -501,15 +501,17 @@ def is_named(name: str, wanted: str) -> bool:
 
 
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
-    """Yield file (as in CLIENT_FILES), name and entry of each server that a client knows."""
+    """Yield file, name and entry of each MCP server in the clients' config files."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
     for pattern in CLIENT_FILES:
-        for content in map(read_client_config, client_paths(pattern, project)):
+        for path in client_paths(pattern, project):
+            file = path.replace(project, ".", 1).replace(os.path.expanduser("~"), "~", 1)
+            content = read_client_config(path)
             places = [key.split("/") for key in SERVER_KEYS]
             for place in [*places, ["projects", project, "mcpServers"]]:
                 for name, entry in inner(content, *place).items():
                     if name not in ("servers", "inputs"):  # of VS Code's `mcp`
-                        yield pattern, name, inner(entry)
+                        yield file, name, inner(entry)
 
 
 def client_paths(pattern: str, project: str) -> list[str]:
@@ -599,9 +601,10 @@ NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
         (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
     | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
   ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
-PROGRAM = r"""(?xi) (?<![^\s"'/\\.-]) (?:  # that tells whether an option after it counts
-    (aws)[^\s=:"']*(?![^\s"']) | (echo|printf|cargo|dbt|docker(?:-compose)?|gradlew?|kubectl
-    |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s.]) )"""
+PROGRAM = r"""(?xi) (?<![^\s"'(]) (?!-) (?:  # that tells whether an option after it counts
+      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"']*(?![^\s"'])
+    | (?: [^\s"'=:]*[/\\] )? (echo|printf|cargo|dbt|docker(?:-compose)?|gradlew?|kubectl|minikube
+      |mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
 MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
 
@@ -1584,16 +1587,17 @@ def tool(
 @tool(
     "Refresh AWS SSO token",
     "Renews an expired or missing AWS SSO (IAM Identity Center) token so that AWS commands work "
-    "again. Call it when a command, SDK or MCP server says that the SSO token or session is "
-    "expired or missing; never for AccessDenied, static keys or a network fault. Costs no click "
+    "again. Call it when a command, SDK or MCP server that failed says that an SSO token, session "
+    "or login is expired, invalid, missing or cannot be refreshed, or tells you to run `aws sso "
+    "login`; never for AccessDenied, static keys or a network error. Costs no click "
     "when the token is still good or renews silently; else it opens one sign-in page for the "
     "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
     "again with the same arguments: that joins the same login. Then retry what failed.",
     {
         "profile": {
             "type": "string",
-            "description": "AWS profile, best the one of the command that failed. Without it: "
-            "$AWS_PROFILE, else the SSO profile used last, else `default`.",
+            "description": "AWS profile of the command that failed, else the one that its message "
+            "names. Without it: $AWS_PROFILE, else the SSO profile used last, else `default`.",
         },
         "server": {
             "type": "string",
@@ -1602,7 +1606,7 @@ def tool(
         },
         "force": {
             "type": "boolean",
-            "description": "Log in anew although the token is good: when AWS still refuses it.",
+            "description": "Log in again although the token is good: when AWS still refuses it.",
         },
     },
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
@@ -1884,13 +1888,13 @@ ENVELOPE = (META + "protocolVersion", META + "clientCapabilities")
 STATIC = {"ttlMs": 3_600_000, "cacheScope": "public"}  # what server and tools are never changes
 ABOUT: Json = {
     "capabilities": {"tools": {}},
-    "instructions": "Mends expired AWS SSO (IAM Identity Center) logins. When an AWS command, SDK "
-    "or another MCP server fails with a text like 'Token has expired and refresh failed', 'Error "
-    "loading SSO Token', 'The SSO session ... has expired or is otherwise invalid' or 'run aws "
-    "sso login', call refresh_aws_sso_token with the `profile` that failed, or with the name of "
-    "the MCP `server` that failed, then retry. Do not run `aws sso login` yourself: it waits where "
-    "nobody sees its page. Do not call it for AccessDenied, wrong static keys, or network and "
-    "certificate errors: a login cannot mend those.",
+    "instructions": "Renews expired AWS SSO (IAM Identity Center) logins. When a command, SDK or "
+    "another MCP server fails and says that an SSO token, session or login is expired, invalid, "
+    "missing or cannot be refreshed (such as 'Token has expired and refresh failed' or 'Error "
+    "loading SSO Token'), or tells you to run 'aws sso login', call refresh_aws_sso_token with the "
+    "`profile` that failed, or with the name of the MCP `server` that failed, then retry. Do not "
+    "run `aws sso login` yourself: it waits where nobody sees its page. Do not call it for "
+    "AccessDenied, static keys, or network and certificate errors: a login does not fix them.",
 }
 SERVER_INFO = {"name": "aws-sso-mcp", "title": "AWS SSO", "version": __version__}
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603

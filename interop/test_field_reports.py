@@ -1,0 +1,72 @@
+"""What people's commands and MCP configurations really look like, and what we make of them.
+
+`field_reports.json` comes from public reports, `own_reports.json` from our own search. Of each kind
+a share must be right; what is not stands in the message. No look-alike may be called expired.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import aws_sso_mcp
+
+REPORTS = {
+    name: json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
+    for name in ("field_reports", "own_reports")
+}
+SHARE = {"refresh": 0.95, "silent": 0.95, "advice": 1.0}
+
+
+def hook(case: dict[str, Any]) -> Any:
+    """Return the arguments of the call that the hook names, None when it is silent."""
+    event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash", "error": case["output"]}
+    event["tool_input"] = {"command": case["command"]}
+    with mock.patch("sys.stdout", io.StringIO()) as stdout:
+        aws_sso_mcp.print_hook(json.dumps(event).encode())
+    if not stdout.getvalue():
+        return None
+    said = json.loads(stdout.getvalue())["hookSpecificOutput"]["additionalContext"]
+    _, _, call = said.partition("refresh_aws_sso_token with ")
+    return json.JSONDecoder().raw_decode(call)[0]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("right", SHARE)
+def test_hook(name: str, right: str) -> None:
+    cases = [case for case in REPORTS[name]["hook"] if case["right"] == right]
+    wanted = {case["id"]: {"profile": case["profile"]} if case["profile"] else {} for case in cases}
+    if right != "refresh":
+        wanted = dict.fromkeys(wanted)
+    wrong = [case["id"] for case in cases if hook(case) != wanted[case["id"]]]
+    assert 1 - len(wrong) / len(cases) >= SHARE[right], wrong
+
+
+def test_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = REPORTS["field_reports"]["server"]
+    if sys.version_info < (3, 11):  # there Codex's TOML is not read
+        cases = [case for case in cases if not any(".toml" in path for path in case["files"])]
+    for variable in [each for each in os.environ if each.startswith(("AWS_", "CLAUDE_"))]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(sys, "platform", "linux")
+    wrong = []
+    for case in cases:
+        home = tmp_path / case["id"]
+        for path, text in case["files"].items():
+            (home / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / path).write_text(text, encoding="utf-8")
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(home / "proj"))
+        try:
+            found = aws_sso_mcp.profile_of_server(case["server"])
+        except aws_sso_mcp.Failure as failure:
+            found = failure.reason
+        wrong += [] if found == case["profile"] else [(case["id"], found)]
+    assert 1 - len(wrong) / len(cases) >= 0.95, wrong
