@@ -435,27 +435,26 @@ CLIENT_FILES = """
     ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json /etc/claude-code/managed-mcp.json
     /Library/Application*Support/ClaudeCode/managed-mcp.json
     $ProgramFiles/ClaudeCode/managed-mcp.json CONFIG/Claude/claude_desktop_config.json
-    ~/.claude/plugins/cache/*/*/*/.mcp.json $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json
-    ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json
-    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json
-    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json ./.vscode/mcp.json
-    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json ./.vs/mcp.json
-    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json ./.roo/mcp.json
-    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.junie/mcp/mcp.json
-    @/.kiro/settings/mcp.json @/.kiro/agents/*.json @/.amazonq/*.json @/.amazonq/*agents/*.json
-    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ~/.lmstudio/mcp.json ~/.cline/mcp.json
-    ~/.cline/data/settings/cline_mcp_settings.json ~/.codeium/mcp_config.json
-    ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json $APPDATA/Zed/settings.json
-    ./.zed/settings.json ~/.config/opencode/opencode.json* @/.opencode/opencode.json*
-    ./opencode.json*
+    ~/.claude/plugins/cache/*/*/*/.mcp.json ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json
+    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json ./.roo/mcp.json ./.vs/mcp.json
+    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json ./.vscode/mcp.json
+    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json @/.junie/mcp/mcp.json
+    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json ./opencode.json*
+    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json ~/.lmstudio/mcp.json
+    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.kiro/settings/mcp.json
+    @/.kiro/agents/*.json @/.amazonq/*.json @/.amazonq/*agents/*.json ~/.aws/amazonq/*.json
+    ~/.aws/amazonq/*agents/*.json ~/.cline/mcp.json ~/.cline/data/settings/cline_mcp_settings.json
+    ~/.codeium/mcp_config.json ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json
+    $APPDATA/Zed/settings.json ./.zed/settings.json ~/.config/opencode/opencode.json*
 """.split() + [  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
     f"{user}/{file}"
     for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
     for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
                  "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
 ]  # fmt: skip
-SERVER_KEYS = ("mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers",
-               "mcp/servers", "mcp")  # fmt: skip
+SERVER_KEYS = [("powers", "mcpServers"), ("mcp", "servers"), *zip(  # where servers are, in a file
+    ("mcpServers", "servers", "mcp_servers", "context_servers", "mcp")
+)]  # fmt: skip
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
 MAX_CLIENT_BYTES = 1 << 20  # of a file that a project may bring
 MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
@@ -473,14 +472,11 @@ def profile_of_server(server: str) -> str | None:
     """
     known = list(configured_servers())
     names = {name for _, name, _ in known}
-    fits = [name for name in names if name == server] or [
-        name for name in names if is_named(name, server)
-    ]
+    fits = {server} & names or {name for name in names if is_named(name, server)}
     if not fits:
-        harmless = [name for name in names if re.fullmatch(r"[\w.@:/-]{1,64}", name)]
-        near = listed(nearest_names(server, harmless))
+        near = nearest_names(server, {x for x in names if re.fullmatch(r"[\w.@:/-]{1,64}", x)})
         message = f"No MCP client here is configured with a server {server!r}"
-        message += f"; the nearest servers are: {near}." if near else "."
+        message += f"; the nearest servers are: {listed(near)}." if near else "."
         message += " (YAML is not read, nor TOML before Python 3.11.) Call again with `profile`."
         raise Failure("server_not_found", message)
     found = [each for each in known if each[1] in fits and len(each[1]) == len(max(fits, key=len))]
@@ -507,8 +503,7 @@ def configured_servers() -> Iterator[tuple[str, str, Json]]:
         for path in client_paths(pattern, project):
             file = path.replace(project, ".", 1).replace(os.path.expanduser("~"), "~", 1)
             content = read_client_config(path)
-            places = [key.split("/") for key in SERVER_KEYS]
-            for place in [*places, ["projects", project, "mcpServers"]]:
+            for place in *SERVER_KEYS, ("projects", project, "mcpServers"):
                 for name, entry in inner(content, *place).items():
                     if name not in ("servers", "inputs"):  # of VS Code's `mcp`
                         yield file, name, inner(entry)
@@ -580,8 +575,7 @@ def filled(value: Any) -> str:
 
     def fill(found: re.Match[str]) -> str:
         name = found[1] or found[3]
-        known = os.environ.get(name) if "PROFILE" in name.upper() else None
-        return known or found[2] or "$"
+        return ("PROFILE" in name.upper() and os.environ.get(name)) or found[2] or "$"
 
     return re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
 
@@ -1087,8 +1081,8 @@ EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be wit
 FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); meaning, what to do
     ("role_not_assigned", "ForbiddenException.{0,60} No access"
      r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
-     "The login is fine, but AWS does not let this person use the account and role of the profile."
-     " Choose another profile, or ask an administrator to assign the role; no login can."),
+     "The login is fine, but the role of the profile is not assigned to this person. Choose "
+     "another profile, or ask an administrator to assign it; no login can."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
     ("wrong_state", "State parameter does not match", "The browser answered for another login."
@@ -1100,9 +1094,8 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "|resolve start URL|sso_start_url must use the https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
-     "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
-     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call "
-     "refresh_aws_sso_token."),
+     "AWS has forgotten the AWS CLI's client registration. Let the person delete the files in "
+     "~/.aws/sso/cache with a clientSecret but no accessToken; then call refresh_aws_sso_token."),
     ("access_denied", r"\((?:AccessDenied|UnauthorizedOperation)|is not authorized to perform: ",
      "The credentials work, but may not do this. Use another role; no login helps."),
     ("static_keys", r"\((?:InvalidClientTokenId|UnrecognizedClientException|ExpiredToken)",
@@ -1129,14 +1122,8 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
 )
 # fmt: on
 # The grammar of "the SSO token is no good", in any tool's words. It is said of an SSO token, ...
-SSO = (
-    r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)"
-    r"(?![\w./\\-]|:\S| login -)"
-)
-THING = (
-    r"(?:access |session )?(?:session|token|log-?in|cache|credentials?)\b"
-    r"(?! section| config| duration)"
-)
+SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
+THING = r"(?:session|token|log-?in|cache|credentials?)\b(?! section| config| duration)"
 BAD = (
     r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|no longer"
     r"|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed"
@@ -1145,7 +1132,7 @@ BAD = (
 STATEMENTS = (
     rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until|is valid)\b).){{0,90}}?{BAD}",
     r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
-    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} {THING}",  # "unable to load the SSO token"
+    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}",  # "unable to load the SSO token"
     r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
     r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))"
     r"\w*(?:: |\))",  # the name of an exception
@@ -1154,8 +1141,7 @@ STATEMENTS = (
     r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
     r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
     r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
-    r"(?<!failed to )\b(?:run|running|execute|try|use|using|with|fix)\b"
-    r".{0,30}?\baws2? sso login",
+    r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|fix)\b.{0,30}?\baws2? sso login",
 )
 # ... in lines that tell of no other cause, which no login fixes (the last: of a test);
 OTHER_CAUSE = (
@@ -1208,9 +1194,9 @@ def expiry_in(text: str) -> str | None:
         found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
         starts = [match.start() for match in found if match]
         around = " ".join(lines[number : number + 5])
-        if not starts or re.search(OTHER_CAUSE, around, re.IGNORECASE):
-            continue
-        if not re.search(SUPPOSED, statement[: min(starts)][-200:], re.IGNORECASE):
+        before = statement[: min(starts)][-200:] if starts else "'"
+        is_said = not re.search(SUPPOSED, before, re.IGNORECASE)
+        if is_said and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
             return statement
     return None
 
