@@ -442,8 +442,9 @@ CLIENT_FILES = """
     ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json ./opencode.json*
     ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json ~/.lmstudio/mcp.json
     @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.kiro/settings/mcp.json
-    @/.kiro/agents/*.json @/.amazonq/*.json @/.amazonq/*agents/*.json ~/.aws/amazonq/*.json
-    ~/.aws/amazonq/*agents/*.json ~/.cline/mcp.json ~/.cline/data/settings/cline_mcp_settings.json
+    @/.kiro/agents/*.json ~/.kiro/powers/*/*/mcp.json @/.amazonq/*.json @/.amazonq/*agents/*.json
+    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ~/.cline/mcp.json ./.vscode/settings.json
+    ~/.cline/data/settings/cline_mcp_settings.json
     ~/.codeium/mcp_config.json ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json
     $APPDATA/Zed/settings.json ./.zed/settings.json ~/.config/opencode/opencode.json*
 """.split() + [  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
@@ -586,8 +587,8 @@ def is_worked_out(name: str) -> bool:
 
 # A profile in a command: what only AWS's tools have, an option that others have too, a variable.
 NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
-          (?: --aws-profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
-        | (?: (?:aws-vault|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+
+          (?: --aws-?profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
+        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+
             (?:--(?:[\w-]+=|no-|ecs-|lazy)\S*\s+)*
         | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
     | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
@@ -596,9 +597,9 @@ NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
     | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
   ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
 PROGRAM = r"""(?xi) (?<![^\s"'(]) (?!-) (?:  # that tells whether an option after it counts
-      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"']*(?![^\s"'])
-    | (?: [^\s"'=:]*[/\\] )? (echo|printf|cargo|dbt|docker(?:-compose)?|gradlew?|kubectl|minikube
-      |mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
+      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"'.@]*(?:@[^\s"']*|\.exe)?(?![^\s"'])
+    | (?: [^\s"'=:]*[/\\] )? (echo|printf|bazel|cargo|dbt|docker(?:-compose)?|eas|gradlew?|kubectl
+      |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
 MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
 
@@ -1132,7 +1133,7 @@ BAD = (
 STATEMENTS = (
     rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until|is valid)\b).){{0,90}}?{BAD}",
     r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
-    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}",  # "unable to load the SSO token"
+    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}",  # "no SSO token"
     r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
     r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))"
     r"\w*(?:: |\))",  # the name of an exception
@@ -2332,9 +2333,9 @@ def print_hook(event: bytes) -> int:
     return say(json.dumps({"hookSpecificOutput": context}))
 
 
-# A command that only shows what is in files says nothing itself.
-PRINTS = r"""(?x) \s* (?: cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff|cd|echo|true
-    | false|exit | git[ ]+(?:diff|log|show|grep|blame) ) (?: \s | $ )"""
+# A part of a command that shows what is in files; the others with it say nothing either.
+SHOWS = r"""(?x) \s* (?: (cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff
+    | git[ ]+(?:diff|log|show|grep|blame)) | cd|echo|true|false|exit | $ ) (?: \s | $ )"""
 
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
@@ -2347,18 +2348,18 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    parts = [part for part in re.split(r"[;&|\n]+", command) if part.strip()]
-    if not statement or (parts and all(re.match(PRINTS, part) for part in parts)):
+    parts = [re.match(SHOWS, part) for part in re.split(r"[;&|\n]+", command)]
+    if not statement or (all(parts) and any(part and part[1] for part in parts)):
         return None
     hints = (
-        re.search(r"aws2? sso login[^\n]{0,40}?--profile[= ][\"']?([\w.@+/-]+)", output),
-        re.search(r"\b(?:for|of) profile:? [\"'`]?([\w.@+/-]*\w)", statement),
+        ("aws2? sso login[^\n]{0,40}?--profile[= ][\"']?(?!your|profile)([\\w.@+/-]+)", output),
+        ("\\b(?:for|of) profile:? [\"'`]?(?!your)([\\w.@+/-]*\\w)", statement),
     )
-    names = [hint[1] for hint in hints if hint and not re.search("(?i)your|^profile", hint[1])]
     named = profile_of_command(command)
-    names = [named] if named and named != "$" else names
-    wish = {"profile": names[0]} if names else {}
-    wish = wish or ({"server": tool_name} if tool_name.startswith("mcp__") else {})
+    names = [named] if named and named != "$" else []
+    names += [name for hint in hints for name in re.findall(*hint, re.IGNORECASE)[:1]]
+    server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
+    wish = {"profile": names[0]} if names else server
     return (
         "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "

@@ -820,12 +820,14 @@ class ClientConfigTest(unittest.TestCase):
                     self.assertEqual("dev", aws_sso_mcp.profile_of_server(server))
 
     def test_places_of_other_systems_are_left_alone(self) -> None:
-        looked: list[str] = []
-        with mock.patch("glob.glob", lambda path: looked.append(path) or []):
-            for platform in ("linux", "win32"):
-                del looked[:]
-                with mock.patch("sys.platform", platform):
-                    list(aws_sso_mcp.configured_servers())
+        for platform in ("linux", "win32"):
+            with (
+                self.subTest(platform),
+                mock.patch("sys.platform", platform),
+                mock.patch("glob.glob", return_value=[]) as glob,
+            ):
+                list(aws_sso_mcp.configured_servers())
+                looked = [call.args[0] for call in glob.call_args_list]
                 there = [path for path in looked if path.startswith(("/etc/", "/Library/"))]
                 self.assertEqual(platform == "linux", bool(there))
 

@@ -351,7 +351,8 @@ def check_output(chunks: Sequence[bytes]) -> None:
         check_url(line)
     run.read("stderr", chunks)
     failure = aws_sso_mcp.cli_failure(run)
-    assert failure.reason in {row[0] for row in aws_sso_mcp.FAILURES} | {"aws_cli_failed"}
+    reasons = {row[0] for row in aws_sso_mcp.FAILURES} | {"session_expired", "aws_cli_failed"}
+    assert failure.reason in reasons
     assert not LONG_WORD.search(str(failure))
     assert "\n" not in str(failure)
     assert len(str(failure)) < 600
