@@ -1157,15 +1157,16 @@ SUPPOSED = r"""(?x) (?<![\w.)\]}/%!]) [fr]? (?: "[^"]* | '[^']* | `[^`']* )$ | [
 # and not in a line that shows what somebody wrote: a diff or trace, a table, source, a comment or
 # heading (no `##[error]` of GitHub, `#8 1.2` of Docker), what grep finds, a test's report.
 SHOWN = (
-    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|//|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
+    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|/[/*]|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
     r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
     r"|\s*#(?!#?\[|\d+ \d)|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"
     r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
     r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+]|(?:Expected|Actual|Received) ?:)"
 )
 NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
-    | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr|source)
-      \\{0,3}["']? (?::[ ]?|=) (?:Some\()? \\{0,3}["']  # the key of a message in a log or JSON"""
+    | \\{0,3} ["']? (?<![A-Za-z]) [a-z_@]{0,9}  # the key of a message in a log or JSON
+      (?:[Mm]essage|msg|[Ee]rr(?:or)?|text|details?|summary|stderr|source)
+      \\{0,3} ["']? (?: :[ ]? | = ) (?:Some\()? \\{0,3} ["']"""
 
 
 def cli_failure(run: AwsRun) -> Failure:
