@@ -444,17 +444,18 @@ CLIENT_FILES = """
     @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.kiro/settings/mcp.json
     @/.kiro/agents/*.json ~/.kiro/powers/*/*/mcp.json @/.amazonq/*.json @/.amazonq/*agents/*.json
     ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ~/.cline/mcp.json ./.vscode/settings.json
-    ~/.cline/data/settings/cline_mcp_settings.json
-    ~/.codeium/mcp_config.json ~/.codeium/windsurf/mcp_config.json ~/.config/zed/settings.json
-    $APPDATA/Zed/settings.json ./.zed/settings.json ~/.config/opencode/opencode.json*
+    ~/.cline/data/settings/cline_mcp_settings.json ~/.codeium/windsurf/mcp_config.json
+    ~/.codeium/mcp_config.json ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
+    $APPDATA/Zed/settings.json ./.zed/settings.json
 """.split() + [  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
     f"{user}/{file}"
     for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
     for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
                  "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
 ]  # fmt: skip
-SERVER_KEYS = [("powers", "mcpServers"), ("mcp", "servers"), *zip(  # where servers are, in a file
-    ("mcpServers", "servers", "mcp_servers", "context_servers", "mcp")
+SERVER_KEYS = [key.split("/") for key in (
+    "mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers", "mcp/servers",
+    "mcp",
 )]  # fmt: skip
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
 MAX_CLIENT_BYTES = 1 << 20  # of a file that a project may bring
@@ -475,7 +476,8 @@ def profile_of_server(server: str) -> str | None:
     names = {name for _, name, _ in known}
     fits = {server} & names or {name for name in names if is_named(name, server)}
     if not fits:
-        near = nearest_names(server, {x for x in names if re.fullmatch(r"[\w.@:/-]{1,64}", x)})
+        harmless = [name for name in names if re.fullmatch(r"[\w.@:/-]{1,64}", name)]
+        near = nearest_names(server, harmless[:1000])
         message = f"No MCP client here is configured with a server {server!r}"
         message += f"; the nearest servers are: {listed(near)}." if near else "."
         message += " (YAML is not read, nor TOML before Python 3.11.) Call again with `profile`."
@@ -502,9 +504,9 @@ def configured_servers() -> Iterator[tuple[str, str, Json]]:
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
     for pattern in CLIENT_FILES:
         for path in client_paths(pattern, project):
-            file = path.replace(project, ".", 1).replace(os.path.expanduser("~"), "~", 1)
+            file = path.replace(project + os.sep, "./", 1).replace(os.path.expanduser("~"), "~", 1)
             content = read_client_config(path)
-            for place in *SERVER_KEYS, ("projects", project, "mcpServers"):
+            for place in *SERVER_KEYS, ["projects", project, "mcpServers"]:
                 for name, entry in inner(content, *place).items():
                     if name not in ("servers", "inputs"):  # of VS Code's `mcp`
                         yield file, name, inner(entry)
@@ -1195,7 +1197,7 @@ def expiry_in(text: str) -> str | None:
         statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
         found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
         starts = [match.start() for match in found if match]
-        around = " ".join(lines[number : number + 5])
+        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].replace("\n", " ")
         before = statement[: min(starts)][-200:] if starts else "'"
         is_said = not re.search(SUPPOSED, before, re.IGNORECASE)
         if is_said and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
@@ -2316,10 +2318,9 @@ def cells(row: Json) -> tuple[str, ...]:
 
 
 def print_hook(event: bytes) -> int:
-    """Tell a host, as its hook for tools that failed, what fixes this; else print nothing.
+    """Tell a host, as its hook for tools that failed, what fixes this; return 0 in any case.
 
-    `event` is JSON with `hook_event_name`, `tool_name`, `tool_input` (of a shell: `command`) and
-    the output as `error` or `tool_response`. Whatever it holds, the exit code is 0.
+    `event` is JSON: `hook_event_name`, `tool_name`, `tool_input`, `error` or `tool_response`.
     """
     try:
         told = inner(json.loads(event))
