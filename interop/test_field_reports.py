@@ -49,8 +49,9 @@ def test_hook(name: str, right: str) -> None:
     assert 1 - len(wrong) / len(cases) >= SHARE[right], wrong
 
 
-def test_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = REPORTS["field_reports"]["server"]
+@pytest.mark.parametrize("name", REPORTS)
+def test_servers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = REPORTS[name]["server"]
     if sys.version_info < (3, 11):  # there Codex's TOML is not read
         cases = [case for case in cases if not any(".toml" in path for path in case["files"])]
     for variable in [each for each in os.environ if each.startswith(("AWS_", "CLAUDE_"))]:
