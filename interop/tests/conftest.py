@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from drivers import processes_left
-from identity_center import IdentityCenter
-from install import installed
+from kit.components import need
+from kit.desk import Desk
+from kit.identity_center import IdentityCenter
+from kit.processes import cli_left, processes_left
+from kit.wire import recordings
+from kit.workplace import Workplace
 from matrix import Matrix
-from test_aws_sso_mcp import ProcessTest
-from wire import recordings
-from workplace import Workplace, cli_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 AWS_V2 = ("aws-2.9", "aws-2.23", "aws-newest")
-
-
-def need(component: str) -> str:
-    """Return the name of a component of install.py; without it a test skips, but fails on CI."""
-    if not installed(component):
-        reason = f"{component} is not installed: python3 interop/install.py {component}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return component
 
 
 @pytest.fixture
@@ -80,7 +69,7 @@ def recorded(newest: Workplace) -> Iterator[Workplace]:
 
     Nobody answers a page by himself.
     """
-    for component in ("mcp-1.2", "node", "schemas"):
+    for component in ("mcp-1.2", "node-22", "schemas"):
         need(component)
     newest.centre.approval = "ignore"
     yield newest
@@ -91,9 +80,9 @@ def recorded(newest: Workplace) -> Iterator[Workplace]:
 
 
 @pytest.fixture
-def desk() -> Iterator[ProcessTest]:
+def desk() -> Iterator[Desk]:
     """A throw-away HOME with stand-ins for `aws` and the browser; in the end no `aws` runs."""
-    desk = ProcessTest()
+    desk = Desk()
     desk.setUp()
     home = desk.home.path
     yield desk

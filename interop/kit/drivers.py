@@ -7,19 +7,15 @@ import json
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from install import real
-from wire import node, recordings
-from workplace import HERE, SERVER, soon
+from kit.components import real
+from kit.wire import LEGACY, MODERN, node, recordings
+from kit.workplace import KIT, SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from kit.workplace import Workplace
 
-    from workplace import Workplace
-
-MODERN, LEGACY = "2026-07-28", "2025-11-25"
 DEADLINE_S = 20
 
 
@@ -43,7 +39,7 @@ class McpClient(NamedTuple):
         name = driver.get(self.component.split("-")[0], "drive.py")
         runner = {"drive.mjs": node(), "drive_host.py": sys.executable}
         python = real(self.component) / "bin" / "python"
-        return [str(runner.get(name, python)), str(HERE / "clients" / name)]
+        return [str(runner.get(name, python)), str(KIT / "clients" / name)]
 
 
 CLIENTS = [
@@ -64,7 +60,7 @@ CLIENTS = [
 
 def recorded_server(place: Workplace) -> list[str]:
     """Return the command that starts the server, recorded in `place.wrote`."""
-    record = str(HERE / "clients" / "record.sh")
+    record = str(KIT / "clients" / "record.sh")
     return [record, str(place.wrote), sys.executable, "-IS", str(SERVER)]
 
 
@@ -192,20 +188,3 @@ class Driver:
 def revisions_spoken(place: Workplace) -> set[str]:
     """Return the revisions in which clients listed or called tools."""
     return {revision for each in recordings(place.wrote) for revision in each.spoken()}
-
-
-def processes(home: Path) -> Iterator[str]:
-    """Yield the command line of every process that has a HOME, but for the person's browser."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"HOME={home}" in (process / "environ").read_text(errors="replace").split("\0"):
-                argv = (process / "cmdline").read_text(errors="replace")
-                # Without a command line it has ended, and waits for its parent.
-                if argv and "person.py" not in argv:
-                    yield argv.replace("\0", " ")
-
-
-def processes_left(home: Path) -> list[str]:
-    """Return the command lines of all processes of a HOME that do not end at once."""
-    soon(lambda: not list(processes(home)), 3)
-    return list(processes(home))

@@ -19,19 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import aws_sso_mcp
-import capture
-from conftest import need
-from install import real
-from model import STATUS, Model
-from wire import node
-from workplace import HERE, SERVER
+from kit import capture
+from kit.components import need, real
+from kit.model import STATUS, Model
+from kit.wire import node
+from kit.workplace import ROOT, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Variables = dict[str, str] | None
 
-ROOT = SERVER.parent
 VERSION = aws_sso_mcp.__version__
 PLUGIN = "aws-sso-mcp@aws-sso-mcp"
 GITHUB = "OWNER/aws-sso-mcp"
@@ -147,7 +145,7 @@ def install_host(machine: Machine, name: str) -> None:
     component, pattern = HOSTS[name]
     need(component)
     [program] = (real(component) / "node_modules").glob(pattern)
-    runner = [node()] if need("node") and program.suffix == ".js" else []
+    runner = [node()] if need("node-22") and program.suffix == ".js" else []
     machine.put(name, *runner, program)
 
 
@@ -506,7 +504,7 @@ def test_packages_are_the_same_bytes_from_any_checkout(tools: Machine, built: Pa
 
 def pythons() -> list[str]:
     """Return the oldest and the newest Python of this machine that the server may run on."""
-    argv = [sys.executable, str(HERE / "pythons.py")]
+    argv = [sys.executable, str(ROOT / ".ci" / "pythons.py")]
     found = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     return [found[0], found[-1]] if found else [sys.executable]
 
@@ -572,7 +570,7 @@ NOT_RUN = {
     "python3 aws_sso_mcp.py status": "test_terminal_commands: nothing is configured here",
     "python3 aws_sso_mcp.py refresh [PROFILE] [--force]": "test_terminal_commands",
     "python3 interop/install.py": "done, or need() says so",
-    "interop/.real/tools/bin/python -m pytest": "this run",
+    "~/.cache/aws-sso-mcp-interop/tools/bin/python -m pytest": "this run",
     ".ci/run": "it runs this",
 }
 
@@ -642,6 +640,6 @@ def test_picture_of_the_demo(machine: Machine) -> None:
 
     # A line's end may fall elsewhere: the name of the host is in the text.
     assert still(capture.capture()) == still(capture.parts_of_readme()[1]), (
-        "run: python3 interop/capture.py"
+        "run: python3 interop/kit/capture.py"
     )
     assert machine
