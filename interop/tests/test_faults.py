@@ -463,7 +463,7 @@ def test_cli_whose_child_keeps_the_pipes(desk: Desk) -> None:
     assert time.monotonic() - started < 10
     for command in cli_processes(desk.home.path):  # as a browser that the CLI itself opened
         assert "sso login" in command
-    end_processes(desk.home.path)
+    end_processes(desk.home.path, "aws")
 
 
 @pytest.mark.parametrize("end", ["eof", "SIGTERM"])
@@ -537,6 +537,7 @@ def test_opener_that(desk: Desk, kind: str) -> None:
     assert desk.outcome(client, profile="dev")["status"] == "logged_in"
     client.close()  # reads to the end of file: nothing else holds the wire
     assert time.monotonic() - started < 10
+    end_processes(desk.home.path, "page")  # a browser stays open
 
 
 def test_no_browser_at_all(newest: Workplace) -> None:
