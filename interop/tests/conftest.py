@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from kit.desk import Desk
 from kit.identity_center import IdentityCenter
 from kit.processes import cli_left, end, of_folder, processes_left, soon
 from kit.wire import recordings
-from kit.workplace import Workplace
+from kit.workplace import ROOT, Workplace
 from matrix import Matrix
 
 if TYPE_CHECKING:
@@ -126,3 +127,26 @@ def desk() -> Iterator[Desk]:
     yield desk
     desk.doCleanups()
     assert cli_left(home) == []
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git holds or would take, committed, and a bare clone as if on GitHub."""
+    folder = tmp_path_factory.mktemp("git")
+    copy = folder / "aws-sso-mcp"
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    commands = (
+        "git init -q -b main && git add -A && git -c user.name=t -c user.email=t@t commit -qm t",
+        f"git clone -q --bare . {folder}/OWNER/aws-sso-mcp.git",
+    )
+    for command in commands:
+        subprocess.run(command, shell=True, cwd=copy, check=True)
+    (folder / "gitconfig").write_text(
+        f'[url "file://{folder}/"]\n\tinsteadOf = https://github.com/\n[safe]\n\tdirectory = *\n'
+    )
+    return copy

@@ -109,29 +109,6 @@ class Machine(NamedTuple):
         assert json.loads(line)["result"]["serverInfo"]["version"] == VERSION
 
 
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what git holds or would take, committed, and a bare clone as if on GitHub."""
-    folder = tmp_path_factory.mktemp("git")
-    copy = folder / "aws-sso-mcp"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    commands = (
-        "git init -q -b main && git add -A && git -c user.name=t -c user.email=t@t commit -qm t",
-        f"git clone -q --bare . {folder}/OWNER/aws-sso-mcp.git",
-    )
-    for command in commands:
-        subprocess.run(command, shell=True, cwd=copy, check=True)
-    (folder / "gitconfig").write_text(
-        f'[url "file://{folder}/"]\n\tinsteadOf = https://github.com/\n[safe]\n\tdirectory = *\n'
-    )
-    return copy
-
-
 @pytest.fixture
 def machine(tmp_path: Path, checkout: Path) -> Machine:
     machine = Machine(tmp_path, checkout)
