@@ -125,18 +125,18 @@ class Driver:
     def wait_for(self, *kinds: str, call: int | None = None) -> dict[str, Any]:
         """Return the first event of one of the kinds, and of a call if one is given."""
 
-        def found() -> dict[str, Any] | None:
-            for event in self._events:
-                for kind in kinds:
-                    if kind in event and call in (None, event[kind]):
-                        return event
-            return None
-
         with self._heard:
-            self._heard.wait_for(lambda: found() or self._ended, DEADLINE_S)
-            event = found()
+            self._heard.wait_for(lambda: self._first(kinds, call) or self._ended, DEADLINE_S)
+            event = self._first(kinds, call)
         assert event, f"no {kinds} among {self._events}; {self.errors.read_text()[-2000:]}"
         return event
+
+    def _first(self, kinds: tuple[str, ...], call: int | None) -> dict[str, Any] | None:
+        for event in self._events:
+            for kind in kinds:
+                if kind in event and call in (None, event[kind]):
+                    return event
+        return None
 
     def tell(self, **what: Any) -> None:
         assert self.process.stdin
@@ -177,6 +177,18 @@ class Driver:
             return self.outcome()
         answer = self.answer(call)
         return self.outcome() if answer["status"] == "pending" else answer
+
+    def until_elicited(self) -> str:
+        """Return the URL that the person is asked to open, calling again as a model does."""
+        call = self.call(profile="dev")
+        with self._heard:
+            self._heard.wait_for(
+                lambda: self.elicited() or self._first(("answer", "failed"), call), DEADLINE_S
+            )
+        if not self.elicited():
+            assert self.answer(call)["status"] == "pending"
+            return self.until_elicited()
+        return str(self.elicited()[0]["url"])
 
     def progress(self) -> list[str]:
         return [str(event["message"]) for event in self._events if "progress" in event]

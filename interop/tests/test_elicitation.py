@@ -77,9 +77,7 @@ def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None
 )
 def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> None:
     with start(client, recorded, elicit, wait="2") as driver:
-        driver.call(profile="dev")
-        url = driver.wait_for("elicited")["elicited"]["url"]
-        visit(recorded, url)
+        visit(recorded, driver.until_elicited())
         assert driver.outcome()["status"] in ("logged_in", "valid")
         assert len(driver.elicited()) == 1
 
