@@ -418,7 +418,7 @@ class Client:
 # --- AWS configuration ------------------------------------------------------------------
 
 # How botocore reads config files: name, text, profiles, sso-sessions (None: it refuses the file).
-# interop/tests/test_botocore.py holds the same table against the installed botocore.
+# interop/test_botocore.py holds the same table against the installed botocore.
 # fmt: off
 CASES: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
     ("profile", "[profile a]\nregion=x\n", {"a": {"region": "x"}}, {}),
@@ -1168,7 +1168,7 @@ class CliFailureTest(unittest.TestCase):
 
 
 class DiagnosisTest(unittest.TestCase):
-    """The hook's eye; interop/tests/test_failures.py holds hundreds of real outputs."""
+    """The hook's eye; interop/test_failures.py holds hundreds of real outputs."""
 
     def test_what_is_said(self) -> None:
         rows = (

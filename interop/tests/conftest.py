@@ -14,6 +14,7 @@ import pytest
 from kit.components import need, real
 from kit.desk import Desk
 from kit.identity_center import IdentityCenter
+from kit.machine import Machine
 from kit.processes import cli_left, end, of_folder, processes_left, soon
 from kit.wire import recordings
 from kit.workplace import ROOT, Workplace
@@ -150,3 +151,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'[url "file://{folder}/"]\n\tinsteadOf = https://github.com/\n[safe]\n\tdirectory = *\n'
     )
     return copy
+
+
+@pytest.fixture
+def machine(tmp_path: Path, checkout: Path) -> Machine:
+    machine = Machine(tmp_path, checkout)
+    for name in ("home", "bin", "work"):
+        (tmp_path / name).mkdir()
+    return machine
