@@ -1817,6 +1817,12 @@ class ProcessTest(Test):
         while client.status(profile="dev")["sessions"][0]["loginInProgress"]:
             pass
 
+    def until_told(self, client: Client, token: Any, text: str = "") -> None:
+        """Wait until a call with this progress token is told so, and so waits."""
+        told: dict[str, Any] = {}
+        while told.get("progressToken") != token or text not in told["message"]:
+            told = client.notifications.get(timeout=DEADLINE_S)["params"]
+
     def outcome(self, client: Client, **arguments: Any) -> dict[str, Any]:
         """Return how a login that is about to end ended, as the next calls tell."""
         answer = client.refresh(**arguments)
@@ -1829,6 +1835,56 @@ class ProcessTest(Test):
         run = self.stand_ins.next_run("page")
         run.do(exit=0)
         return run.argv[1]
+
+
+class GuardTest(ProcessTest):
+    """The kit's own: whoever starts what no test made is stopped, and its test fails."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(dir=trusted_folder())
+        self.addCleanup(folder.cleanup)
+        self.ran = Path(folder.name, "ran")
+        script = f"open({str(self.ran)!r}, 'w').close()"
+        self.foreign = str(make_program(Path(folder.name).resolve() / "aws", script))
+
+    def assert_caught(self, *programs: str) -> None:
+        with self.assertRaises(AssertionError) as caught:
+            self.assert_nothing_foreign()
+        for program in programs:
+            self.assertIn(program, str(caught.exception))
+        self.assertFalse(self.ran.exists())
+
+    def test_this_process(self) -> None:
+        with self.assertRaises(RuntimeError):
+            subprocess.run([self.foreign], check=False)
+        with self.assertRaises(RuntimeError):
+            os.system(shlex.quote(self.foreign))
+        with self.assertRaises(RuntimeError):
+            os.execv(self.foreign, [self.foreign])
+        self.assert_caught(self.foreign)
+        with self.assertRaises(RuntimeError):
+            subprocess.run(["aws"], check=False)
+        link = self.stand_ins.folder / "linked"
+        link.symlink_to(self.foreign)
+        with self.assertRaises(RuntimeError):
+            subprocess.run([str(link)], check=False)
+        self.assert_caught("aws", str(link))
+
+    def test_server(self) -> None:
+        client = self.client(AWS_SSO_MCP_AWS_CLI=self.foreign)
+        self.assertIs(False, client.refresh(profile="dev")["success"])
+        client.close()
+        self.assert_caught(self.foreign)
+
+    def test_process_that_opens_a_page(self) -> None:
+        self.stand_ins.real_webbrowser()
+        argv = [str(self.stand_ins.folder / "python"), "-IS", "-c"]
+        argv.append("import webbrowser; webbrowser.open('https://example.com/')")
+        environment = self.stand_ins.environment(BROWSER=f"{shlex.quote(self.foreign)} %s")
+        run = subprocess.run(argv, env=environment, stderr=subprocess.PIPE, check=False)
+        self.assertNotEqual(0, run.returncode)
+        self.assert_caught(self.foreign)
 
 
 class LoginTest(ProcessTest):
@@ -2078,7 +2134,8 @@ class LoginTest(ProcessTest):
             self.assertEqual("pending", client.refresh(profile="dev", force=True)["status"])
             run = self.prompt()
             os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "20"
-            waiting = client.call(profile="dev", force=True)
+            waiting = client.call(profile="dev", force=True, meta={"progressToken": rounds})
+            self.until_told(client, rounds)
             self.stand_ins.log_in(run)
             calls = [client.call(profile="dev") for _ in range(8)]
             for call in (waiting, *calls):
@@ -2515,8 +2572,7 @@ class ManyProcessesTest(ProcessTest):
     def join(self, client: Client, text: str = PKCE_URL, **arguments: Any) -> Any:
         """Return the call of a client, once it waits for the login of another process."""
         call = client.call(**arguments, meta={"progressToken": 1})
-        while text not in client.notifications.get(timeout=DEADLINE_S)["params"]["message"]:
-            pass
+        self.until_told(client, 1, text)
         return call
 
     def test_one_login_serves_all(self) -> None:
