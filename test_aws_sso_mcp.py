@@ -17,6 +17,7 @@ import hashlib
 import inspect
 import io
 import json
+import locale
 import os
 import py_compile
 import queue
@@ -789,12 +790,25 @@ class ConfigTest(Test):
             if name in HEADERS_OF_3_10 and sys.version_info < (3, 10):
                 continue
             with self.subTest(name):
-                self.home.write_config(text.encode("latin-1" if name == "latin-1" else "utf-8"))
-                if profiles is None:
+                content = text.encode("latin-1" if name == "latin-1" else "utf-8")
+                self.home.write_config(content)
+                expected = self.in_this_encoding(name, content, profiles)
+                if expected is None:
                     self.assertEqual("config_unparsable", self.failure().reason)
                 else:
                     config = aws_sso_mcp.read_aws_config()
-                    self.assertEqual((profiles, sso_sessions), config[1:])
+                    self.assertEqual((expected, sso_sessions), config[1:])
+
+    def in_this_encoding(self, name: str, content: bytes, profiles: Any) -> Any:
+        """Return the profiles as botocore has them here, where text need not be UTF-8."""
+        encoding = locale.getpreferredencoding(False)
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError:
+            return None
+        if name == "latin-1":
+            return {b"caf\xe9".decode(encoding): {"x": "1"}}
+        return json.loads(json.dumps(profiles, ensure_ascii=False).encode().decode(encoding))
 
     def test_error_names_file_and_line_but_not_what_stands_there(self) -> None:
         rows = (
