@@ -178,6 +178,14 @@ def full_path(path: str) -> str:
     return os.path.join(working_folder(), path) if path else ""
 
 
+def host_name() -> str:
+    if os.name == "posix":
+        return os.uname().nodename
+    import platform  # which takes 10 ms
+
+    return platform.node() or "?"
+
+
 def is_elevated() -> bool:
     """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
     is_setuid = os.name == "posix" and os.getuid() != os.geteuid()
@@ -294,11 +302,8 @@ class FileLock:
         self.fd: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock, or see that we have it; False when another process does. Raises OSError.
-
-        What counts is the file that is there now: the folder may have been removed meanwhile.
-        """
-        if not self._is_there():
+        """Take the lock, or see that we have it; False: another process does. Raises OSError."""
+        if not self._is_there():  # the folder may have been removed meanwhile
             self.release()
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -460,17 +465,14 @@ def child_environment() -> dict[str, str]:
 class Process:
     """A program that runs: no stdin, a group, folder and environment of its own.
 
-    `output` grows as it prints. Threads read it, but nobody waits for the end of file: what the
-    program starts may keep the pipes open. Of our files it inherits `fds` alone.
+    `output` grows as it prints on `streams`. Threads read it, but nobody waits for the end of file:
+    what the program starts may keep the pipes open. Of our files it inherits `fds` alone.
     """
 
     def __init__(
         self, argv: Sequence[str], streams: Sequence[str], fds: Sequence[int] = (), **more: str
     ) -> None:
-        """Start it: the only Popen. What it prints elsewhere than on `streams` is lost.
-
-        `more`: variables of its environment. Raises Failure.
-        """
+        """Start it: the only Popen. `more`: variables of its environment. Raises Failure."""
         import subprocess
 
         self.argv, self.output = argv, dict.fromkeys(OUTPUT, "")
@@ -545,66 +547,59 @@ class Process:
 
 
 class Wire:
-    """The client's pipes, moved away from fds 0 and 1 so that nothing else can touch them.
-
-    Python runs a signal's handler between byte codes only, so one that comes right before a read
-    or a write that blocks would not be heard: each waits for its pipe and for that of the signals.
-    """
+    """The client's pipes, moved away from fds 0 and 1 so that nothing else can touch them."""
 
     def __init__(self) -> None:
         try:
-            self._in, self._out = os.dup(0), os.dup(1)
+            self.stdin, self.stdout = os.dup(0), os.dup(1)
         except OSError:
             end(2)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null if sys.stderr is None else 2, 1)
-        if os.name == "posix":  # Windows can wait for no pipe
-            self._signals, written = os.pipe()
-            os.set_blocking(written, False)
-            signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-
-    def _wait(self, fd: int) -> int:
-        """Wait until a pipe is ready; return how much may be written to it without blocking.
-
-        A signal, or a client that is gone, ends the process.
-        """
-        import select
-
-        if os.name != "posix":
-            return MAX_LINE_BYTES
-        awaited = {self._signals: select.POLLIN, self._in: getattr(select, "POLLRDHUP", 0)}
-        awaited[fd] = select.POLLIN if fd == self._in else select.POLLOUT
-        for limit_ms in (None, LAST_WORD_MS):
-            poll = select.poll()
-            for each, events in awaited.items():
-                poll.register(each, events)
-            found = dict(poll.poll(limit_ms))
-            if self._signals in found:
-                end(128 + os.read(self._signals, 1)[0])
-            if fd in found:
-                return select.PIPE_BUF
-            awaited.pop(self._in, None)
-        return end(0)  # the client has closed our stdin, and does not read what stdout holds
 
     def read(self) -> bytes:
         """Return what the client sends, as it comes; nothing at the end of file."""
-        self._wait(self._in)
-        return os.read(self._in, 65536)
+        return os.read(self.stdin, 65536)
 
     def write(self, line: bytes) -> None:
         try:
             while line:
-                line = line[os.write(self._out, line[: self._wait(self._out)]) :]
+                line = line[os.write(self.stdout, line) :]
         except OSError:  # the client is gone
             end(0)
 
 
-def handle_signals() -> None:
-    """Let each signal that asks for the end bring it: no process of ours outlives us."""
+def handle_signals(wire: Wire | None = None) -> None:
+    """Let each signal that asks for the end bring it, and a client that is gone.
+
+    Python runs a handler between byte codes of the main thread only, and that may begin to wait
+    just then: so a thread hears of it too, from the handler in C.
+    """
+    signals, written = os.pipe()
+    if os.name == "posix":
+        os.set_blocking(written, False)
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+    in_thread(watch, signals, wire if os.name == "posix" else None)
+
+
+def watch(signals: int, wire: Wire | None) -> None:
+    """End the process for a signal, or when the client has closed our stdin and reads no more."""
+    if wire:
+        import select
+
+        poll = select.poll()
+        poll.register(signals, select.POLLIN)
+        poll.register(wire.stdin, getattr(select, "POLLRDHUP", 0))  # POLLHUP is told in any case
+        if signals not in dict(poll.poll()):
+            poll.unregister(wire.stdin)
+            poll.register(wire.stdout, select.POLLOUT)
+            while signals not in (ready := dict(poll.poll(LAST_WORD_MS))):
+                time.sleep(LAST_WORD_MS / 1000) if ready else end(0)
+    end(128 + os.read(signals, 1)[0])
 
 
 def end(code: int) -> NoReturn:
@@ -1724,14 +1719,6 @@ def open_page(url: str) -> None:
         process.end()
 
 
-def host_name() -> str:
-    if os.name == "posix":
-        return os.uname().nodename
-    import platform  # which takes 10 ms
-
-    return platform.node() or "?"
-
-
 # --- Tools ------------------------------------------------------------------------------
 
 Tool = namedtuple("Tool", "definition function")
@@ -2081,13 +2068,13 @@ MAX_COMPLAINTS = 20  # lines on stderr about bad input: a client may never read 
 
 
 class Request:
-    """One request of the client; `open` until it is answered or cancelled."""
+    """One request of the client; `is_open` until it is answered or cancelled."""
 
     def __init__(self, request_id: str | int, method: str, params: Any) -> None:
         self.id, self.method = request_id, method
         self.params, self.meta = inner(params), inner(params, "_meta")
         self.modern = not self.meta.keys().isdisjoint(ENVELOPE)
-        self.open = True
+        self.is_open = True
         self.progress = 0
         self.call: Call | None = None
         self.elicitation: Json | None = None  # params of the one that the client was sent
@@ -2244,7 +2231,7 @@ class Server:
             return True
         params["elicitationId"] = key = os.urandom(8).hex()
         with self._wire:
-            if request.open:
+            if request.is_open:
                 self._asked[key] = request
         ask = {"id": key, "method": "elicitation/create", "params": params}
         self._send(request, ask, last=False)
@@ -2278,7 +2265,7 @@ class Server:
 
     def _close(self, request: Request) -> None:
         """Let nothing more be sent for a request. The caller holds `_wire`."""
-        request.open = False
+        request.is_open = False
         if request in self._running:
             self._running.remove(request)
             self._asked = {key: each for key, each in self._asked.items() if each is not request}
@@ -2300,7 +2287,7 @@ class Server:
         """Write one message for a request, unless that is answered or cancelled already."""
         line = wire_line({"jsonrpc": "2.0", **message})
         with self._wire:
-            if request.open:
+            if request.is_open:
                 self._write(line)
                 if last:
                     self._close(request)
@@ -2384,11 +2371,12 @@ STATES = {  # of a session: its colour on a terminal (SGR), and what a refresh w
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve MCP, or do what the command line says; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    handle_signals()
     if not arguments and not (sys.stdin and sys.stdin.isatty()):
         wire = Wire()
+        handle_signals(wire)
         serve(wire.read, Server(wire.write))
         end(0)
+    handle_signals()
     usage = USAGE.format(path=os.path.abspath(__file__))
     if arguments in ([], ["--help"], ["-h"], ["--version"]):
         return say(f"aws-sso-mcp {__version__}" if arguments == ["--version"] else usage)

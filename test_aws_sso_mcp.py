@@ -23,6 +23,7 @@ import py_compile
 import queue
 import re
 import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -33,6 +34,7 @@ import threading
 import time
 import types
 import unittest
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -317,7 +319,8 @@ class Home:
     ) -> None:
         """Write a token that lasts `minutes` from now, as if `age_s` ago."""
         token: dict[str, Any] = {"startUrl": "https://d-1234567890.awsapps.com/start"}
-        token.update({"region": "us-east-1", "accessToken": SECRETS[0], "expiresAt": iso(minutes)})
+        token.update({"region": "us-east-1", "expiresAt": iso(minutes)})
+        token["accessToken"] = f"{SECRETS[0]}-{os.urandom(4).hex()}"
         if refreshable:
             token.update({"clientId": "id", "clientSecret": SECRETS[2], "refreshToken": SECRETS[1]})
             token["registrationExpiresAt"] = iso(90 * 24 * 60)
@@ -840,7 +843,7 @@ class ConfigTest(Test):
             ("~/other config", {"x"}),
             ("", set()),
             (str(self.home.path / "missing"), set()),
-            (str(self.home.path), set()),
+            (os.devnull, set()),
             ("with\0nul", set()),
         )
         for value, profiles in rows:
@@ -848,10 +851,22 @@ class ConfigTest(Test):
             with self.subTest(value), mock.patch.object(os, "environ", environ):
                 self.assertEqual(profiles, set(aws_sso_mcp.read_aws_config().profiles))
 
+    def test_what_is_no_file_that_can_be_read_is_named(self) -> None:
+        path = self.home.path / ".aws" / "config"
+        path.unlink()
+        path.mkdir()
+        failure = self.failure()
+        self.assertEqual("config_unreadable", failure.reason)
+        self.assertIn(str(path), str(failure))
+        if POSIX:
+            path.rmdir()
+            os.mkfifo(path)  # nobody writes to it
+            self.assertIn("no regular file", str(self.failure()))
+
     def test_huge_file_is_refused_unread(self) -> None:
         with open(self.home.path / ".aws" / "config", "wb") as file:
             file.truncate(aws_sso_mcp.MAX_FILE_BYTES + 1)
-        self.assertIn("larger than 16 MiB", str(self.failure()))
+        self.assertIn("larger than 16384 KiB", str(self.failure()))
 
 
 class SsoProfileTest(Test):
@@ -928,7 +943,7 @@ class TokenTest(Test):
 
     def test_file_is_named_after_the_session_or_the_exact_start_url(self) -> None:
         path = aws_sso_mcp.token_path(self.session)
-        self.assertEqual("ee0bfd2552fbd840c02cc48b6e823320543c450f.json", path.name)
+        self.assertEqual("ee0bfd2552fbd840c02cc48b6e823320543c450f.json", os.path.basename(path))
         urls = ("https://x/start", "https://x/start/", "https://x/start#/")
         legacy = [self.session._replace(name=None, start_url=url) for url in urls]
         self.assertEqual(3, len({aws_sso_mcp.token_path(each) for each in legacy}))
@@ -1295,14 +1310,15 @@ class FindAwsCliTest(Test):
                     place.chmod(mode | 0o002)
                     failure = self.refusal(str(path))
                     place.chmod(mode)
-                    self.assertIn(f"may be written by others ({place})", str(failure))
+                    self.assertIn(f"may be changed by everybody ({place})", str(failure))
+                    self.assertIn("$AWS_SSO_MCP_AWS_CLI", str(failure))
         self.folder.chmod(0o1777)  # sticky: others may still add files
-        self.assertIn("may be written by others", str(self.refusal(str(self.folder))))
+        self.assertIn("may be changed by everybody", str(self.refusal(str(self.folder))))
 
     def test_setting_names_the_only_one(self) -> None:
         self.assertEqual(str(self.aws), self.find("", AWS_SSO_MCP_AWS_CLI=str(self.aws)))
         failure = self.refusal(str(self.folder), AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
-        self.assertIn("looking in /nowhere/aws", str(failure))
+        self.assertIn("/nowhere/aws is no program", str(failure))
 
 
 class ChildEnvironmentTest(Test):
@@ -1312,10 +1328,12 @@ class ChildEnvironmentTest(Test):
                    "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSO_OIDC",
                    "AWS_CLI_AUTO_PROMPT", "AWS_CLI_ERROR_FORMAT", "AWS_MAX_ATTEMPTS")  # fmt: skip
         kept = ("PATH", "HOME", "DISPLAY", "BROWSER", "HTTPS_PROXY", "AWS_CA_BUNDLE",
-                "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")  # fmt: skip
+                "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_REGION")  # fmt: skip
         with mock.patch.dict(os.environ, dict.fromkeys(dropped + kept, "x"), clear=True):
             ours = {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true", "PATH": ""}
-            expected = {**dict.fromkeys(kept, "x"), **ours}
+            # The child runs in another folder.
+            paths = {name: os.path.abspath("x") for name in kept if re.search("FILE|BUNDLE", name)}
+            expected = {**dict.fromkeys(kept, "x"), **paths, **ours}
             self.assertEqual(expected, aws_sso_mcp.child_environment())
 
     @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
@@ -1383,6 +1401,12 @@ class LoginOutputTest(Test):
                 self.assertFalse(aws_sso_mcp.is_aws_page(url))
 
 
+def failed_run(stderr: str) -> Any:
+    """Return what is left of a login that failed."""
+    argv = ["aws", "sso", "login", "--no-cli-auto-prompt"]
+    return mock.Mock(argv=argv, code=255, output={"stdout": "", "stderr": stderr})
+
+
 class CliFailureTest(Test):
     def test_what_the_cli_says_is_told_apart(self) -> None:
         operation = "when calling the X operation: "
@@ -1425,16 +1449,13 @@ class CliFailureTest(Test):
         for reason, said in rows:
             for text in (f"\n{said}\n", f"\naws: [ERROR]: {said}\n"):
                 with self.subTest(text):
-                    run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
-                    run.output["stderr"] = text
-                    failure = aws_sso_mcp.cli_failure(run)
+                    failure = aws_sso_mcp.cli_failure(failed_run(text))
                     self.assertEqual(reason, failure.reason)
                     self.assertEqual(bool(said), "The AWS CLI said" in str(failure))
                     self.assertNotIn("[ERROR]", str(failure))
 
     def test_long_words_of_the_cli_are_not_repeated(self) -> None:
-        run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
-        run.output["stderr"] = f"strange: token=eyJraWQ{'x9' * 40}\n"
+        run = failed_run(f"strange: token=eyJraWQ{'x9' * 40}\n")
         self.assertNotIn("x9x9", str(aws_sso_mcp.cli_failure(run)))
 
 
@@ -1471,12 +1492,19 @@ class DiagnosisTest(Test):
 
 class OutputTest(Test):
     def test_only_the_beginning_is_kept(self) -> None:
-        run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
-        with tempfile.TemporaryFile() as file:
-            file.write(b"a\r\n\xff" + b"x" * 10_000_000)
-            file.seek(0)
-            run._read("stdout", file)
-        self.assertEqual("a\n\ufffdxx", run.output["stdout"][:5])
+        home = Home(self)
+        home.patch(self)
+        program = home.path / "program"
+        program.write_text(
+            f"#!{PYTHON} -IS\nimport sys\n"
+            "sys.stdout.buffer.write(b'a\\r\\n\\xff' + b'x' * 10_000_000)\n", encoding="utf-8"
+        )  # fmt: skip
+        program.chmod(0o755)
+        run = aws_sso_mcp.Process([str(program)], ["stdout"])
+        while run.wait(DEADLINE_S):
+            pass
+        run.end()
+        self.assertEqual((0, "a\n\ufffdxx"), (run.code, run.output["stdout"][:5]))
         self.assertLessEqual(len(run.output["stdout"]), aws_sso_mcp.MAX_OUTPUT_BYTES)
 
 
@@ -1485,9 +1513,9 @@ class RemoteTest(Test):
         with (
             mock.patch.dict(os.environ, environment, clear=True),
             mock.patch("sys.platform", platform),
-            mock.patch("os.path.exists", lambda path: path in marks),
+            mock.patch.object(aws_sso_mcp, "changed_at", lambda path: path in marks),
         ):
-            return aws_sso_mcp.is_remote()
+            return not aws_sso_mcp.browser_here()[0]
 
     def test_guess(self) -> None:
         ssh = {"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}
@@ -1521,13 +1549,14 @@ class RemoteTest(Test):
 
     @unittest.skipUnless(Path("/proc/self/environ").exists(), "needs Linux's /proc")
     def test_what_the_client_did_not_hand_on_counts_too(self) -> None:
-        rows: tuple[tuple[dict[str, str], dict[str, str], bool], ...] = (
+        rows: Any = (
             ({"DISPLAY": ":7", "SECRET": "x"}, {}, False),
             ({"DISPLAY": ":7", "SSH_TTY": "/dev/pts/1"}, {}, True),
             ({"DISPLAY": ":7"}, {"SSH_TTY": "/dev/pts/1"}, True),
             ({"BROWSER": "x"}, {"BROWSER": ""}, True),
             ({}, {}, True),
         )
+        rows = [row for row in rows if os.getuid() or "BROWSER" not in row[0]]  # root takes none
         script = "import sys; print(flush=True); sys.stdin.read()"
         pipes: Any = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
         for theirs, ours, remote in rows:
@@ -1792,7 +1821,7 @@ class ServerTest(Test):
                     # Not even a request at the end of a long line is taken for one.
                     tail = ping if size >= 100 else b"\n"
                     text = io.BytesIO(b"x" * size + tail + ping + b"\n\r\n" + ping[:-1])
-                    aws_sso_mcp.serve(text, self.server)
+                    aws_sso_mcp.serve(lambda: text.read(70), self.server)  # noqa: B023
                     self.assertEqual(2, len(self.lines))
 
 
@@ -1980,16 +2009,26 @@ class LoginTest(ProcessTest):
 
     def test_expired_token_is_renewed_without_a_page(self) -> None:
         self.home.write_token(-60)
-        self.home.write_role_credentials("123456789012", "Developer", "corp", age_s=60)
         client = self.local()
         call = client.call(profile="dev")
         run = self.stand_ins.next_run("aws")
-        arguments = ["configure", "export-credentials", "--profile=ops", "--no-cli-auto-prompt"]
-        self.assertEqual(["aws", *arguments], run.argv)  # ops: no cached role credentials
+        options = ["--profile=renewal", "--no-cli-auto-prompt"]
+        self.assertEqual(["aws", "configure", "export-credentials", *options], run.argv)
+        self.assert_config_of_renewal(run)
         self.home.write_token(60, age_s=0)
         run.do(stdout=f"{SECRETS[0]}", exit=0)
         self.assertEqual("refreshed", client.result(call)["status"])
         self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def assert_config_of_renewal(self, run: Run) -> None:
+        """Check that the CLI needs the token of `corp`, as nothing can be cached for the role."""
+        self.home.patch(self, **{name: run.env[name] for name in run.env if "_FILE" in name})
+        config = aws_sso_mcp.read_aws_config()
+        self.assertEqual(["renewal"], list(config.profiles))
+        profile = aws_sso_mcp.sso_profile(config, "renewal")
+        self.assertEqual("https://d-1234567890.awsapps.com/start", profile.session.start_url)
+        self.assertEqual(str(self.home.token_path()), aws_sso_mcp.token_path(profile.session))
+        self.assertEqual("000000000000", profile.account_id)
 
     def test_renewal_just_before_the_sessions_end_opens_no_page(self) -> None:
         self.home.write_token(-60)
@@ -2031,6 +2070,100 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", client.result(forced)["status"])
 
+    def test_touched_token_ends_no_login(self) -> None:
+        self.home.write_token(60)
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.6")
+        call = client.call(profile="dev", force=True)
+        run = self.prompt()
+        self.page()
+        self.home.token_path().touch()
+        self.assertEqual("pending", client.result(call)["status"])
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
+
+    def test_force_begins_anew_what_is_no_longer_young_and_forced_calls_share_it(self) -> None:
+        client = self.local()
+        first = client.call(profile="dev")
+        old = self.prompt()
+        self.page()
+        young = client.call(profile="dev", force=True, meta={"progressToken": 1})
+        self.until_told(client, 1, PKCE_URL)  # joined
+        now = time.time()
+        with mock.patch("time.time", lambda: now + 31):  # so it is after a laptop has slept
+            calls = [client.call(profile="dev", force=True) for _ in range(5)]
+            self.assertTrue(old.gone())
+            new = self.stand_ins.next_run("aws")
+            calls += [client.call(profile="ops", force=True) for _ in range(5)]
+            new.do(stdout=PKCE_PROMPT.replace("state=1f0", "state=2e1"))
+            self.assertIn("state=2e1", self.page())
+            self.stand_ins.log_in(new)
+            for call in (first, young, *calls):
+                self.assertEqual("logged_in", client.result(call)["status"])
+        self.assertEqual(2, self.stand_ins.count("sso", "login"))
+
+    def test_login_that_slept_through_its_time_is_over(self) -> None:
+        client = self.local()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        now = time.time()
+        with mock.patch("time.time", lambda: now + 3600):
+            self.assertEqual("login_expired", client.result(call)["reason"])
+        self.assertTrue(run.gone())
+
+    def test_prompt_in_two_pieces_opens_one_page(self) -> None:
+        client = self.local()
+        call = client.call(profile="old")
+        run = self.stand_ins.next_run("aws")
+        cut = DEVICE_PROMPT.index("Alternatively")
+        run.do(stdout=DEVICE_PROMPT[:cut])
+        client.ask("ping")
+        run.do(stdout=DEVICE_PROMPT[cut:])
+        self.assertEqual(FULL_DEVICE_URL, self.page())
+        self.stand_ins.log_in(run, key="https://old.awsapps.com/start")
+        self.assertEqual("logged_in", client.result(call)["status"])
+        self.assertEqual(1, len([argv for argv in self.stand_ins.seen if argv[0] == "page"]))
+
+    def test_every_call_that_waits_hears_of_a_page_that_nobody_here_can_open(self) -> None:
+        client = self.local(AWS_SSO_MCP_LOGIN="device", BROWSER="")
+        calls = [client.call(profile="dev", meta={"progressToken": n}) for n in range(10)]
+        waiting = dict.fromkeys(range(10))
+        while waiting:
+            waiting.pop(
+                client.notifications.get(timeout=DEADLINE_S)["params"]["progressToken"], None
+            )
+        run = self.prompt(DEVICE_PROMPT)
+        for call in calls:  # long before their time is over
+            self.assertEqual(FULL_DEVICE_URL, client.result(call)["loginUrl"])
+        call = client.call(profile="dev", meta={"progressToken": "t"})  # and then it waits
+        self.until_told(client, "t", FULL_DEVICE_URL)
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_nobody_waits_for_a_disk_while_others_wait_for_the_condition(self) -> None:
+        client = self.local()
+        held: list[str] = []
+
+        def watched(name: str) -> Any:
+            door = getattr(client.module, name)
+
+            def watch(*arguments: Any) -> Any:
+                if client.module.CHANGED._is_owned():
+                    held.append(name)
+                return door(*arguments)
+
+            return watch
+
+        for name in ("read_file", "write_file", "changed_at"):
+            setattr(client.module, name, watched(name))
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        self.assertIs(True, client.status(profile="dev")["sessions"][0]["loginInProgress"])
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+        self.assertEqual([], held)
+
     def test_role_profile_logs_in_to_its_source(self) -> None:
         client = self.local()
         call = client.call(profile="deploy")
@@ -2060,7 +2193,7 @@ class LoginTest(ProcessTest):
         self.assertIn("--use-device-code", run.argv)
         answer = client.result(call)  # at once: nobody sees the URL before
         self.assertIn(f"Open {FULL_DEVICE_URL} in any browser", answer["message"])
-        self.assertIn(f"the code ABCD-EFGH (asked for by {os.uname().nodename})", answer["message"])
+        self.assertIn(f"the code ABCD-EFGH (requested by {os.uname().nodename})", answer["message"])
         self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
 
     def test_remote_login_with_a_cli_before_2_22(self) -> None:
@@ -2406,8 +2539,8 @@ class ElicitationTest(ProcessTest):
         ]
         return result
 
-    def input_required(self, client: Client) -> tuple[Run, str]:
-        """Return the login of a modern client's call, and the state it shall send along."""
+    def input_required(self, client: Client) -> Run:
+        """Return the login of a modern client's call that is to show the page."""
         runs: list[Run] = []
         thread = threading.Thread(target=lambda: runs.append(self.prompt(DEVICE_PROMPT)))
         thread.start()
@@ -2419,50 +2552,26 @@ class ElicitationTest(ProcessTest):
         self.assertEqual("elicitation/create", ask["method"])
         self.assertEqual({"mode", "url", "message"}, set(ask["params"]))
         self.assertEqual(FULL_DEVICE_URL, ask["params"]["url"])
-        return runs[0], result["requestState"]
+        return runs[0]
 
     def test_modern_client_that_agrees_waits_for_the_login(self) -> None:
         client = self.remote()
-        run, state = self.input_required(client)
-        self.stand_ins.log_in(run)
-        accepted = {"inputResponses": {"login": {"action": "accept"}}, "requestState": state}
-        result = self.modern(client, **accepted)
+        self.stand_ins.log_in(self.input_required(client))
+        result = self.modern(client, inputResponses={"login": {"action": "accept"}})
         self.assertEqual(("complete", "logged_in"),
                          (result["resultType"], result["structuredContent"]["status"]))  # fmt: skip
 
     def test_modern_client_that_does_not_gets_the_plain_answer(self) -> None:
         client = self.remote()
-        _, state = self.input_required(client)
+        self.input_required(client)
         rows: list[Any] = [{}, None, [], {"login": []}]
         rows += [{"login": {"action": action}} for action in ("cancel", "decline")]
         for responses in rows:
             with self.subTest(responses):
-                result = self.modern(client, inputResponses=responses, requestState=state)
+                result = self.modern(client, inputResponses=responses)
                 answer = result["structuredContent"]
                 self.assertEqual("pending", answer["status"])
                 self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
-
-    def test_state_is_bound_to_the_call_and_the_time(self) -> None:
-        server = aws_sso_mcp.Server(lambda _: None)
-
-        def declined(state: Any, **params: Any) -> bool:
-            told = {"name": "t", "arguments": {"profile": "dev"}, "requestState": state}
-            return server._is_declined(
-                aws_sso_mcp.Request(1, "tools/call", {"_meta": ENVELOPE, **told, **params})
-            )
-
-        call = {"name": "t", "arguments": {"profile": "dev"}, "_meta": ENVELOPE}
-        state = server._request_state(aws_sso_mcp.Request(1, "tools/call", call))
-        self.assertTrue(declined(state))
-        self.assertFalse(declined(state, inputResponses={"login": {"action": "accept"}}))
-        self.assertFalse(declined(state, arguments={"profile": "ops"}))
-        others: list[Any] = [None, "", 7, [], "\ud800", state[:-1]]
-        for other in others:
-            self.assertFalse(declined(other))
-        now = time.time()
-        for later_s, valid in ((900, True), (1801, False)):
-            with mock.patch("time.time", return_value=now + later_s):
-                self.assertIs(valid, declined(state))
 
 
 class LoginFailureTest(ProcessTest):
@@ -2637,6 +2746,46 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("ended_elsewhere", second.result(second_call)["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
+    def test_holder_that_ends_before_it_showed_a_page_is_followed(self) -> None:
+        first, second = self.client(), self.client()
+        first.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        call = self.join(second, "Another program", profile="ops")
+        first.process.kill()
+        first.close(-signal.SIGKILL if POSIX else 1)
+        run.do(exit=120)  # as the CLI does when nobody reads its prompt
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", second.result(call)["status"])
+
+    @unittest.skipUnless(POSIX, "Windows removes no file that is open")
+    def test_login_whose_lock_is_removed_takes_the_new_one(self) -> None:
+        first = self.client()
+        first_call = first.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        shutil.rmtree(self.lock_path().parent)
+        run.do(stdout=PKCE_PROMPT)
+        self.page()
+        second = self.client()
+        second_call = self.join(second, profile="ops")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", first.result(first_call)["status"])
+        self.assertEqual("logged_in", second.result(second_call)["status"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    @unittest.skipUnless(POSIX, "Windows knows no shared lock")
+    def test_those_who_look_at_a_lock_take_each_other_for_no_login(self) -> None:
+        path = str(self.lock_path())
+        looking, holding = aws_sso_mcp.FileLock(path), aws_sso_mcp.FileLock(path)
+        self.assertTrue(holding.acquire())
+        self.assertTrue(looking.is_taken())
+        holding.release()
+        fd = os.open(path, os.O_RDWR)
+        self.addCleanup(os.close, fd)
+        self.assertTrue(aws_sso_mcp.lock_fd(fd, shared=True))  # another who looks, for long
+        self.assertFalse(looking.is_taken())
+
     def test_silent_renewal_is_shared_too(self) -> None:
         self.home.write_token(-60)
         first, second = self.client(), self.client()
@@ -2653,7 +2802,8 @@ class ManyProcessesTest(ProcessTest):
     def test_lock_file_is_private_and_holds_no_secret(self) -> None:
         *_, run = self.two_at_one_login()
         content = self.lock_path().read_text(encoding="utf-8")
-        self.assertEqual({"url": PKCE_URL, "code": None}, json.loads(content))
+        page = {"url": PKCE_URL, "code": None, "host": os.uname().nodename}
+        self.assertEqual(page, json.loads(content))
         if POSIX:
             self.assertEqual(0o600, stat.S_IMODE(self.lock_path().stat().st_mode))
             self.assertEqual(0o700, stat.S_IMODE(self.lock_path().parent.stat().st_mode))
@@ -2726,7 +2876,7 @@ class ManyProcessesTest(ProcessTest):
         self.page()
         client = self.local()
         client.module.LOGIN_LIMIT_S = 0.1
-        self.assertEqual("timeout", client.refresh(profile="dev")["reason"])
+        self.assertEqual("login_expired", client.refresh(profile="dev")["reason"])
         open_files = []
         for fd in os.listdir("/proc/self/fd"):
             with contextlib.suppress(OSError):  # that of the listing itself, or of another test
@@ -2770,7 +2920,7 @@ class WindowsTest(Test):
     """Branches that only Windows takes, tried by injection."""
 
     def lock(self, *errors: int) -> bool:
-        """Return what lock_file says when msvcrt fails with these errors."""
+        """Return what lock_fd says when msvcrt fails with these errors."""
         failures = list(errors)
 
         def locking(_: int, mode: int, size: int) -> None:
@@ -2784,50 +2934,40 @@ class WindowsTest(Test):
             mock.patch("sys.platform", "win32"),
             mock.patch.dict(sys.modules, {"msvcrt": msvcrt}),
         ):
-            return aws_sso_mcp.lock_file(file.fileno())
+            return aws_sso_mcp.lock_fd(file.fileno())
 
     def test_lock(self) -> None:
         self.assertTrue(self.lock())
-        self.assertFalse(self.lock(errno.EACCES))
-        self.assertFalse(self.lock(errno.EDEADLK))
+        self.assertTrue(self.lock(errno.EACCES))  # somebody only looked
+        self.assertFalse(self.lock(errno.EACCES, errno.EDEADLK))
         with self.assertRaises(OSError):
             self.lock(errno.ENOSYS)
 
-    def test_tree_is_killed_with_taskkill(self) -> None:
-        process = mock.Mock(pid=42, **{"poll.return_value": None})
-        with mock.patch("os.name", "nt"), mock.patch("subprocess.run") as run:
-            aws_sso_mcp.kill(process)
-        self.assertEqual(["/T", "/F", "/PID", "42"], run.call_args[0][0][1:])
-        with mock.patch("os.name", "nt"), mock.patch("subprocess.run", side_effect=OSError):
-            aws_sso_mcp.kill(process)
-        process.kill.assert_called_once()
+    def test_tree_is_killed_with_taskkill_and_the_process_in_any_case(self) -> None:
+        for outcome in (None, OSError, subprocess.TimeoutExpired("taskkill", 5)):
+            with (
+                self.subTest(outcome),
+                mock.patch.dict(os.environ, SYSTEMROOT="C:\\Windows"),
+                mock.patch("subprocess.Popen") as popen,
+                mock.patch("subprocess.run", side_effect=outcome) as run,
+            ):
+                popen().configure_mock(pid=42, **{"poll.return_value": None})
+                popen().stdout = popen().stderr = None
+                process = aws_sso_mcp.Process(["aws"], ["stdout"])
+                with mock.patch("os.name", "nt"):
+                    process.kill()
+                self.assertEqual(["/T", "/F", "/PID", "42"], run.call_args[0][0][1:])
+                popen().kill.assert_called_once()
+            aws_sso_mcp._processes.clear()
 
     def test_batch_file_takes_no_name_that_its_shell_would_read(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            run = aws_sso_mcp.AwsRun("key", ["sso", "login", "--profile=a%PATH%"], 1)
-            with self.assertRaises(Failure):
-                run._run_with(os.path.join(folder, "aws.cmd"))
-
-    def test_process_is_started_without_what_windows_lacks(self) -> None:
-        home = Home(self)
-        home.patch(self)
-        flags: dict[str, Any] = {"CREATE_NEW_PROCESS_GROUP": 512, "CREATE_NO_WINDOW": 1 << 27}
-        session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
-        profile = aws_sso_mcp.SsoProfile("dev", "dev", session, "1", "r")
-        renewal = aws_sso_mcp.Renewal(profile, None, None)
-        with (
-            mock.patch("subprocess.Popen") as popen,
-            mock.patch.multiple("subprocess", create=True, **flags),
-            mock.patch("sys.platform", "win32"),
-        ):
-            aws_sso_mcp.start_process(["aws"], piped=True, fds=renewal.fds)
-            aws_sso_mcp._processes.clear()
-        options = popen.call_args[1]
-        self.assertEqual(512 | 1 << 27, options["creationflags"])
-        self.assertFalse(options["pass_fds"])
+        found = mock.patch.object(aws_sso_mcp, "find_aws_cli", lambda: "C:\\aws.cmd")
+        with found, self.assertRaises(Failure) as caught:
+            aws_sso_mcp.run_aws(["sso", "login", "--profile=a%PATH%"], lambda _: True)
+        self.assertIn("batch file", str(caught.exception))
 
     def test_signals_that_are_not_there(self) -> None:
-        known = mock.Mock(spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal"])
+        known = mock.Mock(spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal", "set_wakeup_fd"])
         with (
             mock.patch.object(aws_sso_mcp, "signal", known),
             mock.patch("sys.stdout", io.StringIO()),
@@ -2835,12 +2975,6 @@ class WindowsTest(Test):
             self.assertEqual(0, aws_sso_mcp.main(["--version"]))
         expected = {known.SIGINT, known.SIGTERM, known.SIGBREAK}
         self.assertEqual(expected, {call[0][0] for call in known.signal.call_args_list})
-
-    def test_names_of_the_program(self) -> None:
-        environment = {"PATH": "/a", "ProgramFiles": "/p"}
-        with mock.patch("os.name", "nt"), mock.patch.dict(os.environ, environment, clear=True):
-            paths = list(aws_sso_mcp.aws_cli_paths())
-        self.assertEqual(["aws.exe", "aws.cmd"], [os.path.basename(path) for path in paths[:2]])
 
 
 class EndTest(ProcessTest):
@@ -2900,6 +3034,45 @@ aws_sso_mcp.main([])
                 run = subprocess.run(argv, input=lines, stdout=subprocess.PIPE, check=True)
                 self.assertEqual({}, json.loads(run.stdout)["result"])
 
+    @unittest.skipUnless(POSIX, "on Windows a signal cannot come at a byte code")
+    def test_signal_right_before_the_wait_for_a_message(self) -> None:
+        # The C handler has run, the Python one waits for a byte code, and there will be none.
+        script = """
+import ctypes, functools, os, sys, threading
+sys.path.insert(0, sys.argv.pop())
+import aws_sso_mcp
+signalled = functools.partial(getattr(ctypes.CDLL(None), "raise"), int(sys.argv.pop()))
+def signalled_read(*arguments):
+    if threading.current_thread() is not threading.main_thread():
+        return read(*arguments)
+    both = [signalled, functools.partial(read, *arguments)]
+    return list(map(functools.partial.__call__, both))[1]
+read, os.read = os.read, signalled_read
+aws_sso_mcp.main([])
+"""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            argv = [PYTHON, "-IS", "-c", script, str(int(number)), str(SERVER.parent)]
+            pipes: Any = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+            with self.subTest(number), subprocess.Popen(argv, **pipes) as process:
+                self.assertEqual(128 + number, process.wait(DEADLINE_S))
+
+    @unittest.skipUnless(POSIX, "Windows can wait for no pipe")
+    def test_end_of_file_while_stdout_is_full(self) -> None:
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        client = Client(self, self.stand_ins.environment(), stdout=writer)
+        os.close(writer)
+        client.send("initialize", {"protocolVersion": "2025-11-25"})
+        client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        for _ in range(100):  # answers of 250 kB, which nobody reads
+            client.send("tools/list")
+        assert client.process.stdin
+        client.process.stdin.close()
+        self.assertTrue(run.gone())
+        client.close()
+
     @unittest.skipUnless(POSIX, "needs a pipe that can be closed on one side")
     def test_client_that_reads_no_more(self) -> None:
         reader, writer = os.pipe()
@@ -2945,7 +3118,7 @@ class StatusTest(ProcessTest):
 
     def test_refresh_that_would_fail_is_told(self) -> None:
         answer = self.local().status()
-        self.assertIn("take profile default, as nothing names another, and fail", answer["message"])
+        self.assertIn("take profile default, as no profile was named, and fail", answer["message"])
         self.assertIn("no profile 'default'", answer["problems"][0])
 
     def test_token_that_runs_out_still_works(self) -> None:
@@ -3150,6 +3323,61 @@ class CommandLineTest(ProcessTest):
 # --- Promises ---------------------------------------------------------------------------
 
 
+# What any section may use of the modules that reach outside, and what may be imported at all.
+# fmt: off
+PURE = {
+    "os": {"environ", "name", "path", "pathsep", "devnull", "urandom"},
+    "os.path": {"join", "basename", "dirname", "normcase", "expanduser", "expandvars", "abspath"},
+}
+WHERE_WE_ARE = {"defpath", "getcwd", "getuid", "geteuid", "uname", "realpath", "normpath"}
+MODULES = {
+    "__future__", "collections", "collections.abc", "configparser", "contextlib", "datetime",
+    "difflib", "errno", "functools", "hashlib", "io", "json", "os", "platform", "re", "shlex",
+    "signal", "stat", "sys", "threading", "time", "tomllib", "traceback", "typing",
+}
+OUTSIDE_MODULES = {"fcntl", "glob", "grp", "msvcrt", "pwd", "select", "signal", "subprocess"}
+DOORS = {
+    "__import__", "breakpoint", "compile", "eval", "exec", "input", "open", "read_bytes",
+    "read_text", "write_bytes", "write_text", "iterdir", "unlink",
+}
+# fmt: on
+
+
+def sections(source: str) -> dict[str, tuple[int, int]]:
+    """Return the first and the last line of each section of the server, by its name."""
+    lines = source.split("\n")
+    first = [n for n, line in enumerate(lines, 1) if line.startswith("# --- ")]
+    last = [n - 1 for n in first[1:]] + [len(lines)]
+    names = [re.split(r":| -{2,}", lines[n - 1][len("# --- ") :])[0] for n in first]
+    return dict(zip(names, zip(first, last)))
+
+
+def reaches_outside(source: str) -> list[str]:
+    """Return what, elsewhere than in The outside world, is named or imported and may reach out."""
+    places = sections(source)
+    first, last = places["The outside world"]
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        line = getattr(node, "lineno", first)
+        in_settings = places["Errors and settings"][0] <= line < first
+        bad: list[str] = []
+        if isinstance(node, ast.Import):
+            bad = [each.name for each in node.names if each.name not in MODULES]
+        elif isinstance(node, ast.ImportFrom):
+            bad = [node.module or ""] if node.module not in MODULES - {"os", "signal"} else []
+        elif isinstance(node, ast.Name):
+            bad = [node.id] if node.id in DOORS | OUTSIDE_MODULES else []
+        elif isinstance(node, ast.Attribute):
+            pure = PURE.get(ast.unparse(node.value), {node.attr} - DOORS)
+            bad = (
+                [node.attr]
+                if node.attr not in pure | (WHERE_WE_ARE if in_settings else set())
+                else []
+            )
+        found += [f"line {line}: {name}" for name in bad if not first <= line <= last]
+    return found
+
+
 class PromiseTest(Test):
     source = SERVER.read_text(encoding="utf-8")
 
@@ -3166,7 +3394,10 @@ class PromiseTest(Test):
             self.assertEqual(set(), names - sys.stdlib_module_names - {"tomllib"})  # of 3.11
 
     def test_file_grows_no_longer_and_functions_fit_a_screen(self) -> None:
-        self.assertLessEqual(self.source.count("\n"), 2300, "take something out first")
+        lines = self.source.count("\n")
+        self.assertLess(lines, 2300, "take something out first")
+        if lines >= 2100:
+            warnings.warn(f"aws_sso_mcp.py has {lines} lines: the mark is 2,100", stacklevel=1)
         for node in ast.walk(ast.parse(self.source)):
             if isinstance(node, ast.FunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
@@ -3179,6 +3410,26 @@ class PromiseTest(Test):
         plugin, changes = map(SERVER.with_name, ("plugin.json", "CHANGELOG.md"))
         self.assertEqual(version, json.loads(plugin.read_text(encoding="utf-8"))["version"])
         self.assertIn(f"\n## {version} ", changes.read_text(encoding="utf-8"))
+
+    def test_one_section_reaches_outside(self) -> None:
+        self.assertEqual([], reaches_outside(self.source))
+        first, last = sections(self.source)["The outside world"]
+        self.assertLessEqual(last - first, 350, "an auditor reads all of it")
+
+    def test_what_reaches_outside_elsewhere_is_found(self) -> None:
+        breaches = (
+            *("open('x')", "f = open", "os.remove('x')", "os.path.exists('x')", "x.read_text()"),
+            *("os.kill(1, 9)", "signal.alarm(1)", "fcntl.flock(0, 0)", "import subprocess"),
+            *("import socket", "import ctypes", "from pathlib import Path", "import importlib"),
+            *("from os import system", "import os.path", "__import__('os')", "eval('1')"),
+        )
+        lines = self.source.split("\n")
+        for name, (_, last) in sections(self.source).items():
+            found = reaches_outside("\n".join([*lines[:last], *breaches, *lines[last:]]))
+            for number, breach in enumerate(breaches, last + 1):
+                with self.subTest(name, breach=breach):
+                    seen = [each for each in found if each.startswith(f"line {number}: ")]
+                    self.assertEqual(name != "The outside world", bool(seen))
 
     def test_one_place_starts_processes(self) -> None:
         self.assertEqual(1, len(re.findall(r"subprocess\.Popen\(", self.source)))
