@@ -128,7 +128,8 @@ def iso(minutes: float) -> str:
 def isolated(server: Any) -> dict[str, Any]:
     """Return what the server must hold instead, to see no file of this machine: `~/machine/...`.
 
-    Runs in this process and, as text, in each server that a test starts.
+    And to look more often after what changes. Runs in this process and, as text, in each server
+    that a test starts.
     """
 
     def inside(places: Any) -> Any:
@@ -137,7 +138,8 @@ def isolated(server: Any) -> dict[str, Any]:
         return re.sub(r"(^|\s)/", r"\1~/machine/", places)
 
     names = "AWS_CLI_PLACES", "CLIENT_FILES", "CONTAINER_MARKS"
-    return {name: inside(vars(server)[name]) for name in names}
+    places = {name: inside(vars(server)[name]) for name in names}
+    return {**places, "LOOK_EVERY_S": server.LOOK_EVERY_S / 10}
 
 
 def guard(folder: str, refuse: Callable[[str], None], *others: str) -> None:
@@ -1401,64 +1403,6 @@ class LoginOutputTest(Test):
                 self.assertFalse(aws_sso_mcp.is_aws_page(url))
 
 
-def failed_run(stderr: str) -> Any:
-    """Return what is left of a login that failed."""
-    argv = ["aws", "sso", "login", "--no-cli-auto-prompt"]
-    return mock.Mock(argv=argv, code=255, output={"stdout": "", "stderr": stderr})
-
-
-class CliFailureTest(Test):
-    def test_what_the_cli_says_is_told_apart(self) -> None:
-        operation = "when calling the X operation: "
-        rows = (
-            ("session_expired", "Error when retrieving token from sso: Token has expired and"
-             " refresh failed"),
-            ("session_expired", "Error loading SSO Token: Token for corp does not exist"),
-            ("session_expired", "The SSO session associated with this profile has expired or is"
-             " otherwise invalid. To refresh this SSO session run aws sso login"),
-            ("denied", "An error occurred (AccessDeniedException) when calling the CreateToken"
-             " operation: "),
-            ("access_denied", f"An error occurred (AccessDeniedException) {operation}"),
-            ("denied", "Failed to retrieve an authorization code."),
-            ("wrong_state", "State parameter does not match expected value."),
-            ("login_expired", "The pending authorization to retrieve an SSO token has expired. The"
-             " login flow to retrieve an SSO token must be restarted."),
-            ("login_expired", "The pending device authorization flow to retrieve an SSO token has"
-             " expired."),
-            ("login_expired", f"An error occurred (InvalidGrantException) {operation}"),
-            ("client_registration", f"An error occurred (InvalidClientException) {operation}"),
-            ("wrong_start_url", "An error occurred (InvalidRequestException) when calling the"
-             " RegisterClient operation: "),
-            ("wrong_start_url", "The sso_start_url must use the https scheme."),
-            ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
-            ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
-            ("proxy", 'Failed to connect to proxy URL: "http://127.0.0.1:1"'),
-            ("certificate", "SSL validation failed for https://x [SSL: CERTIFICATE_VERIFY_FAILED]"),
-            ("aws_error", f"An error occurred (500) (reached max retries: 2) {operation}"),
-            ("aws_error", f"An error occurred (429) {operation}"),
-            ("aws_error", "'clientSecretExpiresAt'"),  # HTML where it expects JSON
-            ("aws_error", "'expiresIn'"),
-            ("cache_not_writable", "[Errno 13] Permission denied: '/home/me/.aws/sso/x.json'"),
-            ("callback_port", "Unable to initialize the OAuth 2.0 authorization callback handler"),
-            ("config_changed", "Unable to parse config file: /home/me/.aws/config"),
-            ("config_changed", "The config profile (x) could not be found"),
-            ("role_not_assigned", f"An error occurred (ForbiddenException) {operation}No access"),
-            ("aws_cli_failed", "something that nobody has seen"),
-            ("aws_cli_failed", ""),
-        )  # fmt: skip
-        for reason, said in rows:
-            for text in (f"\n{said}\n", f"\naws: [ERROR]: {said}\n"):
-                with self.subTest(text):
-                    failure = aws_sso_mcp.cli_failure(failed_run(text))
-                    self.assertEqual(reason, failure.reason)
-                    self.assertEqual(bool(said), "The AWS CLI said" in str(failure))
-                    self.assertNotIn("[ERROR]", str(failure))
-
-    def test_long_words_of_the_cli_are_not_repeated(self) -> None:
-        run = failed_run(f"strange: token=eyJraWQ{'x9' * 40}\n")
-        self.assertNotIn("x9x9", str(aws_sso_mcp.cli_failure(run)))
-
-
 class DiagnosisTest(Test):
     """The hook's eye; interop/test_failures.py holds hundreds of real outputs."""
 
@@ -2175,7 +2119,7 @@ class LoginTest(ProcessTest):
         self.assertEqual(("deploy", "dev"), (answer["profile"], answer["loginProfile"]))
 
     def test_legacy_profile_shows_the_code(self) -> None:
-        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call = client.call(profile="old")
         run = self.prompt(DEVICE_PROMPT)
         self.assertEqual(FULL_DEVICE_URL, self.page())
@@ -2207,7 +2151,7 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_pending_login_is_joined_by_the_next_call(self) -> None:
-        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call = client.call(profile="dev", force=True)
         run = self.prompt()
         self.page()
@@ -2220,7 +2164,7 @@ class LoginTest(ProcessTest):
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
     def test_login_in_a_terminal_ends_the_pending_one(self) -> None:
-        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
@@ -2230,7 +2174,7 @@ class LoginTest(ProcessTest):
         self.assertTrue(run.gone())
 
     def test_end_between_two_calls_is_told_to_the_next(self) -> None:
-        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
@@ -2249,7 +2193,7 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_good_token_counts_more_than_a_failure_that_nobody_heard(self) -> None:
-        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
@@ -2291,7 +2235,7 @@ class LoginTest(ProcessTest):
             os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "0"
 
     def test_login_whose_token_is_gone_again_is_not_told_as_done(self) -> None:
-        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
@@ -2503,7 +2447,7 @@ class ElicitationTest(ProcessTest):
 
     def test_legacy_client_that_never_responds(self) -> None:
         client = LocalClient(self, self.stand_ins.environment(
-            AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.3"))  # fmt: skip
+            AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.1"))  # fmt: skip
         client.initialize(capabilities=URL_MODE)
         call = client.call(profile="dev")
         self.prompt(DEVICE_PROMPT)
@@ -2678,6 +2622,66 @@ class LoginFailureTest(ProcessTest):
         self.assertEqual("bad_argument", client.status(nonsense=1)["reason"])
 
 
+class CliFailureTest(ProcessTest):
+    """What the AWS CLI says when a login fails, as the answer tells it."""
+
+    def answer(self, client: LocalClient, said: str) -> dict[str, Any]:
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=said, exit=255)
+        return client.result(call)
+
+    def test_what_the_cli_says_is_told_apart(self) -> None:
+        operation = "when calling the X operation: "
+        rows = (
+            ("session_expired", "Error when retrieving token from sso: Token has expired and"
+             " refresh failed"),
+            ("session_expired", "Error loading SSO Token: Token for corp does not exist"),
+            ("session_expired", "The SSO session associated with this profile has expired or is"
+             " otherwise invalid. To refresh this SSO session run aws sso login"),
+            ("denied", "An error occurred (AccessDeniedException) when calling the CreateToken"
+             " operation: "),
+            ("access_denied", f"An error occurred (AccessDeniedException) {operation}"),
+            ("denied", "Failed to retrieve an authorization code."),
+            ("wrong_state", "State parameter does not match expected value."),
+            ("login_expired", "The pending authorization to retrieve an SSO token has expired. The"
+             " login flow to retrieve an SSO token must be restarted."),
+            ("login_expired", "The pending device authorization flow to retrieve an SSO token has"
+             " expired."),
+            ("login_expired", f"An error occurred (InvalidGrantException) {operation}"),
+            ("client_registration", f"An error occurred (InvalidClientException) {operation}"),
+            ("wrong_start_url", "An error occurred (InvalidRequestException) when calling the"
+             " RegisterClient operation: "),
+            ("wrong_start_url", "The sso_start_url must use the https scheme."),
+            ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
+            ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
+            ("proxy", 'Failed to connect to proxy URL: "http://127.0.0.1:1"'),
+            ("certificate", "SSL validation failed for https://x [SSL: CERTIFICATE_VERIFY_FAILED]"),
+            ("aws_error", f"An error occurred (500) (reached max retries: 2) {operation}"),
+            ("aws_error", f"An error occurred (429) {operation}"),
+            ("aws_error", "'clientSecretExpiresAt'"),  # HTML where it expects JSON
+            ("aws_error", "'expiresIn'"),
+            ("cache_not_writable", "[Errno 13] Permission denied: '/home/me/.aws/sso/x.json'"),
+            ("callback_port", "Unable to initialize the OAuth 2.0 authorization callback handler"),
+            ("config_changed", "Unable to parse config file: /home/me/.aws/config"),
+            ("config_changed", "The config profile (x) could not be found"),
+            ("role_not_assigned", f"An error occurred (ForbiddenException) {operation}No access"),
+            ("aws_cli_failed", "something that nobody has seen"),
+            ("aws_cli_failed", ""),
+        )  # fmt: skip
+        client = self.local()
+        for reason, said in rows:
+            for text in (f"\n{said}\n", f"\naws: [ERROR]: {said}\n"):
+                with self.subTest(text):
+                    answer = self.answer(client, text)
+                    self.assertEqual(reason, answer["reason"])
+                    self.assertEqual(bool(said), "The AWS CLI said" in answer["message"])
+                    self.assertNotIn("[ERROR]", answer["message"])
+
+    def test_long_words_of_the_cli_are_not_repeated(self) -> None:
+        answer = self.answer(self.local(), f"strange: token=eyJraWQ{'x9' * 40}\n")
+        self.assertNotIn("x9x9", answer["message"])
+
+
 class ManyProcessesTest(ProcessTest):
     """Several servers, one SSO session: one login for all of them."""
 
@@ -2707,12 +2711,12 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual(1, len([argv for argv in self.stand_ins.seen if argv[0] == "page"]))
 
     def test_login_in_a_terminal_is_enough_for_those_who_wait_for_another(self) -> None:
-        first = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        first = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call = first.call(profile="dev")
         run = self.prompt()
         self.page()
         first.until_asked(call, profile="dev")  # nobody waits there any more
-        second = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        second = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         self.assertEqual("pending", second.refresh(profile="dev")["status"])
         self.home.write_token(60, age_s=0)
         self.assertEqual("logged_in", second.refresh(profile="dev")["status"])
@@ -2842,7 +2846,6 @@ class ManyProcessesTest(ProcessTest):
         self.client().call(profile="dev")
         login = self.stand_ins.next_run("aws")
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
-        client.module.LOOK_EVERY_S = 0.01
         foreign = ("", "{", "[]", '{"url": 7}', "[" * 99_999,
                    '{"url": "http://evil.example/", "code": 7}')  # fmt: skip
         for text in foreign:
@@ -3293,7 +3296,7 @@ class CommandLineTest(ProcessTest):
     def start_refresh(self) -> tuple[Any, Run]:
         home = str(self.home.path)
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         argv = [*APART.argv(home), "refresh", "dev"]
         process = subprocess.Popen(argv, env=environment, cwd=home, text=True, **pipes)
         self.addCleanup(process.communicate)
