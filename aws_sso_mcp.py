@@ -136,10 +136,8 @@ def bug(error: Exception) -> Failure:
 
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"line {each.lineno}" for each in frames if each.filename == bug.__code__.co_filename]
-    message = (
-        f"A bug in aws_sso_mcp.py, {where[-1]}: {type(error).__name__}. Report it, then go on."
-    )
-    return Failure("internal_error", message)
+    what = f"{where[-1]}: {type(error).__name__}"
+    return Failure("internal_error", f"A bug in aws_sso_mcp.py, {what}. Report it, then go on.")
 
 
 def setting(name: str) -> str | None:
@@ -469,9 +467,7 @@ class Process:
     what the program starts may keep the pipes open. Of our files it inherits `fds` alone.
     """
 
-    def __init__(
-        self, argv: Sequence[str], streams: Sequence[str], fds: Sequence[int] = (), **more: str
-    ) -> None:
+    def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
         """Start it: the only Popen. `more`: variables of its environment. Raises Failure."""
         import subprocess
 
@@ -1221,15 +1217,13 @@ def diagnosis(text: str) -> tuple[str, str] | None:
 
 # --- Renewal: one per SSO session, on this whole machine ---------------------------------
 
-AWS_NAMES, AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly fill
-    (("aws",), (
-        "/usr/local/bin/aws", "/opt/homebrew/bin/aws", "/usr/bin/aws", "/snap/bin/aws",
-        "~/.local/bin/aws", "/home/linuxbrew/.linuxbrew/bin/aws", "~/.local/share/mise/shims/aws",
-        "~/.nix-profile/bin/aws", "/run/current-system/sw/bin/aws", "~/.asdf/shims/aws"))
-    if os.name == "posix" else
-    (("aws.exe", "aws.cmd"), (
-        "%ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe",
-        "C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe"))
+AWS_NAMES = ("aws",) if os.name == "posix" else ("aws.exe", "aws.cmd")
+AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly fill
+    "/usr/local/bin/aws", "/opt/homebrew/bin/aws", "/usr/bin/aws", "/snap/bin/aws",
+    "~/.local/bin/aws", "/home/linuxbrew/.linuxbrew/bin/aws", "~/.local/share/mise/shims/aws",
+    "~/.nix-profile/bin/aws", "/run/current-system/sw/bin/aws", "~/.asdf/shims/aws",
+) if os.name == "posix" else (
+    "%ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe", "C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe",
 )  # fmt: skip
 AWS_CLI_INSTALL = (
     "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
@@ -1414,24 +1408,19 @@ def find_aws_cli() -> str:
 
 
 def run_aws(
-    arguments: Sequence[str],
-    goes_on: Callable[[str], bool],
-    limit_s: float = COMMAND_LIMIT_S,
-    streams: Sequence[str] = OUTPUT,
-    fds: Sequence[int] = (),
-    **variables: str,
+    arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
 ) -> Process:
     """Return a run of the first `aws` that is a v2, when it has ended or was ended.
 
     `goes_on`, called with what stdout holds when there is more and four times a second, tells
-    whether to go on, or raises. Raises Failure when nothing can be run, and `timeout`.
+    whether to go on, or raises. `more` is what Process takes. Raises Failure, also `timeout`.
     """
     while True:
-        aws, limit = find_aws_cli(), time.monotonic() + limit_s
+        aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
         if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(arguments)):
             message = f"{aws} is a batch file, which cannot take such a profile name. "
             raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
-        run = Process([aws, *arguments, "--no-cli-auto-prompt"], streams, fds, **variables)
+        run = Process([aws, *arguments, "--no-cli-auto-prompt"], **more)
         try:
             while run.wait(LOOK_EVERY_S) and goes_on(run.output["stdout"]):
                 if time.monotonic() > limit:
@@ -1452,13 +1441,12 @@ def run_aws(
 def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
     """Return the run of a command that needs no person, joining one that is the same.
 
-    Raises Failure when it cannot be run or gives no answer in time, Cancelled.
+    Raises Failure, Cancelled.
     """
     flight = Flight(arguments, lambda flight: run_aws(arguments, flight.is_wanted)).join(call)
-    if not flight.wait(call, max(deadline, time.monotonic() + 5)):
-        raise no_answer(arguments)
-    run: Process = flight.outcome
-    return run
+    if flight.wait(call, max(deadline, time.monotonic() + 5)):
+        return flight.outcome  # type: ignore[no-any-return]
+    raise no_answer(arguments)
 
 
 def no_answer(arguments: Sequence[str]) -> Failure:
@@ -1598,7 +1586,8 @@ class Renewal:
             with CHANGED:
                 self.wanted_anew, self.began_at, self.page = False, time.time(), {}
             flight.tell(self._news({}))
-            run = run_aws(arguments, partial(self._goes_on, flight), 2 * LOGIN_LIMIT_S, fds=fds)
+            goes_on = partial(self._goes_on, flight)
+            run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
             if not self.wanted_anew and run.code != 0:
