@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import aws_sso_mcp
 import release
 from kit import components
 from kit.components import need
+from kit.inside import VERSION
 from release import Pin
-
-VERSION = aws_sso_mcp.__version__
 
 
 @pytest.fixture
