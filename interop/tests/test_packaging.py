@@ -26,8 +26,9 @@ from kit.wire import node
 from kit.workplace import ROOT, SERVER
 
 if TYPE_CHECKING:
-    from kit.machine import Machine
     from collections.abc import Iterator
+
+    from kit.machine import Machine
 
 PLUGIN = "aws-sso-mcp@aws-sso-mcp"
 GITHUB = "OWNER/aws-sso-mcp"
