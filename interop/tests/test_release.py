@@ -106,6 +106,13 @@ def test_every_pin_can_be_written_anew() -> None:
     assert not re.search(r'(?:==|@)\d[^"]*(?<!9999\.9)"', source)
 
 
+def test_release_is_built_by_what_is_tried_here() -> None:
+    asked = " ".join(component.asked for component in components.COMPONENTS)
+    used = re.findall(r" build==\S+", (release.ROOT / release.RELEASE).read_text())
+    assert len(used) == 1
+    assert used[0] in asked
+
+
 def test_registries_know_every_pin() -> None:
     """What is newest today is no matter of ours; that it can be asked is."""
     need("packaging")
