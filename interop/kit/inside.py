@@ -189,7 +189,7 @@ def epoch(text: Any) -> float | None:
 # --- What AWS's tools say ---------------------------------------------------------------
 
 Prompt = tuple[Optional[str], Optional[str]]  # URL and user code
-REASONS = {str(row[0]) for row in aws_sso_mcp.FAILURES} | {"aws_cli_failed"}
+REASONS = {str(row[0]) for row in aws_sso_mcp.FAILURES} | {"session_expired", "aws_cli_failed"}
 
 
 def is_aws_page(url: str) -> bool:
