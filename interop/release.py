@@ -40,6 +40,7 @@ PLACES = {  # a pattern: what stands before the version, and the version
     ".github/mcpb/manifest.json": JSON,
     "README.md": r"(this server, )(\d+\.\d+\.\d+)",
 }
+RELEASE = ".github/workflows/release.yml"
 UNRELEASED = re.compile(r"(?m)^## (\d+\.\d+\.\d+ - unreleased|unreleased)$", re.IGNORECASE)
 
 
@@ -171,6 +172,19 @@ def rewritten(source: str, pin: Pin) -> str:
     return before + old.sub(pin.newest, after, count=1)
 
 
+def write_pins(found: Sequence[Pin]) -> None:
+    """Write the newest into the table of components, and into the workflow that builds."""
+    path = Path(components.__file__)
+    source = path.read_text(encoding="utf-8")
+    workflow = (ROOT / RELEASE).read_text(encoding="utf-8")
+    for pin in found:
+        source = rewritten(source, pin)
+        was, is_now = (f"{pin.package}=={version}" for version in (pin.pinned, pin.newest))
+        workflow = workflow.replace(f" {was}", f" {is_now}")
+    path.write_text(source, encoding="utf-8")
+    write(RELEASE, workflow)
+
+
 def table(found: Sequence[Pin]) -> str:
     lines = [("component", "package", "here", "newest", ""), ("---",) * 5]
     for pin in found:
@@ -201,11 +215,7 @@ def main() -> int:
         return 1
     sys.stdout.write(table(found) if found else "")
     if options.write_pins:
-        path = Path(components.__file__)
-        source = path.read_text(encoding="utf-8")
-        for pin in found:
-            source = rewritten(source, pin) if pin.written and pin.newest != "?" else source
-        path.write_text(source, encoding="utf-8")
+        write_pins([pin for pin in found if pin.written and pin.newest != "?"])
     if options.version:
         tag = f"v{options.version}"
         sys.stdout.write(f"\nNext: git commit -am {tag} && .ci/run && git tag {tag}\n")

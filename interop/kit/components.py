@@ -161,6 +161,9 @@ def npm_package(name: str, package: str) -> Component:
     def install(folder: Path) -> str:
         options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
         run("npm", "install", "--prefix", folder, *options, package)
+        if platform.libc_ver()[0] == "glibc":  # which npm 9 does not look at
+            for foreign in (folder / "node_modules").glob("@*/*musl*"):
+                shutil.rmtree(foreign)
         first = package.rpartition("@")[0]
         metadata = folder / "node_modules" / first / "package.json"
         return f"{first} {json.loads(metadata.read_text())['version']}"
@@ -297,7 +300,8 @@ def pythons_from_debian(name: str) -> Component:
         # Where ensurepip, for venvs, has its wheels.
         for path in usr.glob("lib/python3.*/_sysconfig*"):
             text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace("/usr/share/python-wheels", f"{usr}/share/python-wheels"))
+            wheels = re.compile(r"(?<=['\"=])/usr(?=/share/python-wheels)")  # once, where links are
+            path.write_text(wheels.sub(str(usr), text), encoding="utf-8")
         (folder / "bin").mkdir()
         for python in pythons:
             (folder / "bin" / python).symlink_to(usr / "bin" / python)

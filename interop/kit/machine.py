@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-import aws_sso_mcp
 from kit.components import real
+from kit.inside import VERSION
 
-VERSION = aws_sso_mcp.__version__
 Variables = Optional[dict[str, str]]
 
 # What leads the packaging tools of this machine to their registries.

@@ -13,28 +13,24 @@ from pathlib import Path
 
 import pytest
 
-import aws_sso_mcp
+from kit.inside import diagnosis
 
 CORPUS = json.loads((Path(__file__).parent / "failures.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("entry", CORPUS["expired"], ids=lambda entry: entry["where"])
 def test_expired_session_leads_to_the_tool(entry: dict[str, str]) -> None:
-    found = aws_sso_mcp.diagnosis(entry["text"])
-    assert found is not None
-    assert found[0] == "session_expired"
+    assert diagnosis(entry["text"]) == "session_expired"
 
 
 @pytest.mark.parametrize("entry", CORPUS["look_alike"], ids=lambda entry: entry["where"])
 def test_look_alike_gets_its_own_next_step(entry: dict[str, str]) -> None:
-    found = aws_sso_mcp.diagnosis(entry["text"])
-    assert found is not None
-    assert found[0] == entry["reason"]
+    assert diagnosis(entry["text"]) == entry["reason"]
 
 
 @pytest.mark.parametrize("text", CORPUS["harmless"], ids=range(len(CORPUS["harmless"])))
 def test_same_words_elsewhere_raise_no_alarm(text: str) -> None:
-    assert aws_sso_mcp.diagnosis(text) is None
+    assert diagnosis(text) is None
 
 
 # --- The skill, which says the same to a model ------------------------------------------
@@ -75,5 +71,5 @@ HOSTILE = ["x509: ", "InvalidGrant", "unable to refresh SSO token", "request sen
 @pytest.mark.parametrize("piece", [*"\"'\n│\\", "Error: ", "\x1b[", *HOSTILE], ids=ascii)
 def test_hostile_output_takes_no_time(piece: str) -> None:
     started = time.process_time()
-    aws_sso_mcp.diagnosis(piece * (1_000_000 // len(piece)))
+    diagnosis(piece * (1_000_000 // len(piece)))
     assert time.process_time() - started < 1

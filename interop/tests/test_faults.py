@@ -19,7 +19,7 @@ from unittest import mock
 
 import pytest
 
-import aws_sso_mcp
+from kit import inside
 from kit.desk import (
     DEADLINE_S,
     DEVICE_PROMPT,
@@ -81,8 +81,8 @@ def test_renewal_whose_role_credentials_never_come(newest: Workplace) -> None:
     here = mock.patch.dict(
         os.environ, newest.environment(AWS_SSO_MCP_WAIT_SECONDS="30"), clear=True
     )
-    with here, mock.patch.object(aws_sso_mcp, "COMMAND_LIMIT_S", 3):
-        answer = aws_sso_mcp.refresh_aws_sso_token(aws_sso_mcp.Call(lambda _: None), "dev")
+    with here:
+        answer = inside.refresh("dev", limit_s=3)
     assert answer["status"] == "refreshed", answer
     assert answer["minutesLeft"] == 59
     assert "could not be asked: `aws sts get-caller-identity`" in answer["message"]
@@ -293,11 +293,7 @@ def jump(desk: Desk, seconds: float) -> Any:
 
 
 def refresh_here(results: list[dict[str, Any]]) -> threading.Thread:
-    def work() -> None:
-        call = aws_sso_mcp.Call(lambda _: None)
-        results.append(aws_sso_mcp.refresh_aws_sso_token(call, "dev"))
-
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=lambda: results.append(inside.refresh("dev")))
     thread.start()
     return thread
 

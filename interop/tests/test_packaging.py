@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import aws_sso_mcp
-from kit import capture
+from kit import capture, inside
 from kit.components import need, real
-from kit.machine import VERSION, Machine
+from kit.inside import VERSION
 from kit.model import STATUS, Model
 from kit.wire import node
 from kit.workplace import ROOT, SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kit.machine import Machine
 
 PLUGIN = "aws-sso-mcp@aws-sso-mcp"
 GITHUB = "OWNER/aws-sso-mcp"
@@ -104,11 +105,11 @@ def test_marketplace_leaves_the_version_to_the_plugin() -> None:
 
 def test_names_of_the_tools() -> None:
     told = [tool["name"] for tool in manifest(".github/mcpb/manifest.json")["tools"]]
-    assert sorted(told) == sorted(aws_sso_mcp.TOOLS)
+    assert sorted(told) == sorted(inside.TOOLS)
     skill = (ROOT / "skills" / "aws-sso-refresh" / "SKILL.md").read_text()
     [allowed] = re.findall(r"^allowed-tools: (.+)$", skill, re.MULTILINE)
     prefixes = ("mcp__aws-sso__", "mcp__plugin_aws-sso-mcp_aws-sso__")
-    full = sorted(prefix + name for prefix in prefixes for name in aws_sso_mcp.TOOLS)
+    full = sorted(prefix + name for prefix in prefixes for name in inside.TOOLS)
     assert sorted(allowed.split()) == full
     body = skill.split("---\n")[2]
     assert all(f"`{name}`" in body for name in full)
@@ -194,9 +195,8 @@ def test_claude_options(claude: Machine) -> None:
         assert "✔ Connected" in claude.run("claude mcp list", env=shell)
         pairs = (line.partition("=") for line in kept.read_text().split("\0") if line)
         environment = {name: value for name, _, value in pairs}
-        ask = "import aws_sso_mcp as a; print(a.choose_profile(a.read_aws_config(), None).profile)"
-        argv = [sys.executable, "-c", ask]
-        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, check=True)
+        argv = [sys.executable, "-c", inside.profile_taken(str(ROOT))]
+        done = subprocess.run(argv, env=environment, capture_output=True, check=True)
         return done.stdout.decode().strip()
 
     assert profile_taken() == "of-shell"
@@ -299,7 +299,7 @@ def test_codex_plugin(machine: Machine, source: str) -> None:
     folder = machine.home / ".codex" / CACHE
     assert (folder / "skills" / "aws-sso-refresh" / "SKILL.md").is_file()
     assert f"args: -IS {folder}/aws_sso_mcp.py" in machine.run("codex mcp get aws-sso")
-    assert tools_of_codex(machine) == set(aws_sso_mcp.TOOLS)
+    assert tools_of_codex(machine) == set(inside.TOOLS)
 
 
 def tools_of_codex(machine: Machine) -> set[str]:

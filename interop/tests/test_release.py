@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import aws_sso_mcp
 import release
 from kit import components
 from kit.components import need
+from kit.inside import VERSION
 from release import Pin
-
-VERSION = aws_sso_mcp.__version__
 
 
 @pytest.fixture
@@ -106,6 +104,13 @@ def test_every_pin_can_be_written_anew() -> None:
         source = release.rewritten(source, pin)
     assert source.count("9999.9") == len(found)
     assert not re.search(r'(?:==|@)\d[^"]*(?<!9999\.9)"', source)
+
+
+def test_release_is_built_by_what_is_tried_here() -> None:
+    asked = " ".join(component.asked for component in components.COMPONENTS)
+    used = re.findall(r" build==\S+", (release.ROOT / release.RELEASE).read_text())
+    assert len(used) == 1
+    assert used[0] in asked
 
 
 def test_registries_know_every_pin() -> None:
