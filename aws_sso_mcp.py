@@ -3,7 +3,7 @@
 # requires-python = ">=3.9"
 # dependencies = []
 # ///
-"""AWS SSO MCP: when an assistant meets an expired AWS SSO token, one tool call mends it.
+"""AWS SSO MCP: when an assistant meets an expired AWS SSO token, one tool call renews it.
 
 A Model Context Protocol server over stdio. Needs Python 3.9+ and the AWS CLI v2, nothing else.
 
@@ -11,32 +11,39 @@ A Model Context Protocol server over stdio. Needs Python 3.9+ and the AWS CLI v2
 
 In a terminal: `aws_sso_mcp.py status`, `aws_sso_mcp.py refresh [PROFILE]`, `--help`.
 
+What it can do to a machine is in one section, "The outside world". Everything below that section
+is text in, text out: a test fails when it opens a file, starts a process or reads a variable.
+
 reads    ~/.aws/config, ~/.aws/credentials, and in ~/.aws/sso/cache the token files of the
          configured sessions (their expiry: no token is ever kept, shown or sent); to find the
          profile of an MCP server that is named, the config files of MCP clients; on Linux which
          display and which SSH session its client has (/proc/PPID/environ)
 runs     aws sso login, aws configure export-credentials (its output thrown away),
          aws sts get-caller-identity; this Python, to open a page with `webbrowser`
-writes   ~/.aws/sso/aws-sso-mcp/: a lock per session, so that all programs share one login;
-         AWS's own CLI writes its token file
+writes   ~/.aws/sso/aws-sso-mcp/: per session a lock, so that all programs share one login, and
+         the AWS config for a silent renewal; AWS's own CLI writes its token file
 network  none: AWS's own CLI does every exchange of tokens
 
-Sections, top to bottom, each using only those above it: Errors and settings, AWS configuration,
-Token cache, MCP clients, Choosing a profile, AWS CLI, Failures, Login, Tools (a new tool goes
-here), MCP, Command line.
+Sections, top to bottom, each using only those above it: Errors and settings, The outside world,
+AWS configuration, Token cache, MCP clients, Choosing a profile, Failures, Renewal, Tools (a new
+tool goes here), MCP, Command line.
 """
 
 from __future__ import annotations
 
 # Only what answering `initialize` and `tools/list` needs; the rest is imported where it is used.
+import contextlib
+import errno
 import json
 import os
 import re
 import signal
+import stat
 import sys
 import threading
 import time
 from collections import namedtuple
+from functools import partial
 
 if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somewhere below
     sys.exit("aws_sso_mcp.py needs Python 3.9 or newer; this is " + sys.version.split()[0])
@@ -44,36 +51,57 @@ if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somew
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
-    from subprocess import Popen
-    from typing import Any, BinaryIO, NoReturn, TextIO
+    from typing import Any, NoReturn, TextIO
 
     Json = dict[str, Any]
     Methods = dict[str, Callable[["Request"], Json | None]]
 
 __version__ = "0.1.0"
 
-MAX_FILE_BYTES = 16 << 20  # of a config file: 5,000 profiles take 1 MB
+MAX_FILE_BYTES = 16 << 20  # of an AWS config file: 5,000 profiles take 1 MB
+MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file
 MAX_OUTPUT_BYTES = 64 << 10  # kept of what a command prints (a login: 1 kB), read of a token file
 MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
-
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
+MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
 ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
 ENOUGH_FIXED_S = 5 * 60  # of a token that cannot be renewed
 COMMAND_LIMIT_S = 30  # for a command that needs no person
-LOGIN_LIMIT_S = 15 * 60  # AWS itself ends a login after 10 minutes
-UNHEARD_S = 10 * 60  # how long the end of a login waits for a call that hears of it
-ABANDONED_S = 30  # until a run ends that nobody waits for after a cancelled call
+LOGIN_LIMIT_S = 11 * 60  # AWS itself ends a login after 10 minutes
+UNHEARD_S = 10 * 60  # how long the end of a renewal waits for a call that hears of it
+ABANDONED_S = 30  # until work ends that nobody waits for after a cancelled call
+STALE_S = 30  # a login that is older is begun anew by `force`
 PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
 TRIAL_S = 0.02  # longer than anybody has a lock to see whether it is taken
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
 GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
+LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout still holds
+
+# No child gets a variable that begins so: each loads foreign code into the AWS CLI, a shim or a
+# browser's opener.
+INJECTING = (
+    "LD_", "DYLD_", "PYTHON", "PERL5", "RUBY", "NODE_", "BASH_ENV=", "BASH_FUNC_", "ENV=",
+    "SHELLOPTS=", "BASHOPTS=", "ZDOTDIR=", "GIO_", "GTK_", "GCONV_PATH=", "JAVA_TOOL_OPTIONS=",
+    "OPENSSL_CONF=", "OPENSSL_MODULES=", "OPENSSL_ENGINES=",
+)  # fmt: skip
+# Of AWS_* only those that say where things are: keys, AWS_PROFILE, endpoints, retry and output
+# settings would shadow, redirect or break what is asked of the CLI.
+AWS_PATHS = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE")
+AWS_PLACES = (*AWS_PATHS, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED",
+              "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")  # fmt: skip
+REMOTE = ("SSH_CONNECTION", "SSH_TTY", "CODESPACES", "REMOTE_CONTAINERS")
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
+LAUNCHERS = ("sh", "bash", "dash", "zsh", "fish", "env", "npx", "npm", "uvx", "uv", "pipx")
+MACOS_ADMINS = 80  # the group that shares /opt/homebrew
+WINDOWS_FLAGS = 0x8000200 if os.name == "nt" else 0  # no console window, a process group
+CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" else ()
 
 
 # --- Errors and settings ----------------------------------------------------------------
@@ -102,6 +130,16 @@ class ProtocolError(Exception):
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
+def bug(error: Exception) -> Failure:
+    """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"line {each.lineno}" for each in frames if each.filename == bug.__code__.co_filename]
+    what = f"{where[-1]}: {type(error).__name__}"
+    return Failure("internal_error", f"A bug in aws_sso_mcp.py, {what}. Report it, then go on.")
+
+
 def setting(name: str) -> str | None:
     """Return an environment variable; None when unset, empty, or a `${...}` left unexpanded."""
     value = os.environ.get(name, "")
@@ -116,15 +154,73 @@ def wait_seconds() -> float:
         return 50
 
 
-def bug(error: Exception) -> Failure:
-    """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
-    where, trace = "?", error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == __file__:  # the deepest line of ours
-            where = f"line {trace.tb_lineno}"
-        trace = trace.tb_next
-    message = f"A bug in aws_sso_mcp.py, {where}: {type(error).__name__}. Report it, then go on."
-    return Failure("internal_error", message)
+def home() -> str:
+    """Return the person's home folder. Raises Failure `no_home`."""
+    path = os.path.expanduser("~")
+    if path == "~":
+        message = "No home folder is known. Set HOME (on Windows USERPROFILE) in this server's "
+        raise Failure("no_home", message + "entry of the client's configuration, then reconnect.")
+    return path
+
+
+def working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed, as worktrees are
+        return os.devnull
+
+
+def full_path(path: str) -> str:
+    """Return a path as a person writes it, `$NAME` and `~` filled in, absolute; "" for ""."""
+    path = os.path.expanduser(os.path.expandvars(path))
+    return os.path.join(working_folder(), path) if path else ""
+
+
+def host_name() -> str:
+    if os.name == "posix":
+        return os.uname().nodename
+    import platform  # which takes 10 ms
+
+    return platform.node() or "?"
+
+
+def is_elevated() -> bool:
+    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
+    is_setuid = os.name == "posix" and os.getuid() != os.geteuid()
+    return is_setuid or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
+
+
+def path_folders() -> Iterator[str]:
+    """Yield the folders of PATH, but no relative ones and none of a project."""
+    for entry in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        folder = entry.strip('"') if os.name == "nt" else entry
+        # On Windows `/x` is relative: to the current drive.
+        if os.path.normpath(folder) == os.path.abspath(folder) and not is_of_project(folder):
+            yield folder
+
+
+def is_of_project(path: str) -> bool:
+    """Tell whether a path, as written or as linked, is in the working folder or in the project.
+
+    What is there came with the project; but a folder that holds the home, too, is none.
+    """
+    places = [os.path.normcase(each) for each in (os.path.realpath(path), os.path.abspath(path))]
+    for folder in filter(None, (working_folder(), setting("CLAUDE_PROJECT_DIR"))):
+        inside = os.path.join(os.path.normcase(os.path.realpath(folder)), "")
+        holds_home = os.path.join(os.path.realpath(home()), "").startswith(inside)
+        if not holds_home and any(os.path.join(each, "").startswith(inside) for each in places):
+            return True
+    return False
+
+
+def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
+    thread = threading.Thread(target=action, args=arguments, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # a limit of the system, or of its container
+        message = "No more threads can be started here. Wait for other calls, then call again."
+        raise Failure("no_thread", message) from None
+    return thread
 
 
 # Patterns are compiled where they are first used: a start takes none.
@@ -136,13 +232,6 @@ def inner(content: Any, *keys: str) -> Json:
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}
-
-
-def working_folder() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it has been removed, as worktrees are
-        return os.devnull
 
 
 def listed(names: Iterable[str]) -> str:
@@ -159,6 +248,364 @@ def nearest_names(name: str, names: Iterable[str]) -> list[str]:
     return sorted(names, key=likeness, reverse=True)[:MAX_SHOWN]
 
 
+# --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
+
+_starting = threading.Lock()  # guards _processes; held while one starts, so that none escapes
+_processes: list[Process] = []
+OUTPUT = ("stdout", "stderr")
+
+
+def read_file(path: str, limit: int) -> bytes | None:
+    """Return what a file holds, None when there is none. Raises OSError, as for one that is too
+    large (bytes), and for a pipe or a device, which could make us wait.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if status.st_size > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
+    no_wait = getattr(os, "O_NONBLOCK", 0)  # should it be another by now
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file:
+        return file.read(limit)
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a file, in a folder that is there, for this person only. Raises OSError."""
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
+
+
+def changed_at(path: str) -> float:
+    """Return when a file was last written (epoch seconds), 0 when there is none."""
+    try:
+        return os.stat(path).st_mtime
+    except (OSError, ValueError):
+        return 0
+
+
+def matching_files(pattern: str) -> list[str]:
+    import glob
+
+    return sorted(glob.glob(pattern))
+
+
+class FileLock:
+    """An OS lock on a file of ours; whoever inherits `fd` keeps it too (not on Windows)."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock, or see that we have it; False: another process does. Raises OSError."""
+        if not self._is_there():  # the folder may have been removed meanwhile
+            self.release()
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            if not (lock_fd(self.fd) and self._is_there()):
+                self.release()
+        return self.fd is not None
+
+    def _is_there(self) -> bool:
+        try:
+            return self.fd is not None and os.path.samestat(os.fstat(self.fd), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def is_taken(self) -> bool:
+        """Tell whether any process has the lock, by sharing it for a moment."""
+        try:
+            self.fd = os.open(self.path, os.O_RDWR)
+            return not lock_fd(self.fd, shared=True)
+        except OSError:  # there was no login yet, on this machine
+            return False
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+
+def lock_fd(fd: int, *, shared: bool = False) -> bool:
+    """Lock an open file; False when another process has the lock. Raises OSError.
+
+    `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
+    so one that nobody reads. Tried twice, as somebody may only be looking (`is_taken`).
+    """
+    for pause_s in (TRIAL_S, 0):
+        try:
+            if sys.platform != "win32":
+                import fcntl
+
+                fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            else:
+                import msvcrt
+
+                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
+                msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise
+            time.sleep(pause_s)
+        else:
+            return True
+    return False
+
+
+def client_environment() -> dict[str, str]:
+    """Return what the client's environment tells of a screen, or of a person who is elsewhere.
+
+    Many clients pass on little of it (all SDKs, Codex). It is that of our parent, and above while
+    that is a launcher: only on Linux, only of the same person, and where /proc shows what we see.
+    """
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
+        pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
+        is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
+        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):
+            with open(f"/proc/{pid}/status") as file:
+                fields = dict(line.split(":", 1) for line in file.read().splitlines())
+            if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
+                break
+            with open(f"/proc/{pid}/environ", "rb") as variables:
+                pairs = (each.partition("=") for each in os.fsdecode(variables.read()).split("\0"))
+                found = {**{name: value for name, _, value in pairs}, **found}
+            pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
+        if me == "0":
+            found["BROWSER"] = ""  # no source of programs that root runs
+    return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
+
+
+def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield where a program is, and why it is not run: in the folders of PATH, then in places."""
+    on_path = [os.path.join(folder, name) for folder in path_folders() for name in names]
+    for path in on_path + [os.path.expandvars(os.path.expanduser(place)) for place in places]:
+        if os.path.lexists(path) and not is_of_project(path):
+            yield path, program_problem(path)
+
+
+def program_problem(path: str, *, named: bool = False) -> str | None:
+    """Return why a program is not run: what leads to it is not of the person or the system.
+
+    One that the person named is run, unless everybody could put another in its place. In a sticky
+    folder nobody replaces what is not theirs, but may add to it. Windows keeps no such modes.
+    """
+    if os.path.normpath(path) != os.path.abspath(path) or not os.access(path, os.X_OK):
+        return "is no program with an absolute path"
+    if os.name != "posix":
+        return None
+    owners, groups = trusted_ids()
+    last = os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path))
+    for place in way_to(path):
+        status = os.lstat(place)
+        is_kept = status.st_mode & stat.S_ISVTX and os.path.realpath(place) != last
+        mode = 0 if is_kept or stat.S_ISLNK(status.st_mode) else status.st_mode
+        is_admins = sys.platform == "darwin" and status.st_gid == MACOS_ADMINS
+        if mode & stat.S_IWOTH:
+            return f"may be changed by everybody ({place})"
+        if not (named or is_admins or status.st_uid in owners):
+            return f"belongs to another user ({place})"
+        if mode & stat.S_IWGRP and not (named or is_admins or status.st_gid in groups):
+            return f"may be changed by a group of users ({place})"
+    return None
+
+
+def trusted_ids() -> tuple[set[int], set[int]]:
+    """Return the users and the groups that may change a program which we run."""
+    import grp
+    import pwd
+
+    owners, groups = {0, os.geteuid()}, {0}
+    with contextlib.suppress(OSError, KeyError):  # not Linux; an id without a name
+        if not is_elevated():  # in a container, root may work in a home mounted from outside
+            owners.add(os.stat(home()).st_uid)
+        if grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name:
+            groups.add(os.getegid())  # a group of one
+        with open("/proc/self/uid_map") as file:
+            if file.read().split() != ["0", "0", "4294967295"]:
+                owners.add(65534)  # root, as seen from this user namespace
+    return owners, groups
+
+
+def way_to(path: str) -> Iterator[str]:
+    """Yield every folder and link that leads to `path`, and at last the file itself."""
+    place, rest = "/", path.split("/")[::-1]
+    while rest:
+        yield place
+        part = rest.pop()
+        here = os.path.dirname(place) if part == ".." else os.path.join(place, part)
+        if os.path.islink(here):
+            yield here
+            target = os.readlink(here)
+            rest += target.split("/")[::-1]
+            here = "/" if target.startswith("/") else place
+        place = here
+    yield place
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for `aws` and the browser: ours, less what could mislead them."""
+    environment = {
+        name: full_path(value) if name in AWS_PATHS else value  # the child runs in another folder
+        for name, value in {**client_environment(), **os.environ}.items()
+        if name in AWS_PLACES or not f"{name}=".startswith((*INJECTING, "AWS_"))
+    }
+    safe = (each for each in path_folders() if os.path.isdir(each) and not program_problem(each))
+    environment["PATH"] = os.pathsep.join(safe)
+    return {**environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+
+
+class Process:
+    """A program that runs: no stdin, a group, folder and environment of its own.
+
+    `output` grows as it prints on `streams`. Threads read it, but nobody waits for the end of file:
+    what the program starts may keep the pipes open. Of our files it inherits `fds` alone.
+    """
+
+    def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
+        """Start it: the only Popen. `more`: variables of its environment. Raises Failure."""
+        import subprocess
+
+        self.argv, self.output = argv, dict.fromkeys(OUTPUT, "")
+        self.code: int | None = None  # None: it runs, or was killed
+        self._streams, self._news, folder = streams, threading.Event(), home()
+        try:
+            with _starting:
+                self._popen = subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if "stdout" in streams else subprocess.DEVNULL,
+                    stderr=subprocess.PIPE if "stderr" in streams else subprocess.DEVNULL,
+                    env={**child_environment(), **more},
+                    cwd=folder,
+                    start_new_session=True,
+                    creationflags=WINDOWS_FLAGS,
+                    pass_fds=fds,
+                )
+                _processes[:] = [each for each in _processes if each.is_running()] + [self]
+            self._readers = [in_thread(self._read, each) for each in OUTPUT]
+        except Failure:  # no thread
+            self.kill()
+            raise
+        except (OSError, ValueError) as error:
+            message = f"{argv[0]} could not be started: {error}. Fix that, then call again."
+            raise Failure("aws_cli_failed", message) from None
+
+    def _read(self, stream: str) -> None:
+        """Keep the beginning of what it prints, let the rest go by, see it end."""
+        content, pipe = b"", getattr(self._popen, stream)
+        for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
+            content = (content + chunk)[:MAX_OUTPUT_BYTES]
+            self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
+            self._news.set()
+        if pipe:
+            pipe.close()
+        self._popen.wait()  # most programs close their pipes by ending
+        self._news.set()
+
+    def is_running(self) -> bool:
+        return self._popen.poll() is None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for output or the end, at most `seconds`; tell whether it still runs."""
+        self._news.wait(seconds)
+        self._news.clear()
+        return self.is_running()
+
+    def end(self) -> None:
+        """Kill it if it still runs; else take its exit code and its last output."""
+        self.code = self._popen.poll()
+        self.kill()
+        for reader in self._readers:
+            reader.join(GRACE_S)
+
+    def kill(self) -> None:
+        """Kill it at once, and all that it started; of one without streams, that is the browser.
+
+        SIGKILL is as good as SIGTERM: the AWS CLI handles neither, and this one it cannot ignore.
+        """
+        import subprocess
+
+        with contextlib.suppress(OSError, LookupError, subprocess.SubprocessError):
+            if self._streams and self.is_running() and os.name == "posix":
+                os.killpg(self._popen.pid, signal.SIGKILL)
+            elif self._streams and self.is_running():
+                program = os.path.join(os.environ["SYSTEMROOT"], "System32", "taskkill.exe")
+                argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
+                subprocess.run(argv, creationflags=WINDOWS_FLAGS, timeout=5, check=False,  # noqa: S603
+                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
+        self._popen.kill()
+
+
+class Wire:
+    """The client's pipes, moved away from fds 0 and 1 so that nothing else can touch them."""
+
+    def __init__(self) -> None:
+        try:
+            self.stdin, self.stdout = os.dup(0), os.dup(1)
+        except OSError:
+            end(2)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null if sys.stderr is None else 2, 1)
+
+    def read(self) -> bytes:
+        """Return what the client sends, as it comes; nothing at the end of file."""
+        return os.read(self.stdin, 65536)
+
+    def write(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(self.stdout, line) :]
+        except OSError:  # the client is gone
+            end(0)
+
+
+def handle_signals(wire: Wire | None = None) -> None:
+    """Let each signal that asks for the end bring it, and a client that is gone.
+
+    Python runs a handler between byte codes of the main thread only, and that may begin to wait
+    just then: so a thread hears of it too, from the handler in C.
+    """
+    signals, written = os.pipe()
+    if os.name == "posix":
+        os.set_blocking(written, False)
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+    in_thread(watch, signals, wire if os.name == "posix" else None)
+
+
+def watch(signals: int, wire: Wire | None) -> None:
+    """End the process for a signal, or when the client has closed our stdin and reads no more."""
+    if wire:
+        import select
+
+        poll = select.poll()
+        poll.register(signals, select.POLLIN)
+        poll.register(wire.stdin, getattr(select, "POLLRDHUP", 0))  # POLLHUP is told in any case
+        if signals not in dict(poll.poll()):
+            poll.unregister(wire.stdin)
+            poll.register(wire.stdout, select.POLLOUT)
+            while signals not in (ready := dict(poll.poll(LAST_WORD_MS))):
+                time.sleep(LAST_WORD_MS / 1000) if ready else end(0)
+    end(128 + os.read(signals, 1)[0])
+
+
+def end(code: int) -> NoReturn:
+    """Leave at once: no child stays, no thread is waited for, nothing is said."""
+    _starting.acquire(timeout=1)  # for good: none starts any more
+    for process in _processes:
+        process.kill()
+    os._exit(code)
+
+
 # --- AWS configuration: ~/.aws/config and ~/.aws/credentials, as botocore reads them ----
 
 AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions")  # by name: {key: text or dict}
@@ -171,40 +618,49 @@ SsoSession = namedtuple("SsoSession", "name start_url region")
 SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name")
 
 
-def aws_folder(*parts: str) -> Path:
+def aws_folder(*parts: str) -> str:
     """Return `~/.aws` or something below it: caches are there whatever AWS_CONFIG_FILE says."""
-    from pathlib import Path
-
-    return Path("~", ".aws", *parts).expanduser()
+    return os.path.join(home(), ".aws", *parts)
 
 
 def read_aws_config() -> AwsConfig:
     """Return what both files say, credentials over config, as botocore.session merges them.
 
-    Raises Failure `config_unparsable`. A missing or unreadable file counts as empty.
+    Raises Failure `config_unreadable` or `config_unparsable`. A missing file counts as empty.
     """
-    path = config_path("AWS_CONFIG_FILE", "config")
+    path, text = config_text("AWS_CONFIG_FILE", "config")
     profiles: dict[str, Json] = {}
     sso_sessions: dict[str, Json] = {}
-    for header, values in parse_ini(path).items():
+    for header, values in parse_ini(path, text).items():
         if header == "default":
             profiles[header] = values
         elif header.startswith("profile"):
             profiles.update(named_section(header, values))
         elif header.startswith("sso-session"):
             sso_sessions.update(named_section(header, values))
-    credentials = parse_ini(config_path("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
+    credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
         profiles[name] = {**profiles.get(name, {}), **values}
     return AwsConfig(path, profiles, sso_sessions)
 
 
-def config_path(variable: str, name: str) -> Path:
-    """Return where a config file is: `variable`, expanded as botocore does, else `~/.aws`."""
-    from pathlib import Path
+def config_text(variable: str, name: str) -> tuple[str, str]:
+    """Return the path and the text of a config file: at `variable`, else in `~/.aws`.
+
+    The text is in the encoding of the locale, as botocore has it. Raises Failure.
+    """
+    import io
 
     value = os.environ.get(variable)
-    return aws_folder(name) if value is None else Path(os.path.expandvars(value)).expanduser()
+    path = aws_folder(name) if value is None else full_path(value)
+    try:
+        content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
+        return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
+    except UnicodeDecodeError:
+        raise unparsable(path, None, "it is not text in this machine's encoding") from None
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+        raise Failure("config_unreadable", message) from None
 
 
 def named_section(header: str, values: Json) -> dict[str, Json]:
@@ -219,52 +675,43 @@ def named_section(header: str, values: Json) -> dict[str, Json]:
     return {name: values}
 
 
-def parse_ini(path: Path) -> dict[str, Json]:
+def parse_ini(path: str, text: str) -> dict[str, Json]:
     """Return {section: {key: value}} as botocore.configloader.raw_config_parse does."""
     import configparser
 
     parser = configparser.RawConfigParser()
     try:
-        if not path.is_file():
-            return {}
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise unparsable(path, None, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
-        parser.read(path)
+        parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
         twice = type(error).__name__.startswith("Duplicate")
         what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
         raise unparsable(path, line, what) from None
-    except UnicodeDecodeError:
-        raise unparsable(path, None, "it is not text in this machine's encoding") from None
-    except (OSError, ValueError):  # unreadable, a NUL in the path
-        return {}
     return {
         name: {
-            key: parse_nested(path, text) if text.startswith("\n") else text
-            for key, text in parser.items(name, raw=True)
+            key: parse_nested(path, text, value) if value.startswith("\n") else value
+            for key, value in parser.items(name, raw=True)
         }
         for name in parser.sections()
     }
 
 
-def parse_nested(path: Path, value: str) -> dict[str, str]:
+def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
     """Return the indented `key = value` lines under a key, such as those of `s3 =`."""
     pairs = {}
     for line in filter(None, map(str.strip, value.splitlines())):
-        key, equals, text = line.partition("=")
+        key, equals, part = line.partition("=")
         if not equals:
-            lines = path.read_text(errors="replace").split("\n")
-            number = next((n for n, each in enumerate(lines, 1) if line in each), None)
+            number = text.count("\n", 0, text.find(line)) + 1
             raise unparsable(path, number, "an indented line lacks its `=`")
-        pairs[key.strip()] = text.strip()
+        pairs[key.strip()] = part.strip()
     return pairs
 
 
-def unparsable(path: Path, line: int | None, what: str) -> Failure:
+def unparsable(path: str, line: int | None, what: str) -> Failure:
     """Return the Failure that names file and line, but not what it says: it may be a secret."""
     where = f"{path}, line {line}" if line else str(path)
-    message = f"No AWS tool can read {where}: {what}. Mend it, then call again."
+    message = f"No AWS tool can read {where}: {what}. Fix it, then call again."
     return Failure("config_unparsable", message)
 
 
@@ -283,7 +730,7 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
     source: str | None = name
     while source is not None:
         if source in chain:
-            message = f"The source_profile of {listed(chain)} leads in a circle. Mend the config."
+            message = f"The source_profile of {listed(chain)} leads in a circle. Fix the config."
             raise Failure("profile_loop", message)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
@@ -304,7 +751,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     name = "" if isinstance(name, dict) else name
     if name is None and "sso_start_url" not in values:
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
-        what = f"No SSO login can mend profile {profile!r}: it {kind}"
+        what = f"No SSO login can fix profile {profile!r}: it {kind}"
         raise Failure("not_sso", what, unusable=profile)
     where = f"Profile {profile!r}"
     if name is not None:
@@ -321,7 +768,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     return SsoSession(name, start_url, region)
 
 
-NOT_SSO = {  # the key that marks the kind: what the profile is, and what mends it instead
+NOT_SSO = {  # the key that marks the kind: what the profile is, and what fixes it instead
     "role_arn": "assumes a role without an SSO source. Renew what its credentials come from.",
     "login_session": "belongs to `aws login`. Run that in a terminal.",
     "credential_process": "gets its keys from another program. Use the login of that program.",
@@ -338,9 +785,9 @@ def sso_profile_names(config: AwsConfig) -> list[str]:
 
 # --- Token cache: ~/.aws/sso/cache ------------------------------------------------------
 
-# What a token file tells: expiry in epoch seconds, whether a refresh token can renew it, and
-# a stamp that changes whenever it is written. Never the token itself.
-Token = namedtuple("Token", "expires_at refreshable stamp")
+# What a token file tells: expiry in epoch seconds, whether a refresh token can renew it, when the
+# file was written, and which token it is (a hash that means nothing elsewhere). Never the token.
+Token = namedtuple("Token", "expires_at refreshable written_at which")
 
 ISO_TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|UTC|([+-]\d\d:\d\d))"
 
@@ -351,7 +798,7 @@ def cache_name(key: str) -> str:
     return hashlib.sha1(key.encode("utf-8", "replace"), usedforsecurity=False).hexdigest() + ".json"
 
 
-def token_path(session: SsoSession) -> Path:
+def token_path(session: SsoSession) -> str:
     """Return the file of a session's token: SHA-1 of its name, or of its exact start URL."""
     return aws_folder("sso", "cache", cache_name(session.name or session.start_url))
 
@@ -365,10 +812,7 @@ def last_used(profile: SsoProfile) -> float:
     key = {"accountId": profile.account_id, "roleName": profile.role_name}
     key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
-    try:
-        return aws_folder("cli", "cache", name).stat().st_mtime
-    except OSError:
-        return 0
+    return changed_at(aws_folder("cli", "cache", name))
 
 
 def read_token(session: SsoSession) -> Token | None:
@@ -376,11 +820,11 @@ def read_token(session: SsoSession) -> Token | None:
 
     The AWS CLI writes the file in place, so one that does not parse is read again.
     """
+    path = token_path(session)
     for pause_s in (0.05, 0.05, 0):
         try:
-            with token_path(session).open("rb") as file:
-                stamp, content = os.fstat(file.fileno()).st_mtime_ns, file.read(MAX_OUTPUT_BYTES)
-            return parse_token(json.loads(content), stamp)
+            content = read_file(path, MAX_OUTPUT_BYTES)
+            return None if content is None else parse_token(json.loads(content), changed_at(path))
         except OSError:
             return None
         except (ValueError, RecursionError):
@@ -388,14 +832,15 @@ def read_token(session: SsoSession) -> Token | None:
     return None
 
 
-def parse_token(content: Any, stamp: int) -> Token | None:
+def parse_token(content: Any, written_at: float) -> Token | None:
     """Return the Token of a parsed token file; client registrations and the like are none."""
     if not isinstance(content, dict) or not text_of(content, "accessToken"):
         return None
     expires_at = epoch(content.get("expiresAt"))
     parts = all(text_of(content, key) for key in ("refreshToken", "clientId", "clientSecret"))
     refreshable = parts and (epoch(content.get("registrationExpiresAt")) or 0) > time.time()
-    return None if expires_at is None else Token(expires_at, refreshable, stamp)
+    which = hash((content["accessToken"], content["expiresAt"])) if expires_at else 0
+    return None if expires_at is None else Token(expires_at, refreshable, written_at, which)
 
 
 def epoch(text: Any) -> float | None:
@@ -407,6 +852,10 @@ def epoch(text: Any) -> float | None:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def is_other(token: Token | None, other: Token | None) -> bool:
+    return (token and token.which) != (other and other.which)
 
 
 def token_state(token: Token | None) -> str:
@@ -431,7 +880,7 @@ def expiry(token: Token | None) -> Json:
 
 # Clients' files: `.` is the project's folder, `@` that and the home, CONFIG the system's for
 # settings, `$X` the folder in a variable. In each, servers are looked for below all SERVER_KEYS.
-CLIENT_FILES = """
+CLIENT_FILES = (*"""
     ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json /etc/claude-code/managed-mcp.json
     /Library/Application*Support/ClaudeCode/managed-mcp.json
     $ProgramFiles/ClaudeCode/managed-mcp.json CONFIG/Claude/claude_desktop_config.json
@@ -447,18 +896,17 @@ CLIENT_FILES = """
     ~/.cline/data/settings/cline_mcp_settings.json ~/.codeium/windsurf/mcp_config.json
     ~/.codeium/mcp_config.json ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
     $APPDATA/Zed/settings.json ./.zed/settings.json
-""".split() + [  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
+""".split(), *(  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
     f"{user}/{file}"
     for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
     for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
                  "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
-]  # fmt: skip
+))  # fmt: skip
 SERVER_KEYS = [key.split("/") for key in (
     "mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers", "mcp/servers",
     "mcp",
 )]  # fmt: skip
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
-MAX_CLIENT_BYTES = 1 << 20  # of a file that a project may bring
 MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
 VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(?!env\b)(\w+)"
 # JSON with comments and trailing commas: strings stay, what else matches goes.
@@ -504,8 +952,8 @@ def configured_servers() -> Iterator[tuple[str, str, Json]]:
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
     for pattern in CLIENT_FILES:
         for path in client_paths(pattern, project):
-            file = path.replace(project + os.sep, "./", 1).replace(os.path.expanduser("~"), "~", 1)
-            content = read_client_config(path)
+            file = path.replace(os.path.join(project, ""), "./", 1)
+            file, content = file.replace(os.path.expanduser("~"), "~", 1), read_client_config(path)
             for place in *SERVER_KEYS, ["projects", project, "mcpServers"]:
                 for name, entry in inner(content, *place).items():
                     if name not in ("servers", "inputs"):  # of VS Code's `mcp`
@@ -514,24 +962,20 @@ def configured_servers() -> Iterator[tuple[str, str, Json]]:
 
 def client_paths(pattern: str, project: str) -> list[str]:
     """Return the files on this system that a pattern of CLIENT_FILES stands for, at most 100."""
-    import glob
-
     root, _, rest = pattern.partition("/")
     settings = os.path.expandvars(SETTINGS_FOLDERS.get(sys.platform, "~/.config"))
     places = {"~": ["~"], ".": [project], "@": ["~", project], "CONFIG": [settings]}
     places[""] = [] if sys.platform == "win32" else ["/"]
     folders = [each for each in places.get(root, [setting(root[1:])]) if each]
-    escaped = [glob.escape(os.path.expanduser(each)) for each in folders]  # they are no patterns
-    return sorted(path for each in escaped for path in glob.glob(os.path.join(each, rest)))[:100]
+    escaped = [re.sub(r"([*?[])", r"[\1]", os.path.expanduser(each)) for each in folders]
+    return [path for each in escaped for path in matching_files(os.path.join(each, rest))][:100]
 
 
 def read_client_config(path: str) -> Json:
     """Return what a file of JSON, JSON with comments or TOML holds; {} if it can't be read."""
     try:
-        if not os.path.isfile(path) or os.path.getsize(path) > MAX_CLIENT_BYTES:
-            return {}
-        with open(path, "rb") as file:
-            return parsed_config(file.read().decode("utf-8-sig"), path.endswith(".toml"))
+        text = (read_file(path, MAX_CLIENT_FILE_BYTES) or b"").decode("utf-8-sig")
+        return parsed_config(text, path.endswith(".toml"))
     except (OSError, ValueError, RecursionError):
         return {}
 
@@ -639,7 +1083,7 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
     AWS CLI (most recently used), and then `default`. Raises Failure when `server` is unclear.
     """
     if parameter:
-        return Choice(parameter, "parameter", "as asked for", [])
+        return Choice(parameter, "parameter", "as requested", [])
     but = ""
     if server:
         profile = profile_of_server(server)
@@ -650,7 +1094,7 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
         value = setting(variable)
         if value:
             return Choice(value, "environment", f"from ${variable}{but}", [])
-    choice = most_recent(config) or Choice("default", "default", "as nothing names another", [])
+    choice = most_recent(config) or Choice("default", "default", "as no profile was named", [])
     return choice._replace(why=choice.why + but)
 
 
@@ -662,7 +1106,7 @@ def most_recent(config: AwsConfig) -> Choice | None:
     """
     sessions = profiles_by_session(config)
     tokens = {session: read_token(session) for session in sessions}
-    used = [(token.stamp, session) for session, token in tokens.items() if token is not None]
+    used = [(token.written_at, session) for session, token in tokens.items() if token is not None]
     if not used:
         return None
     used.sort(key=lambda pair: -pair[0])
@@ -685,399 +1129,7 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
     return sessions
 
 
-# --- AWS CLI: finding a v2, its environment, one run shared by many calls ---------------
-
-AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly fill
-    "/usr/local/bin/aws /opt/homebrew/bin/aws /usr/bin/aws /snap/bin/aws ~/.local/bin/aws "
-    "/home/linuxbrew/.linuxbrew/bin/aws /run/current-system/sw/bin/aws ~/.nix-profile/bin/aws "
-    "~/.local/share/mise/shims/aws ~/.asdf/shims/aws %ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe"
-)
-AWS_CLI_INSTALL = (
-    "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
-    ".html), or name its program in $AWS_SSO_MCP_AWS_CLI."
-)
-INJECTING = ("LD_", "DYLD_", "PYTHON")  # variables that would load foreign code into the CLI
-# Of AWS_* only those that say where things are: keys, AWS_PROFILE, endpoints, retry and output
-# settings would shadow, redirect or break what is asked of the CLI.
-AWS_VARIABLES = (
-    "AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_CA_BUNDLE AWS_USE_FIPS_ENDPOINT "
-    "AWS_USE_DUALSTACK_ENDPOINT AWS_EC2_METADATA_DISABLED"
-)
-EXIT_USAGE, EXIT_V1 = 252, 2  # of the AWS CLI: v2, and v1's `Invalid choice`
-V1 = "is version 1"
-
-CHANGED = threading.Condition()
-"""Guards what calls and runs share: who is cancelled, what was printed, what has ended, the table
-of runs. Whoever changes any of it notifies all. Held for moments: never while a process starts or
-a message is written."""
-
-_runs: dict[Any, AwsRun] = {}  # by key; guarded by CHANGED
-_v1: set[tuple[str, int]] = set()  # path and time of each `aws` that has shown itself a v1
-_starting = threading.Lock()  # guards _processes; held while one starts, so that none escapes
-_processes: list[Popen[bytes]] = []
-
-
-class Call:
-    """One request for a tool, as the tool sees it.
-
-    `report` tells the caller of progress; `ask` offers a URL to a client that can show one
-    (elicitation), and is without effect at others.
-    """
-
-    def __init__(
-        self, report: Callable[[str], None], ask: Callable[[str, str], bool] | None = None
-    ) -> None:
-        self.report = report
-        self.ask = ask or (lambda _url, _message: False)
-        self.cancelled = False  # the client no longer wants an answer
-        self.hurried = False  # it wants the one that there is now
-        self.told = ""
-
-    def end(self, *, cancelled: bool) -> None:
-        """End whatever the call waits for, from any thread."""
-        with CHANGED:
-            self.cancelled, self.hurried = cancelled, True
-            CHANGED.notify_all()
-
-
-class AwsRun:
-    """One run of `aws`, shared by all calls that want the same thing, told by `key`.
-
-    A thread of its own (`run`) starts the process and looks after it; two more read its output,
-    but not to the end of file: what the CLI starts may keep the pipes open. CHANGED guards the
-    fields.
-    """
-
-    kept = False  # in the table, until a call has heard how it ended
-
-    def __init__(self, key: Any, arguments: Sequence[str], limit_s: float) -> None:
-        self.key, self.limit_s = key, limit_s
-        self.arguments = [*arguments, "--no-cli-auto-prompt"]
-        self.name = f"aws {' '.join(arguments[:2])}"
-        self.output = {"stdout": "", "stderr": ""}
-        self.code: int | None = None  # of the process; None when it was ended
-        self.failure: Failure | None = None
-        self.started_at = time.monotonic()
-        self.ended_at: float | None = None
-        self.waiting = 0  # calls
-        self.left_at: float | None = None  # when the last to wait for it was cancelled
-        self.fds: Sequence[int] = ()  # that the process inherits
-
-    def asks(self) -> str:
-        """Return what a person can be told about it now."""
-        return f"Running {self.name} ..."
-
-    def tell(self, call: Call) -> None:
-        call.told = self.asks()
-        call.report(call.told)
-
-    def wait(self, call: Call, deadline: float) -> bool:
-        """Wait for the end, telling news at once and every 10 s; False when it did not come.
-
-        Raises Cancelled, and Failure when it could not run; the exit code is the caller's.
-        """
-
-        def over() -> bool:
-            return self.ended_at is not None or call.cancelled or (self.kept and call.hurried)
-
-        with CHANGED:
-            self.waiting, self.left_at = self.waiting + 1, None
-        while not over() and time.monotonic() < deadline:
-            self.tell(call)
-            with CHANGED:
-                seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
-                CHANGED.wait_for(lambda: over() or self.asks() != call.told, seconds)
-        with CHANGED:
-            self.waiting -= 1
-            self.left_at = time.monotonic() if call.cancelled else None
-            ended = self.ended_at is not None
-            if ended and not call.cancelled:
-                self.forget()
-        if call.cancelled:
-            raise Cancelled
-        if ended and self.failure is not None:
-            raise self.failure
-        return ended
-
-    def forget(self) -> None:
-        """Make room for another run of the same key. The caller holds CHANGED."""
-        if _runs.get(self.key) is self:
-            del _runs[self.key]
-
-    def run(self) -> None:
-        """Run it to its end, in a thread of its own."""
-        try:
-            self._work()
-        except Failure as failure:
-            self.failure = failure
-        except Exception as error:  # noqa: BLE001 - a bug must not leave calls waiting
-            self.failure = bug(error)
-        with CHANGED:
-            self.ended_at = time.monotonic()
-            if not self.kept:
-                self.forget()
-            CHANGED.notify_all()
-
-    def _work(self) -> None:
-        """Run the command with the first `aws` that is a v2. Raises Failure."""
-        while not self._run_with(find_aws_cli()):
-            self.output = {"stdout": "", "stderr": ""}
-
-    def _run_with(self, aws: str) -> bool:
-        """Run it once; False when this `aws` cannot do it, and another try may."""
-        if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(self.arguments)):
-            message = f"{aws} is a batch file, which cannot take such a profile name. "
-            raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
-        process = start_process([aws, *self.arguments], piped=True, fds=self.fds)
-        try:
-            self._watch(process)
-            self.code = process.poll()
-        finally:
-            kill(process)
-            process.wait()
-        errors = self.output["stderr"]
-        if self.code == EXIT_USAGE and "Unknown options: --use-device-code" in errors:  # < 2.22
-            self.arguments.remove("--use-device-code")
-            return False
-        is_v1 = self.code == EXIT_V1 and "nvalid choice" in errors
-        if is_v1 or "--no-cli-auto-prompt" in errors:
-            _v1.add((aws, os.stat(aws).st_mtime_ns))
-            return False
-        return True
-
-    def _watch(self, process: Popen[bytes]) -> None:
-        """Wait until a process ends, or should. Raises Failure."""
-        from subprocess import TimeoutExpired
-
-        readers = [
-            in_thread(self._read, "stdout", process.stdout),
-            in_thread(self._read, "stderr", process.stderr),
-        ]
-        while process.poll() is None and self._wanted():
-            readers[0].join(LOOK_EVERY_S)  # most processes close their pipes by ending
-            try:
-                process.wait(0 if readers[0].is_alive() else LOOK_EVERY_S)
-            except TimeoutExpired:
-                continue
-        for reader in readers:
-            reader.join(GRACE_S)
-
-    def _wanted(self) -> bool:
-        """Tell, a few times a second, whether it should go on. Raises Failure to end it so."""
-        now = time.monotonic()
-        with CHANGED:
-            if self.failure is not None:
-                raise self.failure
-            if self.left_at is not None and not self.waiting and now - self.left_at > ABANDONED_S:
-                self.forget()
-                raise Failure("abandoned", "Nobody waited for it any more.")
-        if now - self.started_at > self.limit_s:
-            what = f"`{self.name}` did not end within {self.limit_s:.0f} s. "
-            raise Failure("timeout", what + "Check the network and the proxy, then call again.")
-        return True
-
-    def _read(self, stream: str, pipe: BinaryIO) -> None:
-        """Keep the beginning of what the process prints, and let the rest go by."""
-        content = b""
-        with pipe:
-            for chunk in iter(lambda: os.read(pipe.fileno(), 65536), b""):
-                content = (content + chunk)[:MAX_OUTPUT_BYTES]
-                with CHANGED:
-                    self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
-                    self._update()
-                    CHANGED.notify_all()
-
-    def _update(self) -> None:
-        """Act on new output. The caller holds CHANGED."""
-
-
-def run_aws(call: Call, deadline: float, *arguments: str) -> AwsRun:
-    """Run a command that needs no person to its end, joining one that is the same.
-
-    Raises Failure when it cannot be run or gives no answer in time, Cancelled.
-    """
-    run = AwsRun(arguments, arguments, COMMAND_LIMIT_S)
-    with CHANGED:
-        if arguments not in _runs:
-            in_thread(run.run)
-        run = _runs.setdefault(arguments, run)
-    if not run.wait(call, max(deadline, time.monotonic() + 5)):
-        step = "Check the network and the proxy, then call again."
-        raise Failure("timeout", f"`{run.name}` gives no answer. {step}")
-    return run
-
-
-def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
-    thread = threading.Thread(target=action, args=arguments, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # a limit of the system, or of its container
-        message = "No more threads can be started here. Wait for other calls, then call again."
-        raise Failure("no_thread", message) from None
-    return thread
-
-
-def find_aws_cli() -> str:
-    """Return the path of the first `aws` that may be trusted and has not shown itself a v1.
-
-    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say where it looked.
-    """
-    named = setting("AWS_SSO_MCP_AWS_CLI")
-    paths = [named] if named else list(aws_cli_paths())
-    refused = {path: aws_cli_problem(path) for path in paths if os.path.lexists(path)}
-    for path, problem in refused.items():
-        if problem is None:
-            return path
-    found = "; ".join(f"{path} {problem}" for path, problem in refused.items())
-    if V1 in refused.values():
-        message = f"The AWS CLI here is version 1, which has no `aws sso login` ({found}). "
-        raise Failure("aws_cli_v1", message + AWS_CLI_INSTALL)
-    where = named or "PATH and the usual places"
-    message = f"There is no AWS CLI v2 to log in with, looking in {where}"
-    raise Failure("aws_cli_not_found", f"{message}{found and f' ({found})'}. {AWS_CLI_INSTALL}")
-
-
-def aws_cli_paths() -> Iterator[str]:
-    """Yield the paths where `aws` may be: entries of PATH, then the usual places."""
-    for folder in path_folders():
-        for name in ("aws.exe", "aws.cmd") if os.name == "nt" else ("aws",):
-            yield os.path.join(folder, name)
-    for place in AWS_CLI_PLACES.split(" "):
-        yield os.path.expandvars(os.path.expanduser(place))
-
-
-def path_folders() -> Iterator[str]:
-    """Yield PATH, but no relative entry nor the working directory: those came with some project."""
-    here = os.path.realpath(working_folder())
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        if os.path.isabs(folder) and os.path.realpath(folder) != here:
-            yield folder
-
-
-def aws_cli_problem(path: str) -> str | None:
-    """Return why the `aws` at `path` is not run, None when it may be."""
-    if not os.path.isabs(path) or not os.path.isfile(path) or not os.access(path, os.X_OK):
-        return "is no program with an absolute path"
-    if (path, os.stat(path).st_mtime_ns) in _v1:
-        return V1
-    return next(map("may be written by others ({})".format, open_to_others(path)), None)
-
-
-def open_to_others(path: str) -> Iterator[Path]:
-    """Yield `path`, as linked and as it really is, and the folders above that others may write.
-
-    None, as OpenSSH demands of its files; but what lies deep in a sticky folder is safe there.
-    Windows keeps no such modes.
-    """
-    from pathlib import Path
-
-    for place in (Path(path).resolve(), Path(path)) if os.name == "posix" else ():
-        folder = place if place.is_dir() else place.parent
-        for above in (place, *place.parents):
-            mode = above.stat().st_mode
-            if mode & 0o002 and not (mode & 0o1000 and above != folder):
-                yield above
-
-
-REMOTE = ("SSH_CONNECTION", "SSH_TTY", "CODESPACES", "REMOTE_CONTAINERS")
-SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
-CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
-
-
-def surroundings() -> dict[str, str]:
-    """Return the variables that tell of a screen, or that the person is elsewhere.
-
-    Many clients hand few variables on (all SDKs, Codex); on Linux their own can be read.
-    """
-    theirs: dict[str, str] = {}
-    try:
-        with open(f"/proc/{os.getppid()}/environ", "rb") as file:
-            pairs = (each.partition("=") for each in os.fsdecode(file.read()).split("\0"))
-            theirs = {name: value for name, _, value in pairs}
-    except OSError:
-        pass
-    names = {*REMOTE, *SCREENS, *DESKTOP}
-    both = {**theirs, **os.environ}
-    return {name: value for name, value in both.items() if name in names and value}
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment for `aws` and the browser: ours, less what could mislead them."""
-    environment = {
-        name: value
-        for name, value in {**surroundings(), **os.environ}.items()
-        if not name.startswith((*INJECTING, "AWS_")) or name in AWS_VARIABLES.split()
-    }
-    folders = (
-        each for each in path_folders() if os.path.isdir(each) and not any(open_to_others(each))
-    )
-    environment["PATH"] = os.pathsep.join(folders)
-    return {**environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
-
-
-def start_process(argv: Sequence[str], piped: bool, fds: Sequence[int] = ()) -> Popen[bytes]:
-    """Start a program away from our streams, in a group and folder of its own: the only Popen.
-
-    Of our files it gets `fds` alone. Raises Failure when it cannot be started.
-    """
-    import subprocess
-
-    output, environment = subprocess.PIPE if piped else subprocess.DEVNULL, child_environment()
-    flags = 0
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    try:
-        with _starting:
-            process = subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                cwd=os.path.expanduser("~"),
-                start_new_session=True,
-                creationflags=flags,
-                pass_fds=fds,
-            )
-            _processes[:] = [each for each in _processes if each.poll() is None] + [process]
-            return process
-    except (OSError, ValueError) as error:
-        message = f"{argv[0]} could not be started: {error}. Mend that, then call again."
-        raise Failure("aws_cli_failed", message) from None
-
-
-def kill(process: Popen[bytes] | None) -> None:
-    """Kill a process at once, and, if it is an `aws`, all that it started.
-
-    SIGKILL is as good as SIGTERM: the AWS CLI handles neither, and this one it cannot ignore.
-    Below the one that opens a page may be the person's browser.
-    """
-    import subprocess
-
-    if process is None or process.poll() is not None:
-        return
-    try:
-        if process.stdout is None:
-            process.kill()
-        elif os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            taskkill = os.path.join(os.environ.get("SYSTEMROOT", ""), "System32", "taskkill.exe")
-            argv = [taskkill, "/T", "/F", "/PID", str(process.pid)]
-            subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=5)  # noqa: PLW1510, S603
-    except (OSError, subprocess.SubprocessError):
-        process.kill()
-
-
-def end_processes() -> None:
-    """Kill every process that is running, and let none start any more."""
-    _starting.acquire(timeout=1)  # for good
-    for process in _processes:
-        kill(process)
-
-
-# --- Failures: what AWS's tools say, what it means, what would mend it ------------------
+# --- Failures: what AWS's tools say, what it means, what would fix it -------------------
 
 # fmt: off
 EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
@@ -1171,7 +1223,12 @@ NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'
       \\{0,3} ["']? (?: :[ ]? | = ) (?:Some\()? \\{0,3} ["']"""
 
 
-def cli_failure(run: AwsRun) -> Failure:
+def failure_of(reason: str) -> Failure:
+    """Return the Failure of a row of FAILURES."""
+    return Failure(reason, next(row[2] for row in FAILURES if row[0] == reason))
+
+
+def cli_failure(run: Process) -> Failure:
     """Return the Failure that tells what a command's stderr means, and the last line of it."""
     errors = run.output["stderr"]
     lines = [line.strip() for line in errors.splitlines() if line.strip()] or [""]
@@ -1183,7 +1240,7 @@ def cli_failure(run: AwsRun) -> Failure:
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
-    command = " ".join(each for each in run.arguments if not each.startswith("--no-"))
+    command = " ".join(each for each in run.argv[1:] if not each.startswith("--no-"))
     what = f"`aws {command}` failed (exit code {run.code}). Run it in a terminal to see more."
     return Failure("aws_cli_failed", what + quote)
 
@@ -1225,7 +1282,24 @@ def spoken_lines(text: str) -> list[str]:
     return kept
 
 
-# --- Login: one renewal per SSO session, on this whole machine --------------------------
+# --- Renewal: one per SSO session, on this whole machine ---------------------------------
+
+AWS_NAMES = ("aws",) if os.name == "posix" else ("aws.exe", "aws.cmd")
+AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly fill
+    "/usr/local/bin/aws", "/opt/homebrew/bin/aws", "/usr/bin/aws", "/snap/bin/aws",
+    "~/.local/bin/aws", "/home/linuxbrew/.linuxbrew/bin/aws", "~/.local/share/mise/shims/aws",
+    "~/.nix-profile/bin/aws", "/run/current-system/sw/bin/aws", "~/.asdf/shims/aws",
+) if os.name == "posix" else (
+    "%ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe", "C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe",
+)  # fmt: skip
+AWS_CLI_INSTALL = (
+    "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
+    ".html), or name its program in $AWS_SSO_MCP_AWS_CLI."
+)
+V1 = "is version 1, which has no `aws sso login`"
+EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
+NO_CHOICE, NO_AUTO_PROMPT = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
+NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
 LOGIN_URL = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
@@ -1236,288 +1310,440 @@ AWS_HOSTS = (
     r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))"
     r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws|signin\.aws\.amazon\.com)"
 )
+PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
+CHANGED = threading.Condition()
+"""Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
+outcomes. Whoever changes any of it notifies all. Held for moments: never while a file is read or
+written, a process starts or a message is sent."""
 
-class SessionLock:
-    """An OS lock on one small file per SSO session, found from the home alone.
+_flights: dict[Any, Flight] = {}  # by key; guarded by CHANGED
+_v1: set[tuple[str, float]] = set()  # path and time of each `aws` that has shown itself a v1
 
-    The `aws` child inherits it (not on Windows), so that it lives as long as the login does, even
-    when the server is killed. The file tells other processes what their person needs to know.
+# What a person can be told of a flight. `urgent`: only they can open the page at `url`, so an
+# answer must show it now, or the client if it may (`offered`).
+News = namedtuple("News", "text url code urgent offered", defaults=(None, None, False, False))
+
+
+class Call:
+    """One request for a tool, as the tool sees it.
+
+    `report` tells the caller of progress; `offer` lets a client that can do so show a page
+    (elicitation), and says whether it does.
     """
 
-    def __init__(self, session: SsoSession) -> None:
-        self.path = aws_folder("sso", "aws-sso-mcp", token_path(session).name)
-        self.fd: int | None = None
-        self.problem = ""  # why there is no lock
+    def __init__(
+        self, report: Callable[[str], None], offer: Callable[[str, str], bool] | None = None
+    ) -> None:
+        self.report = report
+        self.offer = offer or (lambda _url, _message: False)
+        self.cancelled = False  # the client no longer wants an answer
+        self.hurried = False  # it wants the one that there is now
+        self.known: News | None = None  # what the flight had to tell when the call joined it
 
-    def acquire(self) -> bool:
-        """Take the lock; False when a login elsewhere has it. Without one to be had, go on."""
-        try:
-            if self.fd is None:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            if lock_file(self.fd):
-                return True
-            time.sleep(TRIAL_S)  # it may be no login that has it, but `is_taken`
-            return lock_file(self.fd)
-        except OSError as error:
-            self.problem = f" (Other programs may open a page too, for want of a lock: {error}.)"
-            return True
-
-    def is_taken(self) -> bool:
-        """Tell whether any process has the lock, by trying it for a moment."""
-        try:
-            self.fd = os.open(self.path, os.O_RDWR)
-            return not lock_file(self.fd)
-        except OSError:  # no login yet, on this machine
-            return False
-        finally:
-            self.release()
-
-    def tell(self, **what: str | None) -> None:
-        """Let the others know."""
-        if not self.problem:
-            try:
-                self.path.write_text(json.dumps(what), encoding="utf-8")
-            except OSError:  # a full disk: the lock still holds
-                return
-
-    def told(self) -> dict[str, str]:
-        """Return what the one with the lock told: `url`, `code`, and how it ended."""
-        try:
-            with self.path.open("rb") as file:
-                what = inner(json.loads(file.read(MAX_OUTPUT_BYTES)))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return {key: value for key, value in what.items() if isinstance(value, str)}
-
-    def release(self) -> None:
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+    def end(self, *, cancelled: bool) -> None:
+        """End whatever the call waits for, from any thread."""
+        with CHANGED:
+            self.cancelled, self.hurried = cancelled, True
+            CHANGED.notify_all()
 
 
-def lock_file(fd: int) -> bool:
-    """Lock an open file; False when another process has the lock. Raises OSError.
+class Flight:
+    """A piece of work, and the calls that wait for its outcome: single flight, by `key`.
 
-    `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
-    so one that nobody reads.
-    """
-    import errno
-
-    try:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-            raise
-        return False
-    return True
-
-
-class Renewal(AwsRun):
-    """The renewal of one SSO session's token, silent or by `aws sso login`.
-
-    Every call for the session joins it; another process that renews the same session is waited
-    for (`elsewhere`). With a device code the page may be opened in any browser; without, it must
-    be one on this machine, where the CLI listens. `opens`: we open it, if it is a page of AWS's.
+    `work(flight)` runs in a thread of its own. One that `lasts` stays in the table until a call has
+    heard its outcome, and calls may leave it in a hurry. CHANGED guards the fields.
     """
 
-    kept = True
+    def __init__(self, key: Any, work: Callable[[Flight], Any], *, lasts: bool = False) -> None:
+        self.key, self.lasts = key, lasts
+        self.work: Any = work
+        self.news = News("Running the AWS CLI ...")
+        self.outcome: Any = None  # what `work` returned, or the Failure that it raised
+        self.ended_at: float | None = None
+        self._waiting = 0
+        self._left_at: float | None = None  # when the last to wait for it was cancelled
+        self._is_offered = False
 
-    def __init__(self, profile: SsoProfile, seen: Token | None, refresher: str | None) -> None:
-        self.session, self.seen, self.refresher = profile.session, seen, refresher
-        remote = is_remote()
-        self.opens = not remote or "BROWSER" in surroundings()
-        self.asked = False  # whether a call has told of a page that nobody here can open
-        self.url: str | None = None
-        self.user_code: str | None = None
-        self.status = ""
-        self.elsewhere = False
-        self.moved_at: float | None = None  # when there first was a new token
-        self.lock = SessionLock(profile.session)
-        device = ["--use-device-code"] if remote else []
-        arguments = ["sso", "login", f"--profile={profile.login_profile}", "--no-browser", *device]
-        super().__init__(token_path(profile.session), arguments, LOGIN_LIMIT_S)
+    def join(self, call: Call) -> Flight:
+        """Return the flight of this key that is in the table, else this one, started.
 
-    def asks(self) -> str:
-        if self.url is None:
-            who = "Another program" if self.elsewhere else "The AWS CLI"
-            return f"{who} is renewing the token, or asking AWS for a sign-in page."
-        host = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
-        where, code = f"a browser on this machine ({host})", ""
-        if self.user_code:
-            where = "any browser"
-            code = f", check that it shows the code {self.user_code} (asked for by {host})"
-        if not is_aws_page(self.url):
-            return f"Careful: {self.url} is no page of AWS's. Open it only if you know it{code}."
-        if not self.opens:
-            return f"Open {self.url} in {where}{code}, and approve."
-        opened = f"A sign-in page should have opened in the browser: approve it{code}."
-        return f"{opened} If there is none, open {self.url} in {where}."
-
-    def tell(self, call: Call) -> None:
-        super().tell(call)
-        is_safe = self.url is not None and is_aws_page(self.url)
-        if self.url and not self.asked and not (self.opens and is_safe):
-            self.asked = True
-            may_ask = is_safe and not self.elsewhere
-            if not (may_ask and call.ask(self.url, call.told)):
-                call.end(cancelled=False)  # the person must see the URL now
-
-    def _work(self) -> None:
-        """Renew the token under the session's lock, or wait for the process that does."""
-        try:
-            while not self.lock.acquire():
-                self._hear()
-                if not self._wanted():
-                    break
-                with CHANGED:
-                    CHANGED.wait(LOOK_EVERY_S)
-            told = self.lock.told() if self.elsewhere else {}
-            if self.is_done():
-                by_login = self.url or told.get("status") == "logged_in"
-                self.status = "logged_in" if by_login else "refreshed"
-            elif self.elsewhere and told.get("reason") != "abandoned":  # by its calls, not ours
-                message = "Another program's login to this session ended without a new token. "
-                message = told.get("message", message + "Call again to log in.")
-                raise Failure(told.get("reason", "ended_elsewhere"), message)
+        Raises Failure `no_thread`.
+        """
+        with CHANGED:
+            flight = _flights.get(self.key)
+            if flight is None:
+                in_thread(self._run)
+                flight = _flights[self.key] = self
             else:
-                with CHANGED:
-                    self.elsewhere, self.url, self.user_code, self.asked = False, None, None, False
-                self._renew()
+                call.known = flight.news
+            return flight
+
+    def _run(self) -> None:
+        try:
+            outcome = self.work(self)
+        except Failure as failure:
+            outcome = failure
+        except Exception as error:  # noqa: BLE001 - a bug must not leave calls waiting
+            outcome = bug(error)
+        with CHANGED:
+            self.outcome, self.ended_at = outcome, time.monotonic()
+            if not self.lasts:
+                self.forget()
+            CHANGED.notify_all()
+
+    def forget(self) -> None:
+        """Make room for another flight of the same key. The caller holds CHANGED."""
+        if _flights.get(self.key) is self:
+            del _flights[self.key]
+
+    def tell(self, news: News) -> None:
+        """Let the calls that wait hear something new."""
+        with CHANGED:
+            if news != self.news:
+                self.news = news
+                CHANGED.notify_all()
+
+    def wait(self, call: Call, deadline: float) -> bool:
+        """Wait for the outcome, with news at once and every 10 s; False when it did not come.
+
+        Raises Cancelled, and the Failure that is the outcome.
+        """
+        with CHANGED:
+            self._waiting, self._left_at = self._waiting + 1, None
+        while not self._is_over(call) and time.monotonic() < deadline:
+            news = self.news
+            self._pass_on(news, call)
+            with CHANGED:
+                seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
+                CHANGED.wait_for(lambda: self._is_over(call) or self.news != news, seconds)  # noqa: B023
+        with CHANGED:
+            self._waiting -= 1
+            self._left_at = time.monotonic() if call.cancelled else None
+            ended = self.ended_at is not None
+            if ended and not call.cancelled:
+                self.forget()
+        if call.cancelled:
+            raise Cancelled
+        if isinstance(self.outcome, Failure):
+            raise self.outcome
+        return ended
+
+    def _is_over(self, call: Call) -> bool:
+        return self.ended_at is not None or call.cancelled or (self.lasts and call.hurried)
+
+    def _pass_on(self, news: News, call: Call) -> None:
+        """Tell a call; let the client show an urgent page, or have the call answered at once."""
+        call.report(news.text)
+        if news.urgent and news != call.known:
+            call.known = news
+            with CHANGED:
+                may_offer, self._is_offered = news.offered and not self._is_offered, True
+            if not (may_offer and call.offer(news.url, news.text)):
+                call.end(cancelled=False)
+
+    def is_wanted(self, _: str = "") -> bool:
+        """Return True; raise Failure `abandoned` 30 s after the last that waited was cancelled."""
+        with CHANGED:
+            left_s = 0 if self._left_at is None else time.monotonic() - self._left_at
+            if not self._waiting and left_s > ABANDONED_S:
+                self.forget()
+                raise Failure("abandoned", "Nobody waited for it any more.")
+        return True
+
+
+# The AWS CLI: finding a v2, running a command.
+
+
+def find_aws_cli() -> str:
+    """Return the first `aws` that may be run and has not shown itself a v1.
+
+    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say what was found.
+    """
+    named = full_path(setting("AWS_SSO_MCP_AWS_CLI") or "")
+    found = [(named, program_problem(named, named=True))] if named else []
+    refused = {}
+    for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
+        refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
+        if refused[path] is None:
+            return path
+    told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
+    told = told or "none is on PATH, nor in the usual places"
+    reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
+    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {AWS_CLI_INSTALL}")
+
+
+def run_aws(
+    arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
+) -> Process:
+    """Return a run of the first `aws` that is a v2, when it has ended or was ended.
+
+    `goes_on`, called with what stdout holds when there is more and four times a second, tells
+    whether to go on, or raises. `more` is what Process takes. Raises Failure, also `timeout`.
+    """
+    while True:
+        aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
+        if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(arguments)):
+            message = f"{aws} is a batch file, which cannot take such a profile name. "
+            raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
+        run = Process([aws, *arguments, "--no-cli-auto-prompt"], **more)
+        try:
+            while run.wait(LOOK_EVERY_S) and goes_on(run.output["stdout"]):
+                if time.monotonic() > limit:
+                    raise no_answer(arguments)
+        finally:
+            run.end()
+        errors = run.output["stderr"]
+        if NO_DEVICE_CODE in errors and run.code:
+            arguments = [each for each in arguments if each != "--use-device-code"]
+        elif re.search(NO_AUTO_PROMPT, errors) or (
+            run.code == EXIT_V1 and re.search(NO_CHOICE, errors)
+        ):
+            _v1.add((aws, changed_at(aws)))
+        else:
+            return run
+
+
+def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
+    """Return the run of a command that needs no person, joining one that is the same.
+
+    Raises Failure, Cancelled.
+    """
+    flight = Flight(arguments, lambda flight: run_aws(arguments, flight.is_wanted)).join(call)
+    if flight.wait(call, max(deadline, time.monotonic() + 5)):
+        return flight.outcome  # type: ignore[no-any-return]
+    raise no_answer(arguments)
+
+
+def no_answer(arguments: Sequence[str]) -> Failure:
+    what = f"`aws {' '.join(arguments[:2])}` gives no answer. "
+    return Failure("timeout", what + "Check the network and the proxy, then call again.")
+
+
+# The renewal itself.
+
+
+class Renewal:
+    """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards.
+
+    Other processes see the lock and what is published in its file: `url`, `code`, `host` of the
+    page, or the `outcome` that the person said no. How else it ended, the token file tells.
+    """
+
+    def __init__(self, profile: SsoProfile, seen: Token | None, *, silently: bool) -> None:
+        self.session, self.profile = profile.session, profile.login_profile
+        self.seen, self.silently = seen, silently
+        self.lock = FileLock(lock_path(profile.session))
+        self.problem = ""  # why there is no lock
+        self.local, self.opens = browser_here()
+        self.page: Json = {}  # of this login
+        self.began_at = time.time()  # wall-clock time, which goes on in a laptop that sleeps
+        self.wanted_anew = False  # guarded by CHANGED
+
+    def __call__(self, flight: Flight) -> str:
+        """Return `refreshed` or `logged_in`. Raises Failure."""
+        try:
+            by_page = self._wait_for_others(flight)
+            if self.is_done():
+                return "logged_in" if by_page else "refreshed"
+            self._publish()
+            if self.silently and self._refresh(flight):
+                return "refreshed"
+            self._log_in(flight)
+        except Failure as failure:
+            if failure.reason == "denied":
+                self._publish(outcome="denied")
+            elif failure.reason == "abandoned":  # by its calls, not by others
+                self._publish()
+            raise
+        else:
+            return "logged_in"
         finally:
             self.lock.release()
 
-    def _hear(self) -> None:
-        """Take the URL and the code that the process with the lock tells."""
-        told = self.lock.told()
+    def begin_anew(self) -> None:
+        """Have a login that is no longer young ended, and another one begun in its place."""
         with CHANGED:
-            self.elsewhere = True
-            if re.fullmatch(SAFE_URL, told.get("url", "")):
-                self.url, self.user_code = told["url"], told.get("code")
-            CHANGED.notify_all()
+            self.wanted_anew = time.time() - self.began_at > STALE_S
 
-    def _renew(self) -> None:
-        """Renew the token, silently if that can be, and leave word of the outcome."""
-        self.lock.tell()
-        try:
-            if self.refresher and self._refresh_silently(self.refresher):
-                self.status = "refreshed"
-            else:
-                self._log_in()
-                self.status = "logged_in"
-            self.lock.tell(status=self.status)
-        except Failure as failure:
-            self.lock.tell(reason=failure.reason, message=str(failure))
-            raise
+    # 1. The lock: other processes may be at it.
 
-    def _refresh_silently(self, refresher: str) -> bool:
-        """Have the AWS CLI use the refresh token; tell whether that brought a new token."""
-        deadline = time.monotonic() + COMMAND_LIMIT_S
-        arguments = ("configure", "export-credentials", f"--profile={refresher}")
+    def _wait_for_others(self, flight: Flight) -> bool:
+        """Take the lock, or wait for the token with whoever has it; tell whether by a page.
+
+        Raises Failure when that login ended without a token, if its page was shown.
+        """
+        page: Json = {}
+        while not self._has_lock():
+            page = self._published()
+            flight.tell(self._news(page, of_others=True))
+            if self.is_done():
+                return "url" in page
+            flight.is_wanted()
+            if time.time() - self.began_at > LOGIN_LIMIT_S:
+                raise failure_of("login_expired")
+            time.sleep(LOOK_EVERY_S)
+        page = page and self._published()
+        if "outcome" in page:
+            raise failure_of("denied")
+        if "url" in page and not self.is_done():
+            what = "Another program's login to this session ended without a new token. "
+            raise Failure("ended_elsewhere", what + "Call again to log in.")
+        return "url" in page
+
+    def _has_lock(self) -> bool:
         try:
-            run_aws(Call(lambda _: None), deadline, *arguments)
+            return self.lock.acquire()
+        except OSError as error:  # go on without
+            self.problem = f" (Other programs may open a page too, for want of a lock: {error}.)"
+            return True
+
+    def _publish(self, **what: str | None) -> None:
+        """Tell the other processes."""
+        if not self.problem:
+            with contextlib.suppress(OSError):  # a full disk: the lock still holds
+                write_file(self.lock.path, json.dumps(what))
+
+    def _published(self) -> Json:
+        """Return what the process with the lock tells, as far as it is what it should be."""
+        try:
+            told = inner(json.loads(read_file(self.lock.path, MAX_OUTPUT_BYTES) or b""))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
+        return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
+
+    # 2. Silently.
+
+    def _refresh(self, flight: Flight) -> bool:
+        """Have the AWS CLI use the refresh token; tell whether that brought a new token.
+
+        It looks at the token only when it needs new role credentials, and those of a role may be
+        cached for hours. So it is asked, with a config of our own, for a role that nobody has: AWS
+        refuses that, once the token has been renewed.
+        """
+        import shlex
+
+        path = self.lock.path.replace(".json", ".config")
+        role = f"sso_account_id = 000000000000\nsso_role_name = none-{time.time_ns()}\n"
+        text = f"[profile renewal]\nsso_session = {self.session.name}\n{role}"
+        text += f"[sso-session {shlex.quote(self.session.name)}]\n"
+        text += f"sso_region = {self.session.region}\nsso_start_url = {self.session.start_url}\n"
+        arguments = ("configure", "export-credentials", "--profile=renewal")
+        files: Any = {"AWS_CONFIG_FILE": path, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        try:
+            write_file(path, text)
+            run_aws(arguments, flight.is_wanted, streams=("stderr",), **files)
+        except OSError:
+            return False
         except Failure as failure:
             if failure.reason != "timeout":
                 raise
         return self.is_done()
 
-    def _log_in(self) -> None:
-        """Run `aws sso login`. Raises Failure unless there is a new token in the end."""
-        self.fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
-        super()._work()
-        if self.is_done():
-            return
-        if self.code != 0:
-            raise cli_failure(self)
-        message = "`aws sso login` ended well, but there is no new token. Look for an `sso` alias "
-        message += "in ~/.aws/cli/alias and at this machine's clock, then call again."
-        raise Failure("no_token", message)
+    # 3. By a page.
+
+    def _log_in(self, flight: Flight) -> None:
+        """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""
+        arguments = ["sso", "login", f"--profile={self.profile}", "--no-browser"]
+        arguments += [] if self.local else ["--use-device-code"]
+        fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
+        while True:
+            with CHANGED:
+                self.wanted_anew, self.began_at, self.page = False, time.time(), {}
+            flight.tell(self._news({}))
+            goes_on = partial(self._goes_on, flight)
+            run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
+            if self.is_done():
+                return
+            if not self.wanted_anew and run.code != 0:
+                raise cli_failure(run)
+            if not self.wanted_anew:
+                message = "`aws sso login` ended well, but there is no new token. Look for an `sso`"
+                message += (
+                    " alias in ~/.aws/cli/alias and at this machine's clock, then call again."
+                )
+                raise Failure("no_token", message)
+
+    def _goes_on(self, flight: Flight, text: str) -> bool:
+        """Show the page once `text` names it; tell whether the login goes on. Raises Failure."""
+        if self.is_done():  # by this login, which ends by itself, or by one in a terminal
+            return abs(time.time() - changed_at(token_path(self.session))) < GRACE_S
+        flight.is_wanted()
+        if time.time() - self.began_at > LOGIN_LIMIT_S:
+            raise failure_of("login_expired")
+        url, code = parse_login_output(text)
+        if url and url != self.page.get("url"):
+            self._show(flight, {"url": url, "code": code, "host": host_name()})
+        return not self.wanted_anew
+
+    def _show(self, flight: Flight, page: Json) -> None:
+        """Open the page, once a login, and tell calls and other processes of it. Raises Failure."""
+        if not re.fullmatch(SAFE_URL, page["url"]):
+            message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
+            step = "Check sso_start_url and the network (a captive portal?), then call again."
+            raise Failure("untrusted_url", message + step)
+        is_first, self.page = not self.page, page
+        self._has_lock()  # the folder may have been removed meanwhile
+        self._publish(**page)
+        flight.tell(self._news(page))
+        if is_first and self.opens and is_aws_page(page["url"]):
+            with contextlib.suppress(Failure):  # no thread to be had: the answer carries the URL
+                in_thread(open_page, page["url"])
+
+    def _news(self, page: Json, *, of_others: bool = False) -> News:
+        """Return what a person can be told about the renewal now."""
+        url, code, host = (page.get(key) for key in ("url", "code", "host"))
+        if not url:
+            who = "Another program" if of_others else "The AWS CLI"
+            return News(f"{who} is renewing the token, or asking AWS for a sign-in page.")
+        where = "any browser" if code else f"a browser on the machine {host}"
+        check = f", check that it shows the code {code} (requested by {host})" if code else ""
+        is_safe = is_aws_page(url)
+        text = f"A sign-in page should have opened in the browser: approve it{check}."
+        text += f" If there is none, open {url} in {where}."
+        if not is_safe:
+            text = f"Careful: {url} is no page of AWS's. Open it only if you know it{check}."
+        elif not self.opens:
+            text = f"Open {url} in {where}{check}, and approve."
+        return News(text, url, code, not (self.opens and is_safe), is_safe and not of_others)
+
+    # 4. The proof.
 
     def is_done(self) -> bool:
         """Tell whether there is another token than was seen at first, and one that is good."""
         token = read_token(self.session)
-        return token is not None and token != self.seen and token.expires_at > time.time()
-
-    def _wanted(self) -> bool:
-        """End it, too, when the token came some other way, say by a login in a terminal."""
-        if super()._wanted() and not self.is_done():
-            return True
-        self.moved_at = self.moved_at or time.monotonic()
-        # A login of ours that brought the token ends by itself.
-        return not self.elsewhere and time.monotonic() - self.moved_at < GRACE_S
-
-    def _update(self) -> None:
-        """Take the URL and the code as soon as all is there that a person needs."""
-        url, self.user_code = parse_login_output(self.output["stdout"])
-        if url is None or url == self.url:
-            return
-        if not re.fullmatch(SAFE_URL, url):
-            message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
-            step = "Check sso_start_url and the network (a captive portal?), then call again."
-            self.failure = Failure("untrusted_url", message + step)
-            return
-        self.url = url
-        self.lock.tell(url=url, code=self.user_code)
-        if self.opens and is_aws_page(url):
-            try:
-                in_thread(open_page, url)
-            except Failure:  # no thread to be had: the answer carries the URL
-                return
+        is_good = token is not None and token.expires_at > time.time()
+        return is_good and is_other(token, self.seen)
 
 
-def running_renewal(session: SsoSession) -> Renewal | None:
+def lock_path(session: SsoSession) -> str:
+    return aws_folder("sso", "aws-sso-mcp", os.path.basename(token_path(session)))
+
+
+def find_renewal(session: SsoSession) -> Flight | None:
     """Return the session's renewal that runs, or has ended lately and unheard."""
     with CHANGED:
-        run = _runs.get(token_path(session))
-        if not isinstance(run, Renewal):
-            return None
-        if run.ended_at is None:
-            return run
-        gone = run.failure is None and not run.is_done()  # its token, by `aws sso logout`
-        return None if gone or time.monotonic() - run.ended_at > UNHEARD_S else run
-
-
-def join_or_start_renewal(new: Renewal) -> Renewal:
-    """Return the renewal of the session that is there, else start the new one."""
+        flight = _flights.get(lock_path(session))
+    if flight is None or flight.ended_at is None:
+        return flight
+    is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # by `aws sso logout`
+    if not is_gone and time.monotonic() - flight.ended_at < UNHEARD_S:
+        return flight
     with CHANGED:
-        renewal = running_renewal(new.session)
-        if renewal is None:
-            in_thread(new.run)
-            renewal = _runs[new.key] = new
-        return renewal
-
-
-def silent_refresher(config: AwsConfig, session: SsoSession) -> str | None:
-    """Return the profile through which the AWS CLI can renew the session's token silently.
-
-    Any command that loads role credentials does it, unless those are still cached: so the profile
-    whose cached ones are the oldest. None when there is nothing to renew with.
-    """
-    profiles = [each for each in profiles_by_session(config).get(session, []) if each.role_name]
-    if token_state(read_token(session)) != "refreshable" or not profiles:
-        return None
-    return str(min(profiles, key=last_used).name)
+        flight.forget()
+    return None
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
     """Return the URL to open and the user code that `aws sso login --no-browser` printed so far.
 
-    Only URLs with a query can be opened as they are; a bare verification URI is followed by its
-    code, and then by the URL that fills it in.
+    A bare verification URI is none: its code follows, and then the URL that fills it in.
     """
     text = text[: text.rfind("\n") + 1]
     urls, code = re.findall(LOGIN_URL, text), re.search(USER_CODE, text)
-    ready = [url for url in urls if "?" in url] or (urls if code else [])
+    ready = [url for url in urls if "?" in url]
     return (ready[-1] if ready else None), (code[0] if code else None)
 
 
@@ -1526,14 +1752,16 @@ def is_aws_page(url: str) -> bool:
     return match is not None and re.fullmatch(AWS_HOSTS, match[1]) is not None
 
 
-def is_remote() -> bool:
-    """Guess whether the person has no browser on this machine; AWS_SSO_MCP_LOGIN overrides it."""
-    wish, around = setting("AWS_SSO_MCP_LOGIN"), surroundings()
-    if wish in ("browser", "device"):
-        return wish == "device"
-    if not around.keys().isdisjoint(REMOTE) or any(map(os.path.exists, CONTAINER_MARKS)):
-        return True
-    return sys.platform.startswith("linux") and around.keys().isdisjoint(SCREENS)
+def browser_here() -> tuple[bool, bool]:
+    """Guess whether the person's browser is on this machine, and whether a page can be opened.
+
+    AWS_SSO_MCP_LOGIN overrides the former; $BROWSER may reach a browser that is elsewhere.
+    """
+    around = {name for name, value in {**client_environment(), **os.environ}.items() if value}
+    is_remote = any(map(changed_at, CONTAINER_MARKS)) or not around.isdisjoint(REMOTE)
+    is_remote = is_remote or (sys.platform == "linux" and around.isdisjoint(SCREENS))
+    wish = {"browser": True, "device": False}.get(setting("AWS_SSO_MCP_LOGIN") or "", not is_remote)
+    return wish, wish or "BROWSER" in around
 
 
 def open_page(url: str) -> None:
@@ -1541,16 +1769,10 @@ def open_page(url: str) -> None:
 
     Nothing tells whether a page appeared, so nobody asks: the answer carries the URL.
     """
-    from subprocess import TimeoutExpired
-
-    try:
-        process = start_process([sys.executable, "-IS", "-c", PAGE_OPENER, url], piped=False)
-    except Failure:
-        return
-    try:
+    with contextlib.suppress(Failure):
+        process = Process([sys.executable, "-IS", "-c", PAGE_OPENER, url], streams=())
         process.wait(PAGE_LIMIT_S)
-    except TimeoutExpired:
-        kill(process)
+        process.end()
 
 
 # --- Tools ------------------------------------------------------------------------------
@@ -1620,7 +1842,7 @@ def refresh_aws_sso_token(
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
-        outcome = renew(call, config, target, force)
+        outcome = renew(call, target, force)
     except Failure as failure:
         outcome = failed(failure, config)
     outcome["message"] += told
@@ -1653,52 +1875,58 @@ RETRY = (
 )
 
 
-def renew(call: Call, config: AwsConfig, target: SsoProfile, force: bool) -> Json:
-    """Return the outcome of the way to a good token that takes the fewest clicks.
-
-    Raises Failure, Cancelled.
-    """
+def renew(call: Call, target: SsoProfile, force: bool) -> Json:
+    """Go the way to a good token that takes the fewest clicks. Raises Failure, Cancelled."""
     deadline = time.monotonic() + wait_seconds()
-    session = target.session
-    seen, renewal, status, notes = read_token(session), running_renewal(session), "", ""
-    identity: Json | None = None
+    seen, flight = read_token(target.session), find_renewal(target.session)
+    call.known = flight.news if flight else None
     # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
     # somebody forced while this token was good, is not.
-    joins = renewal is not None and renewal.failure is None and seen != renewal.seen
+    failed = flight is not None and isinstance(flight.outcome, Failure)
+    joins = flight is not None and not failed and is_other(seen, flight.work.seen)
     if token_state(seen) == "valid" and not force and not joins:
         try:
-            identity, status = caller_identity(call, target, deadline), "valid"
+            return usable("valid", target, caller_identity(call, target, deadline))
         except Failure as failure:
             if failure.reason != "session_expired":
                 raise
-    if not status:
-        if renewal is None or not (joins or force):  # one found may be forgotten by now
-            refresher = None if force else silent_refresher(config, session)
-            renewal = join_or_start_renewal(Renewal(target, seen, refresher))
-        if not renewal.wait(call, deadline):
-            return pending(renewal)
-        status = renewal.status
-        identity, notes = identity_or_doubt(call, target, deadline)
-        notes += warm_session(renewal) + renewal.lock.problem
+    if flight is None or not (joins or force):  # one found may be forgotten by now
+        silently = not force and token_state(seen) == "refreshable"
+        renewal = Renewal(target, seen, silently=silently)
+        flight = Flight(renewal.lock.path, renewal, lasts=True).join(call)
+    elif force:
+        flight.work.begin_anew()
+    if not flight.wait(call, deadline):
+        return pending(flight, force=force)
+    identity, notes = identity_or_doubt(call, target, deadline)
+    return usable(
+        flight.outcome, target, identity, notes + warm_session(flight.work) + flight.work.problem
+    )
+
+
+def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = "") -> Json:
+    """Return the answer for a token that can be used."""
     message = f"{DONE[status]}{notes}{RETRY}{shadowing_keys()}"
-    answer = {"success": True, "status": status, "message": message, **expiry(read_token(session))}
+    answer = {"success": True, "status": status, "message": message}
+    answer.update(expiry(read_token(target.session)))
     return {**answer, "identity": identity} if identity else answer
 
 
 def warm_session(renewal: Renewal) -> str:
     """Return what to say of a login that brought no more time, or of one that will come often."""
-    token, seen = read_token(renewal.session), renewal.seen
-    later_s = (token.stamp - seen.stamp) / 1e9 if token and seen else 0
-    same_end = token and seen and token.expires_at - seen.expires_at < SAME_END_S
-    if later_s > 2 * SAME_END_S and same_end:
+    session = renewal.session
+    token: Any = read_token(session)
+    seen: Any = renewal.seen
+    is_later = token and seen and token.written_at > seen.written_at + 2 * SAME_END_S
+    if is_later and token.expires_at < seen.expires_at + SAME_END_S:
         return (
             " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
             " refusing, let the person sign out in the portal (startUrl), then force again."
         )
-    if token and not renewal.session.name and renewal.session not in _advised:
-        _advised.add(renewal.session)
-        return " (A profile with an [sso-session] section would mostly renew without a login.)"
-    return ""
+    if session.name or session in _advised:
+        return ""
+    _advised.add(session)
+    return " (A profile with an [sso-session] section would usually renew without a login.)"
 
 
 _advised: set[SsoSession] = set()  # sessions whose person has heard of sso-session sections
@@ -1722,9 +1950,9 @@ def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | N
     if target.role_name is None:
         return None
     arguments = ("sts", "get-caller-identity", "--output=json", f"--profile={target.login_profile}")
-    run = run_aws(call, deadline, *arguments)
+    run = ask_aws(call, deadline, *arguments)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
-        run = run_aws(call, deadline, *arguments)
+        run = ask_aws(call, deadline, *arguments)
     try:
         identity = json.loads(run.output["stdout"]) if run.code == 0 else {}
         return {"account": str(identity["Account"]), "arn": str(identity["Arn"])}
@@ -1749,13 +1977,17 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
         return None, f" Who it makes you could not be asked: {failure}"
 
 
-def pending(renewal: Renewal) -> Json:
+def pending(flight: Flight, *, force: bool) -> Json:
     """Return the answer for a login that still waits for the person."""
-    message = f"Waiting for the person. {renewal.asks()} Then call refresh_aws_sso_token again with"
-    message += " the same arguments: it joins this login and opens no second page."
-    answer = {"success": False, "status": "pending", "message": message + renewal.lock.problem}
-    answer.update({"loginUrl": renewal.url} if renewal.url else {})
-    return {**answer, "userCode": renewal.user_code} if renewal.user_code else answer
+    news = flight.news
+    again = "without `force`" if force else "with the same arguments"
+    message = f"Waiting for the person. {news.text} Then call refresh_aws_sso_token again {again}:"
+    message += " it joins this login and opens no second page."
+    if news.url:
+        message += " If the page shows an error, call with force: true: that begins anew."
+    answer = {"success": False, "status": "pending", "message": message + flight.work.problem}
+    answer.update({"loginUrl": news.url} if news.url else {})
+    return {**answer, "userCode": news.code} if news.code else answer
 
 
 @tool(
@@ -1819,8 +2051,8 @@ def shorten(answer: Json) -> None:
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
     """Return what get_aws_sso_status says of one session."""
-    token, renewal = read_token(session), running_renewal(session)
-    runs_here = renewal is not None and renewal.ended_at is None
+    token, flight = read_token(session), find_renewal(session)
+    runs_here = flight is not None and flight.ended_at is None
     keys = ("profile", "accountId", "roleName")
     shown = [(each.name, each.account_id, each.role_name) for each in profiles[:MAX_SHOWN]]
     return {
@@ -1830,7 +2062,7 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
         **expiry(token),
         "profileCount": len(profiles),
         "profiles": [dict(zip(keys, row)) for row in shown],
-        "loginInProgress": runs_here or SessionLock(session).is_taken(),
+        "loginInProgress": runs_here or FileLock(lock_path(session)).is_taken(),
     }
 
 
@@ -1893,13 +2125,13 @@ MAX_COMPLAINTS = 20  # lines on stderr about bad input: a client may never read 
 
 
 class Request:
-    """One request of the client; `open` until it is answered or cancelled."""
+    """One request of the client; `is_open` until it is answered or cancelled."""
 
     def __init__(self, request_id: str | int, method: str, params: Any) -> None:
         self.id, self.method = request_id, method
         self.params, self.meta = inner(params), inner(params, "_meta")
         self.modern = not self.meta.keys().isdisjoint(ENVELOPE)
-        self.open = True
+        self.is_open = True
         self.progress = 0
         self.call: Call | None = None
         self.elicitation: Json | None = None  # params of the one that the client was sent
@@ -1920,7 +2152,6 @@ class Server:
         self._initialized = False
         self._capabilities: Any = None  # of a legacy client
         self._asked: dict[str, Request] = {}  # by the id of an elicitation
-        self._secret = os.urandom(32)  # of _request_state
         self._complaints = 0
         both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
@@ -2005,7 +2236,7 @@ class Server:
             raise ProtocolError(INVALID_PARAMS, "arguments must be an object")
         call = request.call = Call(
             lambda message: self._report(request, message),
-            lambda url, message: self._elicit(request, url, message),
+            lambda url, message: self._offer(request, url, message),
         )
         call.hurried = self._is_declined(request)
         with self._wire:
@@ -2031,8 +2262,7 @@ class Server:
         waits = answer.get("status") == "pending"
         if request.elicitation and request.modern and waits:
             ask = {"login": {"method": "elicitation/create", "params": request.elicitation}}
-            wish = {"inputRequests": ask, "requestState": self._request_state(request)}
-            return self._reply(request, {"resultType": "input_required", **wish})
+            return self._reply(request, {"resultType": "input_required", "inputRequests": ask})
         if request.elicitation and not request.modern and not waits:
             params = {"elicitationId": request.elicitation["elicitationId"]}
             done = {"method": "notifications/elicitation/complete", "params": params}
@@ -2047,7 +2277,7 @@ class Server:
     # anything but yes gets the plain answer at once; one that never replies, as if it had not
     # been asked.
 
-    def _elicit(self, request: Request, url: str, message: str) -> bool:
+    def _offer(self, request: Request, url: str, message: str) -> bool:
         """Offer a URL to the client; False when it declares no such capability."""
         declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
         if "url" not in inner(declared, "elicitation"):
@@ -2058,7 +2288,7 @@ class Server:
             return True
         params["elicitationId"] = key = os.urandom(8).hex()
         with self._wire:
-            if request.open:
+            if request.is_open:
                 self._asked[key] = request
         ask = {"id": key, "method": "elicitation/create", "params": params}
         self._send(request, ask, last=False)
@@ -2076,21 +2306,9 @@ class Server:
         return None
 
     def _is_declined(self, request: Request) -> bool:
-        """Tell whether a request is repeated by a client whose person did not want the page."""
-        params = request.params
-        if not request.modern or "requestState" not in params:
-            return False
-        states = self._request_state(request), self._request_state(request, before=1)
-        action = inner(params, "inputResponses", "login").get("action")
-        return params["requestState"] in states and action != "accept"
-
-    def _request_state(self, request: Request, before: int = 0) -> str:
-        """Return what only this server can give, for this call, and for 15 to 30 minutes."""
-        import hmac
-
-        period = time.time() // LOGIN_LIMIT_S - before
-        call = json.dumps([period, request.params.get("name"), request.params.get("arguments")])
-        return hmac.new(self._secret, call.encode(), "sha256").hexdigest()
+        """Tell whether a call is repeated by a client whose person did not want the page."""
+        action = inner(request.params, "inputResponses", "login").get("action")
+        return request.modern and "inputResponses" in request.params and action != "accept"
 
     def _cancel(self, request_id: Any) -> None:
         """Stop a call: nothing more is sent for it."""
@@ -2104,7 +2322,7 @@ class Server:
 
     def _close(self, request: Request) -> None:
         """Let nothing more be sent for a request. The caller holds `_wire`."""
-        request.open = False
+        request.is_open = False
         if request in self._running:
             self._running.remove(request)
             self._asked = {key: each for key, each in self._asked.items() if each is not request}
@@ -2126,7 +2344,7 @@ class Server:
         """Write one message for a request, unless that is answered or cancelled already."""
         line = wire_line({"jsonrpc": "2.0", **message})
         with self._wire:
-            if request.open:
+            if request.is_open:
                 self._write(line)
                 if last:
                     self._close(request)
@@ -2160,14 +2378,19 @@ def wire_line(message: Json) -> bytes:
     return line.encode("ascii") + b"\n"
 
 
-def serve(lines: BinaryIO, server: Server) -> None:
-    """Feed a server with lines until there are no more; too long ones are skipped, never held."""
-    whole = True
-    for line in iter(lambda: lines.readline(MAX_LINE_BYTES), b""):
-        ends = len(line) < MAX_LINE_BYTES or line.endswith(b"\n")
-        if whole and line.strip():
-            server.handle_line(line if ends else b"too long")
-        whole = ends
+def serve(read: Callable[[], bytes], server: Server) -> None:
+    """Feed a server with lines, until `read` gives nothing; too long ones are never held."""
+    line, chunk = bytearray(), b"first"
+    while chunk:
+        chunk = read()
+        *ended, rest = (chunk or b"\n").split(b"\n")  # the last line may lack its end
+        for end_of_line in ended:
+            line += end_of_line
+            if line.strip():
+                server.handle_line(bytes(line) if len(line) <= MAX_LINE_BYTES else b"too long")
+            line.clear()
+        line += rest
+        del line[MAX_LINE_BYTES + 1 :]
 
 
 # --- Command line -----------------------------------------------------------------------
@@ -2205,11 +2428,12 @@ STATES = {  # of a session: its colour on a terminal (SGR), and what a refresh w
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve MCP, or do what the command line says; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
     if not arguments and not (sys.stdin and sys.stdin.isatty()):
-        return serve_stdio()
+        wire = Wire()
+        handle_signals(wire)
+        serve(wire.read, Server(wire.write))
+        end(0)
+    handle_signals()
     usage = USAGE.format(path=os.path.abspath(__file__))
     if arguments in ([], ["--help"], ["-h"], ["--version"]):
         return say(f"aws-sso-mcp {__version__}" if arguments == ["--version"] else usage)
@@ -2226,34 +2450,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_status(profile)
     sys.stderr.write(usage)
     return 2
-
-
-def serve_stdio() -> NoReturn:
-    """Serve on fds 0 and 1, which are moved away first so that nothing else can touch the wire."""
-    try:
-        wire_in, wire_out = os.dup(0), os.dup(1)
-    except OSError:
-        end(2)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null if sys.stderr is None else 2, 1)
-
-    def write(line: bytes) -> None:
-        try:
-            while line:
-                line = line[os.write(wire_out, line) :]
-        except OSError:  # the client is gone
-            end(0)
-
-    with os.fdopen(wire_in, "rb") as lines:
-        serve(lines, Server(write))
-        end(0)
-
-
-def end(code: int) -> NoReturn:
-    """Leave at once: no child stays, no thread is waited for, nothing is said."""
-    end_processes()
-    os._exit(code)
 
 
 def say(text: str, stream: TextIO | None = None) -> int:

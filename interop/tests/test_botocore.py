@@ -9,8 +9,8 @@ import botocore.exceptions
 import botocore.session
 import pytest
 
-import aws_sso_mcp
-from test_aws_sso_mcp import CASES
+from kit.desk import CASES
+from kit.inside import Failure, read_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +42,10 @@ def test_case(
     theirs = read_by_botocore(path)
     assert theirs == (None if profiles is None else (profiles, sso_sessions))
     if theirs is None:
-        with pytest.raises(aws_sso_mcp.Failure, match="No AWS tool can read"):
-            aws_sso_mcp.read_aws_config()
+        with pytest.raises(Failure, match="No AWS tool can read"):
+            read_config()
     else:
-        assert aws_sso_mcp.read_aws_config()[1:] == theirs
+        assert read_config()[:2] == theirs
 
 
 def test_credentials_are_merged_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,4 +54,4 @@ def test_credentials_are_merged_alike(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     theirs = botocore.session.Session().full_config["profiles"]
-    assert aws_sso_mcp.read_aws_config().profiles == theirs
+    assert read_config().profiles == theirs

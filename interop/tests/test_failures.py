@@ -13,29 +13,29 @@ from pathlib import Path
 
 import pytest
 
-import aws_sso_mcp
+from kit.inside import diagnosis
 
 CORPUS = json.loads((Path(__file__).parent / "failures.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("entry", CORPUS["expired"], ids=lambda entry: entry["where"])
 def test_expired_session_leads_to_the_tool(entry: dict[str, str]) -> None:
-    assert aws_sso_mcp.expiry_in(entry["text"]) is not None
+    assert diagnosis(entry["text"]) == "session_expired"
 
 
 @pytest.mark.parametrize("entry", CORPUS["look_alike"], ids=lambda entry: entry["where"])
 def test_look_alike_is_never_called_expired(entry: dict[str, str]) -> None:
-    assert aws_sso_mcp.expiry_in(entry["text"]) is None
+    assert diagnosis(entry["text"]) is None
 
 
 @pytest.mark.parametrize("text", CORPUS["harmless"], ids=range(len(CORPUS["harmless"])))
 def test_same_words_elsewhere_raise_no_alarm(text: str) -> None:
-    assert aws_sso_mcp.expiry_in(text) is None
+    assert diagnosis(text) is None
 
 
 # --- The skill, which says the same to a model ------------------------------------------
 
-SKILL = (Path(__file__).parents[1] / "skills" / "aws-sso-refresh" / "SKILL.md").read_text("utf-8")
+SKILL = (Path(__file__).parents[2] / "skills" / "aws-sso-refresh" / "SKILL.md").read_text("utf-8")
 
 
 def quoted(section: str, last_cell: str = "") -> list[str]:
@@ -50,9 +50,9 @@ def test_skill_and_hook_agree() -> None:
     never = quoted("When not")
     assert min(map(len, (refresh, status, never))) > 2
     for text in refresh:
-        assert aws_sso_mcp.expiry_in(f"Error: run {text}"), text
+        assert diagnosis(f"Error: run {text}"), text
     for text in status + never:
-        assert aws_sso_mcp.expiry_in(f"Error: {text}") is None, text
+        assert diagnosis(f"Error: {text}") is None, text
         parts = [part.strip() for part in text.split("...")]
         known = [
             each for each in CORPUS["look_alike"] if all(part in each["text"] for part in parts)
@@ -71,5 +71,5 @@ HOSTILE = ["x509: ", "InvalidGrant", "unable to refresh SSO token", "request sen
 @pytest.mark.parametrize("piece", [*"\"'\n│\\", "Error: ", "\x1b[", *HOSTILE], ids=ascii)
 def test_hostile_output_takes_no_time(piece: str) -> None:
     started = time.process_time()
-    aws_sso_mcp.expiry_in(piece * (1_000_000 // len(piece)))
+    diagnosis(piece * (1_000_000 // len(piece)))
     assert time.process_time() - started < 1

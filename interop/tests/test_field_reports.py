@@ -6,17 +6,15 @@ a share must be right; what is not stands in the message. No look-alike may be c
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-import aws_sso_mcp
+from kit import inside
 
 REPORTS = {
     name: json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
@@ -29,11 +27,10 @@ def hook(case: dict[str, Any]) -> Any:
     """Return the arguments of the call that the hook names, None when it is silent."""
     event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash", "error": case["output"]}
     event["tool_input"] = {"command": case["command"]}
-    with mock.patch("sys.stdout", io.StringIO()) as stdout:
-        aws_sso_mcp.print_hook(json.dumps(event).encode())
-    if not stdout.getvalue():
+    printed = inside.hook(event)
+    if not printed:
         return None
-    said = json.loads(stdout.getvalue())["hookSpecificOutput"]["additionalContext"]
+    said = json.loads(printed)["hookSpecificOutput"]["additionalContext"]
     _, _, call = said.partition("refresh_aws_sso_token with ")
     return json.JSONDecoder().raw_decode(call)[0]
 
@@ -65,9 +62,6 @@ def test_servers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             (home / path).write_text(text, encoding="utf-8")
         monkeypatch.setenv("HOME", str(home))
         monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(home / "proj"))
-        try:
-            found = aws_sso_mcp.profile_of_server(case["server"])
-        except aws_sso_mcp.Failure as failure:
-            found = failure.reason
+        found = inside.profile_of_server(case["server"])
         wrong += [] if found == case["profile"] else [(case["id"], found)]
     assert 1 - len(wrong) / len(cases) >= 0.95, wrong

@@ -1,0 +1,261 @@
+"""All that interop uses of the server's own functions; all else talks to the started server.
+
+Tests of properties need millions of runs, so they call what the server is made of. Where that
+changes, this file follows; what is asserted does not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Optional
+from unittest import mock
+
+import aws_sso_mcp
+from aws_sso_mcp import Call, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Failure"]
+
+DEADLINE_S = 20  # for what takes milliseconds
+VERSION = aws_sso_mcp.__version__
+TOOLS: dict[str, dict[str, Any]] = {
+    name: tool.definition for name, tool in aws_sso_mcp.TOOLS.items()
+}
+MAX_LINE_BYTES = aws_sso_mcp.MAX_LINE_BYTES
+MAX_OUTPUT_BYTES = aws_sso_mcp.MAX_OUTPUT_BYTES
+MAX_COMPLAINTS = aws_sso_mcp.MAX_COMPLAINTS
+
+
+# --- Tools ------------------------------------------------------------------------------
+
+
+def refresh(profile: str, *, limit_s: float = aws_sso_mcp.COMMAND_LIMIT_S) -> dict[str, Any]:
+    """Call the tool in this process; a command of the AWS CLI that needs nobody has `limit_s`."""
+    with mock.patch.object(aws_sso_mcp, "COMMAND_LIMIT_S", limit_s):
+        answer: dict[str, Any] = aws_sso_mcp.refresh_aws_sso_token(Call(lambda _: None), profile)
+    return answer
+
+
+def status(profile: str | None = None) -> dict[str, Any]:
+    answer: dict[str, Any] = aws_sso_mcp.get_aws_sso_status(Call(lambda _: None), profile)
+    return answer
+
+
+# --- The wire ---------------------------------------------------------------------------
+
+
+class StubError(Exception):
+    """A bug of a tool."""
+
+
+class Served(NamedTuple):
+    """What a server did with a stream."""
+
+    written: list[bytes]
+    complaints: list[str]
+    """Lines on stderr."""
+    uncaught: list[Any]
+    """Of threads."""
+
+
+def serve(stream: bytes, last: bytes) -> Served:
+    """Serve a stream, then one more line while calls may run yet, and wait for all calls to end.
+
+    `refresh_aws_sso_token` is a stub that waits with `force`, and else succeeds or fails as the
+    name of the profile says; the other tool is the real one.
+    """
+    written: list[bytes] = []
+    threads: list[threading.Thread] = []
+    uncaught: list[Any] = []
+    over = threading.Event()
+    in_thread = aws_sso_mcp.in_thread
+
+    def stub(call: Call, profile: str | None = None, force: bool = False) -> dict[str, Any]:
+        call.report(f"asked for {profile} \ud800")
+        with aws_sso_mcp.CHANGED:
+            aws_sso_mcp.CHANGED.wait_for(lambda: call.cancelled or over.is_set() or not force, 9)
+        if call.cancelled:
+            raise aws_sso_mcp.Cancelled
+        if profile == "fail":
+            raise Failure("not_sso", "\ud800", unusable="\udfff")
+        if profile == "raise":
+            raise StubError
+        return {"success": True, "message": f"{profile}\ud800\n\u2028"}
+
+    def remember(*arguments: Any) -> threading.Thread:
+        threads.append(in_thread(*arguments))
+        return threads[-1]
+
+    tool = aws_sso_mcp.TOOLS["refresh_aws_sso_token"]._replace(function=stub)
+    with (
+        mock.patch.dict(aws_sso_mcp.TOOLS, refresh_aws_sso_token=tool),
+        mock.patch.object(aws_sso_mcp, "in_thread", remember),
+        mock.patch.object(threading, "excepthook", uncaught.append),
+        mock.patch.object(sys, "stderr", io.StringIO()) as errors,
+    ):
+        server = aws_sso_mcp.Server(written.append)
+        aws_sso_mcp.serve(io.BytesIO(stream), server)
+        server.handle_line(last)
+        with aws_sso_mcp.CHANGED:
+            over.set()
+            aws_sso_mcp.CHANGED.notify_all()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
+    assert server._running == []  # noqa: SLF001 - nothing is retained
+    return Served(written, errors.getvalue().splitlines(), uncaught)
+
+
+def line_handler(written: list[bytes]) -> Callable[[bytes], None]:
+    """Return what handles a line, of a server that writes into a list."""
+    return aws_sso_mcp.Server(written.append).handle_line
+
+
+def serve_endless(stream: BinaryIO) -> list[bytes]:
+    """Return what is written while a stream is served."""
+    written: list[bytes] = []
+    aws_sso_mcp.serve(stream, aws_sso_mcp.Server(written.append))
+    return written
+
+
+def lines_heard(stream: bytes, limit: int) -> list[bytes]:
+    """Return the lines that a server gets of a stream, whose lines may have `limit` bytes."""
+    heard: list[bytes] = []
+    server = mock.Mock(handle_line=heard.append)
+    with mock.patch.object(aws_sso_mcp, "MAX_LINE_BYTES", limit):
+        aws_sso_mcp.serve(io.BytesIO(stream), server)
+    return heard
+
+
+# --- AWS configuration and token cache --------------------------------------------------
+
+
+class Config(NamedTuple):
+    """What the config of this HOME says, as the server reads it."""
+
+    profiles: dict[str, dict[str, Any]]
+    sso_sessions: dict[str, dict[str, Any]]
+    read: Any
+
+    def chosen(self) -> tuple[str, str]:
+        """Return the profile that a call without any takes, and why that."""
+        choice = aws_sso_mcp.choose_profile(self.read, None)
+        return choice.profile, choice.source
+
+    def sso(self, profile: str) -> tuple[str, str | None, str, str]:
+        """Return whose login a profile needs: profile, SSO session, start URL, region."""
+        found = aws_sso_mcp.sso_profile(self.read, profile)
+        return (found.login_profile, *found.session)
+
+
+def read_config() -> Config:
+    """Read the config of this HOME; raise Failure where no AWS tool can."""
+    read = aws_sso_mcp.read_aws_config()
+    return Config(read.profiles, read.sso_sessions, read)
+
+
+def token_file_name(session: str) -> str:
+    return aws_sso_mcp.cache_name(session)
+
+
+class KnownToken(NamedTuple):
+    """What the server takes a token file for."""
+
+    found: bool
+    state: str
+    expiry: dict[str, Any]
+    shown: str
+
+
+def known_token(session: str) -> KnownToken:
+    """Read the token of an sso-session of this HOME."""
+    sso = aws_sso_mcp.SsoSession(session, "https://x.awsapps.com/start", "us-east-1")
+    with mock.patch("time.sleep"):
+        token = aws_sso_mcp.read_token(sso)
+    expiry = aws_sso_mcp.expiry(token)
+    return KnownToken(token is not None, aws_sso_mcp.token_state(token), expiry, repr(token))
+
+
+def epoch(text: Any) -> float | None:
+    return aws_sso_mcp.epoch(text)
+
+
+# --- What AWS's tools say ---------------------------------------------------------------
+
+Prompt = tuple[Optional[str], Optional[str]]  # URL and user code
+REASONS = {str(row[0]) for row in aws_sso_mcp.FAILURES} | {"session_expired", "aws_cli_failed"}
+
+
+def is_aws_page(url: str) -> bool:
+    return bool(aws_sso_mcp.is_aws_page(url))
+
+
+def parse_prompt(text: str) -> Prompt:
+    return aws_sso_mcp.parse_login_output(text)
+
+
+def read_login(chunks: Sequence[bytes]) -> list[Prompt]:
+    """Return what the output of a login is taken for, chunk by chunk as it comes."""
+    run = Reader()
+    run.read("stdout", chunks)
+    return run.seen
+
+
+def failure_of(chunks: Sequence[bytes]) -> tuple[str, str]:
+    """Return reason and message of a failed login with such a stderr."""
+    run = Reader()
+    run.read("stderr", chunks)
+    failure = aws_sso_mcp.cli_failure(run)
+    return failure.reason, str(failure)
+
+
+def diagnosis(text: str) -> str | None:
+    """Return the reason that the hook finds in the output of a failed command."""
+    return "session_expired" if aws_sso_mcp.expiry_in(text) else None
+
+
+def hook(event: dict[str, Any]) -> bytes:
+    """Return what the hook prints for an event of a host."""
+    with mock.patch("sys.stdout", io.StringIO()) as stdout:
+        aws_sso_mcp.print_hook(json.dumps(event).encode())
+    return stdout.getvalue().encode()
+
+
+def profile_of_server(server: str) -> str | None:
+    """Return the profile of an MCP server, or the reason why there is no answer."""
+    try:
+        return aws_sso_mcp.profile_of_server(server)
+    except aws_sso_mcp.Failure as failure:
+        return failure.reason
+
+
+class Reader(aws_sso_mcp.AwsRun):
+    """A run whose output is read as that of a login; `seen` is what it took it for."""
+
+    def __init__(self) -> None:
+        super().__init__("key", ["sso", "login"], 1)
+        self.seen: list[Prompt] = []
+
+    def _update(self) -> None:
+        self.seen.append(parse_prompt(self.output["stdout"]))
+
+    def read(self, stream: str, chunks: Sequence[bytes]) -> None:
+        """Read chunks with the very boundaries that are given."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for chunk in filter(None, chunks):
+            theirs.send(chunk)
+        theirs.close()
+        self._read(stream, ours)  # type: ignore[arg-type] # of a pipe it takes fileno and close
+
+
+def profile_taken(checkout: str) -> str:
+    """Return a program that prints the profile that a call without any takes."""
+    here = json.dumps(checkout)
+    taken = "aws_sso_mcp.choose_profile(aws_sso_mcp.read_aws_config(), None).profile"
+    return f"import sys; sys.path.insert(0, {here}); import aws_sso_mcp; print({taken})"

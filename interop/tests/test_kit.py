@@ -1,0 +1,130 @@
+"""The bench itself: who imports whom, where things come, which Python is taken, what is left."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kit.components import InstallError, find_python, real
+from kit.workplace import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+INTEROP = ROOT / "interop"
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+
+
+def test_no_test_imports_a_test() -> None:
+    tests = list((INTEROP / "tests").glob("*.py"))
+    assert len(tests) > 10
+    for path in tests:
+        assert not [name for name in imported(path) if name.startswith(("test_", "conftest"))], path
+
+
+def test_one_file_knows_the_inside_of_the_server() -> None:
+    knowing = {path for path in INTEROP.rglob("*.py") if "aws_sso_mcp" in imported(path)}
+    # The fuzzer imports it first, for its instruments; the benchmark measures its parts.
+    assert {path.name for path in knowing} == {"inside.py", "test_fuzz.py", "config_load.py"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({}, "{home}/.cache/aws-sso-mcp-interop"),
+        ({"XDG_CACHE_HOME": "{home}/x"}, "{home}/x/aws-sso-mcp-interop"),
+        ({"XDG_CACHE_HOME": "{home}/x", "AWS_SSO_MCP_REAL": "{home}/y"}, "{home}/y"),
+    ],
+)
+def test_where_things_come(tmp_path: Path, variables: dict[str, str], folder: str) -> None:
+    environment = {name: value.format(home=tmp_path) for name, value in variables.items()}
+    said = subprocess.check_output(
+        [sys.executable, INTEROP / "install.py", "--where", "tools"],
+        env={"HOME": str(tmp_path), **environment},
+        text=True,
+    )
+    assert said == folder.format(home=tmp_path) + "/tools\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("minors", "taken", "said"),
+    [
+        ((9, 10, 11, 14), 11, ""),
+        ((9, 12), 12, ""),
+        ((14, 15), 14, "Python 3.14 is taken, which is untried here: known to do is 3.13\n"),
+        ((9,), None, ""),
+    ],
+)
+def test_newer_python_is_tried_rather_than_none(
+    minors: tuple[int, ...],
+    taken: int | None,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for minor in minors:
+        python = tmp_path / f"python3.{minor}"
+        python.write_text(f"#!/bin/sh\necho {minor} $0\n")
+        python.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if taken is None:
+        with pytest.raises(InstallError, match="needs a Python"):
+            find_python(13)
+    else:
+        assert find_python(13) == str(tmp_path / f"python3.{taken}")
+    assert capsys.readouterr().out == said
+
+
+def test_pythons_are_told_once_for_each_version() -> None:
+    argv = [sys.executable, str(ROOT / ".ci" / "pythons.py")]
+    listed = subprocess.check_output(argv, text=True).split()
+    ask = "import sys; print(sys.version_info[1])"
+    told = [subprocess.check_output([python, "-IS", "-c", ask], text=True) for python in listed]
+    minors = [int(minor) for minor in told]
+    assert minors == sorted(set(minors) - {sys.version_info[1]})
+    if (real("pythons") / ".version").exists():
+        assert max(minors) >= 15
+
+
+LEAVING = """\
+import os, subprocess, sys
+
+def test_left(tmp_path):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                     env={"HOME": str(tmp_path)}, start_new_session=True)
+
+def test_not_left():
+    subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+"""
+
+
+@pytest.mark.parametrize(("test", "code"), [("test_left", 1), ("test_not_left", 0)])
+def test_process_that_outlives_pytest_fails_it(tmp_path: Path, test: str, code: int) -> None:
+    path = tmp_path / "test_leaving.py"
+    path.write_text(LEAVING)
+    folders = (INTEROP / "tests", INTEROP, ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "conftest", f"{path}::{test}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    assert ("LEFT BEHIND by a test: " in done.stdout) is bool(code)
