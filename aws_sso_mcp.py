@@ -232,14 +232,21 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def nearest_names(name: str, names: Iterable[str]) -> list[str]:
-    """Return names to choose from, those that look like `name` first."""
+def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
+    """Return names to choose from, those that look like `name` first, by at least `like`.
+
+    A word that both hold makes two names look alike.
+    """
     from difflib import SequenceMatcher
 
     def likeness(other: str) -> float:
-        return SequenceMatcher(None, name.casefold(), other.casefold()).ratio()
+        texts = name.casefold(), other.casefold()
+        words = [set(re.findall(r"[^\W_]{3,}", text)) for text in texts]
+        return SequenceMatcher(None, *texts).ratio() + len(words[0] & words[1])
 
-    return sorted(names, key=likeness, reverse=True)[:MAX_SHOWN]
+    near = {other: likeness(other) for other in names}
+    found = sorted(near, key=lambda other: -near[other])[:MAX_SHOWN]
+    return [other for other in found if near[other] >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
@@ -617,14 +624,17 @@ def end(code: int) -> NoReturn:
 
 # --- AWS configuration: ~/.aws/config and ~/.aws/credentials, as botocore reads them ----
 
-AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions")  # by name: {key: text or dict}
+# By name: {key: text or dict}; by lower-case name, what to write instead of a wrong header.
+AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions misspelled")
 
 # One login: an sso-session, or (name None) a start URL that stands in a profile itself.
-SsoSession = namedtuple("SsoSession", "name start_url region")
+SsoSession = namedtuple("SsoSession", "name start_url region scopes", defaults=[""])
 
 # A profile that a login serves; `login_profile`, mostly itself, holds the SSO settings.
-# Account and role are None where the profile only logs in.
-SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name")
+# Account and role are None where the profile only logs in; `witness` is one that has them.
+SsoProfile = namedtuple(
+    "SsoProfile", "name login_profile session account_id role_name witness", defaults=[None]
+)
 
 
 def aws_folder(*parts: str) -> str:
@@ -638,19 +648,20 @@ def read_aws_config() -> AwsConfig:
     Raises Failure `config_unreadable` or `config_unparsable`. A missing file counts as empty.
     """
     path, text = config_text("AWS_CONFIG_FILE", "config")
-    profiles: dict[str, Json] = {}
-    sso_sessions: dict[str, Json] = {}
+    config = AwsConfig(path, {}, {}, {})
+    sections = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
-        if header == "default":
-            profiles[header] = values
-        elif header.startswith("profile"):
-            profiles.update(named_section(header, values))
-        elif header.startswith("sso-session"):
-            sso_sessions.update(named_section(header, values))
+        found = ("profile", header) if header == "default" else named_in(header)
+        if found:
+            kind, name = found
+            sections[kind][name] = values
+        elif not values.keys().isdisjoint((*SSO_KEYS, *NOT_SSO)):
+            name, step = respelled(header, values)
+            config.misspelled[name.casefold()] = step
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
-        profiles[name] = {**profiles.get(name, {}), **values}
-    return AwsConfig(path, profiles, sso_sessions)
+        config.profiles[name] = {**config.profiles.get(name, {}), **values}
+    return config
 
 
 def config_text(variable: str, name: str) -> tuple[str, str]:
@@ -663,25 +674,38 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
     try:
-        content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
-        return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
+        content = read_file(path, MAX_FILE_BYTES) or b""
+        return path, io.TextIOWrapper(io.BytesIO(content)).read()
     except UnicodeDecodeError:
         raise unparsable(path, None, "it is not text in this machine's encoding") from None
     except OSError as error:
+        if error.errno == errno.EINVAL:  # a folder or a device counts as no file
+            return path, ""
         message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
         raise Failure("config_unreadable", message) from None
 
 
-def named_section(header: str, values: Json) -> dict[str, Json]:
-    """Return {name: values} of a header such as `profile "a b"`; empty unless it is two words."""
+def named_in(header: str) -> tuple[str, str] | None:
+    """Return kind and name of a header such as `profile "a b"`; None unless it is two words."""
     import shlex
 
+    kinds = [kind for kind in KINDS if header.startswith(kind)]
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
-    try:
+    with contextlib.suppress(ValueError):
         _, name = header.split() if is_plain else shlex.split(header)
-    except ValueError:
-        return {}
-    return {name: values}
+        return (kinds[0], name) if kinds else None
+    return None
+
+
+def respelled(header: str, values: Json) -> tuple[str, str]:
+    """Return the name that a header which no AWS tool reads seems to mean, and what to write."""
+    kind, *rest = header.split(None, 1) or [""]
+    kind = kind.casefold().replace("_", "-")
+    name = (rest[0] if rest and kind in KINDS else header).strip(QUOTES)
+    if not rest or kind not in KINDS:
+        kind = KINDS["sso_start_url" in values and "sso_account_id" not in values]
+    spelling = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
+    return name, f"No AWS tool reads the section [{header}]: write [{kind} {spelling}]."
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -695,6 +719,8 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
         twice = type(error).__name__.startswith("Duplicate")
         what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        if text.startswith(("\ufeff", "\xef\xbb\xbf")):
+            what = "it begins with a byte order mark. Save it as UTF-8 without one"
         raise unparsable(path, line, what) from None
     return {
         name: {
@@ -731,9 +757,9 @@ def text_of(values: Json, key: str) -> str | None:
 
 
 def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
-    """Return what a login for profile `name` takes, a role profile resolved to its source.
+    """Return what a login for profile `name` takes, traced to where its credentials come from.
 
-    Raises Failure when the profile is unknown, no SSO profile, or incomplete.
+    Raises Failure when the profile is unknown, no SSO profile, incomplete or misspelled.
     """
     chain: list[str] = []
     source: str | None = name
@@ -744,52 +770,97 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {source!r}{of} in {config.path}."
-            raise Failure("profile_not_found", what, unusable=source)
+            step = near_miss(config, config.profiles, source)
+            raise Failure("profile_not_found", what + step, unusable=source)
         chain.append(source)
-        values = config.profiles[source]
-        takes_role = "role_arn" in values and "web_identity_token_file" not in values
-        source = text_of(values, "source_profile") if takes_role else None
+        source = source_of(config, chain)
+    values = config.profiles[chain[-1]]
     session = sso_session(config, chain[-1], values)
     role = text_of(values, "sso_account_id"), text_of(values, "sso_role_name")
     return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)))
 
 
+def source_of(config: AwsConfig, chain: Sequence[str]) -> str | None:
+    """Return the profile that the last of a chain takes its credentials from, as in botocore.
+
+    Static keys come before the source of a source, and before a profile's own name as its source.
+    """
+    name, values = chain[-1], config.profiles[chain[-1]]
+    is_static = "aws_access_key_id" in values or "aws_secret_access_key" in values
+    if "role_arn" in values and "web_identity_token_file" not in values:
+        source = text_of(values, "source_profile")
+        return None if is_static and (source == name or len(chain) > 1) else source
+    process = "" if is_static or not SSO_KEYS.isdisjoint(values) else values.get(PROCESS)
+    source = profile_of_command(process) if isinstance(process, str) else None
+    return source if source in config.profiles and source != name else None
+
+
+def profile_of_command(line: str) -> str | None:
+    """Return the profile that a command's words name."""
+    found = re.search(r'--profile[= ]"?([^ "]+)|aws-vault exec (?:-\S+ )*([^ -]\S*)', line)
+    return found and (found[1] or found[2])
+
+
 def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     """Return the SSO session that `profile` logs in to. Raises Failure when there is none."""
-    name = values.get("sso_session")
-    name = "" if isinstance(name, dict) else name
-    if name is None and "sso_start_url" not in values:
+    name, where = values.get("sso_session"), f"Profile {profile!r}"
+    if SSO_KEYS.isdisjoint(values):
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
         what = f"No SSO login can fix profile {profile!r}: it {kind}"
         raise Failure("not_sso", what, unusable=profile)
-    where = f"Profile {profile!r}"
     if name is not None:
+        name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
         if name not in config.sso_sessions:
-            message = f"{where} is missing. Add it, with sso_start_url and sso_region."
+            step = near_miss(config, config.sso_sessions, name)
+            step = step or " Add it, with sso_start_url and sso_region."
+            message = f"{where} is missing in {config.path}.{step}"
             raise Failure("sso_session_not_found", message)
         values = config.sso_sessions[name]
-    start_url, region = text_of(values, "sso_start_url"), text_of(values, "sso_region")
-    if start_url is None or region is None:
-        lacking = "sso_start_url" if start_url is None else "sso_region"
-        message = f"{where} lacks {lacking}. Add it, or run in a terminal: aws configure sso"
+    lacking = [key for key in SHAPES if not text_of(values, key)]
+    if lacking:
+        message = f"{where} lacks {lacking[0]}. Add it, or run in a terminal: aws configure sso"
         raise Failure("sso_incomplete", message)
-    return SsoSession(name, start_url, region)
+    for key, (shape, example) in SHAPES.items():
+        if not re.fullmatch(shape, values[key]):
+            found = re.search(shape, values[key][:MAX_NAME_CHARACTERS])
+            right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for instance"
+            message = f"{where} has a wrong {key} in {config.path}: {values[key][:80]}. "
+            raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
+    scopes = text_of(values, "sso_registration_scopes") if name else None
+    return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
+def near_miss(config: AwsConfig, known: Iterable[str], name: str) -> str:
+    """Return the way from a name that is none to one that is meant, if there seems to be one."""
+    wanted = name.partition(" #")[0].strip(QUOTES).casefold()
+    near = [f"Write {each!r}, exactly so." for each in known if each.casefold() == wanted]
+    near += [config.misspelled[wanted]] if wanted in config.misspelled else []
+    if name in config.sso_sessions:
+        near += [f"It is an sso-session: add a profile with sso_session = {name}."]
+    return f" {near[0]}" if near else ""
+
+
+KINDS = ("profile", "sso-session")
+QUOTES = " \t\"'"
+SSO_KEYS = {"sso_session", "sso_start_url"}
+SHAPES = {  # of a value, and an example
+    "sso_start_url": (r"https://[^\s\"'<>]+", "https://d-1234567890.awsapps.com/start"),
+    "sso_region": (r"(?i)\b[a-z]{2,9}(?:-[a-z]{2,9}){1,3}-\d{1,2}\b", "us-east-1"),
+}
+PROCESS = "credential_process"
 NOT_SSO = {  # the key that marks the kind: what the profile is, and what fixes it instead
+    "aws_access_key_id": "holds static keys. Those come from IAM.",
     "role_arn": "assumes a role without an SSO source. Renew what its credentials come from.",
     "login_session": "belongs to `aws login`. Run that in a terminal.",
-    "credential_process": "gets its keys from another program. Use the login of that program.",
-    "aws_access_key_id": "holds static keys. Those come from IAM.",
+    PROCESS: "gets its keys from another program. Use the login of that program.",
     "": "has no SSO settings.",
 }
 
 
 def sso_profile_names(config: AwsConfig) -> list[str]:
     """Return the profiles that hold SSO settings themselves, in the order of the file."""
-    keys = {"sso_session", "sso_start_url"}
-    return [name for name, values in config.profiles.items() if not keys.isdisjoint(values)]
+    return [name for name, values in config.profiles.items() if not SSO_KEYS.isdisjoint(values)]
 
 
 # --- Token cache: ~/.aws/sso/cache ------------------------------------------------------
@@ -812,16 +883,37 @@ def token_path(session: SsoSession) -> str:
     return aws_folder("sso", "cache", cache_name(session.name or session.start_url))
 
 
-def last_used(profile: SsoProfile) -> float:
-    """Return when the AWS CLI cached role credentials of a profile (epoch seconds), 0 for never.
-
-    The name of the file is that of botocore.credentials.SSOCredentialFetcher._create_cache_key.
-    """
+def role_path(profile: SsoProfile) -> str:
+    """Return the AWS CLI's file of a role's credentials; botocore.credentials names it so."""
     session = profile.session
     key = {"accountId": profile.account_id, "roleName": profile.role_name}
     key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
-    return changed_at(aws_folder("cli", "cache", name))
+    return aws_folder("cli", "cache", name)
+
+
+def registration_path(session: SsoSession) -> str:
+    """Return the AWS CLI's file of a client registration; botocore.utils names it so."""
+    scopes = [scope.strip() for scope in session.scopes.split(",") if scope.strip()]
+    key = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
+    key.update({"scopes": scopes or None, "session_name": session.name})
+    return aws_folder("sso", "cache", cache_name(json.dumps(key, sort_keys=True)))
+
+
+def damaged_file(profile: SsoProfile) -> str | None:
+    """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
+    for path, place, keys in (
+        (registration_path(profile.session), [], ("clientId", "clientSecret", "expiresAt")),
+        (role_path(profile), ["Credentials"], ("AccessKeyId", "SecretAccessKey", "Expiration")),
+    ):
+        try:
+            content = read_file(path, MAX_OUTPUT_BYTES)
+            found = content is None or inner(json.loads(content), *place)
+        except (OSError, ValueError, RecursionError):
+            found = {}
+        if found is not True and not all(text_of(found, key) for key in keys):
+            return path
+    return None
 
 
 def read_token(session: SsoSession) -> Token | None:
@@ -1047,11 +1139,11 @@ Choice = namedtuple("Choice", "profile source why others")
 def choose_profile(config: AwsConfig, parameter: str | None, server: str | None = None) -> Choice:
     """Return the profile to use, from the first place that names one.
 
-    Those are the parameter, the entry of MCP server `server`, the environment, the caches of the
-    AWS CLI (most recently used), and then `default`. Raises Failure when `server` is unclear.
+    Those are the parameter, the entry of MCP server `server`, the environment, and what the files
+    of the AWS CLI tell. Raises Failure when `server` is unclear.
     """
     if parameter:
-        return Choice(parameter, "parameter", "as requested", [])
+        return requested(config, parameter)
     but = ""
     if server:
         profile = profile_of_server(server)
@@ -1062,26 +1154,36 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
         value = setting(variable)
         if value:
             return Choice(value, "environment", f"from ${variable}{but}", [])
-    choice = most_recent(config) or Choice("default", "default", "as no profile was named", [])
+    choice = unnamed(config)
     return choice._replace(why=choice.why + but)
 
 
-def most_recent(config: AwsConfig) -> Choice | None:
-    """Return the SSO profile used last, as far as the AWS CLI's caches tell; None when they don't.
+def requested(config: AwsConfig, name: str) -> Choice:
+    """Return the profile of that name, else the first of the SSO session or start URL `name`."""
+    url = name.rstrip("/#")
+    for session, profiles in profiles_by_session(config).items():
+        if name not in config.profiles and url in (session.name, session.start_url.rstrip("/#")):
+            why = f"the first one of SSO session {name!r}, as no profile is called so"
+            return Choice(profiles[0].name, "parameter", why, [])
+    return Choice(name, "parameter", "as requested", [])
+
+
+def unnamed(config: AwsConfig) -> Choice:
+    """Return the SSO profile used last, as far as the AWS CLI's caches tell, else the only one.
 
     Of the sessions that profiles use, the one whose token file was written last; of its profiles,
     the one whose role credentials the CLI cached last, else the first in the file.
     """
     sessions = profiles_by_session(config)
-    tokens = {session: read_token(session) for session in sessions}
-    used = [(token.written_at, session) for session, token in tokens.items() if token is not None]
-    if not used:
-        return None
-    used.sort(key=lambda pair: -pair[0])
-    (_, session), *others = used
-    profile = max(sessions[session], key=last_used)
-    first = [sessions[other][0].name for _, other in others]
-    return Choice(profile.name, "most_recent", "the SSO profile used last", first[:MAX_SHOWN])
+    written = {each: token.written_at for each in sessions if (token := read_token(each))}
+    used = sorted(written, key=lambda session: -written[session])
+    first = [sessions[session][0].name for session in used or sessions][:MAX_SHOWN]
+    if used:
+        profile = max(sessions[used[0]], key=lambda each: changed_at(role_path(each)))
+        return Choice(profile.name, "most_recent", "the SSO profile used last", first[1:])
+    if len(sessions) == 1:
+        return Choice(first[0], "only", "the first one of the only SSO session", [])
+    return Choice("default", "default", "as no profile was named", first)
 
 
 def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]:
@@ -1247,11 +1349,14 @@ NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it i
 LOGIN_URL = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
-# Hosts of AWS's own pages; below amazonaws.com, api.aws and on.aws lie pages of its customers too.
+# Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
+# below amazonaws.com, api.aws and on.aws lie pages of its customers too.
 AWS_HOSTS = (
-    r"(?i)(?:oidc|oidc-fips|(?:device|portal)\.sso)\.[a-z0-9-]+\.(?:amazonaws\.(?:com|com\.cn|eu)"
-    r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))"
-    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws|signin\.aws\.amazon\.com)"
+    r"(?i)(?:oidc|(?:device|portal)\.sso)(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.(?:com(?:\.cn)?|eu)"
+    r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu)|(?:c2s|csp\.hci|api\.aws(?:\.hci)?)\.ic\.gov"
+    r"|sc2s\.sgov\.gov|api\.aws\.scloud|(?:api\.cloud-aws|cloud)\.adc-e\.uk)"
+    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws(?:\.amazon\.com)?"
+    r"|portal\.amazonaws\.(?:com(?:\.cn)?|eu)|app\.amazonwebservices\.com\.cn)"
 )
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
@@ -1803,35 +1908,68 @@ def refresh_aws_sso_token(
         known.update({"profile": choice.profile, "profileSource": choice.source})
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {choice.profile}, {choice.why}."
-        target = sso_profile(config, choice.profile)
+        target = with_witness(config, sso_profile(config, choice.profile))
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
-        outcome = renew(call, target, force)
+        check_certificates()
+        try:
+            outcome = renew(call, target, force)
+        except Failure as failure:
+            raise explained(failure, target) from None
     except Failure as failure:
-        outcome = failed(failure, config)
+        outcome = failed(failure, config, known.get("candidates", []))
     outcome["message"] += told
     return {**known, **outcome}
 
 
-def failed(failure: Failure, config: AwsConfig | None = None) -> Json:
-    """Return the answer that tells a failure, and offers other profiles where those may help."""
+def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[str] = ()) -> Json:
+    """Return the answer that tells a failure, and which profiles to take instead of an unusable."""
     answer: Json = {"success": False, "status": "failed", "message": str(failure)}
     answer["reason"] = failure.reason
     if config is None or failure.unusable is None:
         return answer
-    near = nearest_names(failure.unusable, sso_profile_names(config))
-    answer["candidates"] = near
-    answer["message"] += (
-        f" If another profile was meant, call again with one of: {listed(near)}."
-        if near
-        else " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
-    )
+    working = [each.name for same in profiles_by_session(config).values() for each in same]
+    offered = nearest_names(failure.unusable, working, 0.65)[:5] or list(others)
+    if offered:
+        answer["candidates"] = offered
+        step = f"If another profile was meant, call again with one of: {listed(offered)}."
+    elif working:
+        step = "get_aws_sso_status lists the SSO profiles."
+    else:
+        step = " ".join(config.misspelled.values())
+        step = (
+            step or "There is no SSO profile yet: make one in a terminal with `aws configure sso`."
+        )
+    answer["message"] += f" {step}"
     return answer
+
+
+def check_certificates() -> None:
+    """Raise Failure when AWS_CA_BUNDLE names no certificates: no AWS CLI reaches AWS then."""
+    path = full_path(setting("AWS_CA_BUNDLE") or "")
+    try:
+        content = read_file(path, MAX_FILE_BYTES)
+    except OSError:
+        content = None
+    if path and b"CERTIFICATE-----" not in (content or b""):
+        what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). "
+        step = "Fix the file, or the variable in this server's environment, then call again."
+        raise Failure("certificate", what + step)
+
+
+def explained(failure: Failure, profile: SsoProfile) -> Failure:
+    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
+    path = failure.reason in ("aws_cli_failed", "aws_error") and damaged_file(profile)
+    message = f"The AWS CLI fails at a damaged file of its cache: {path}. Let the person delete it,"
+    message += " then call again: the CLI makes a new one."
+    return Failure("damaged_cache", message) if path else failure
 
 
 DONE = {
     "valid": "The SSO token is good, and AWS accepts it: no login was needed.",
+    "unproved": "The SSO token is good by its expiry: no login was needed. (AWS could not be asked "
+    "through a profile with a role. If it refuses the token, call again with force: true.)",
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
@@ -1871,7 +2009,8 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
 
 def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = "") -> Json:
     """Return the answer for a token that can be used."""
-    message = f"{DONE[status]}{notes}{RETRY}{shadowing_keys()}"
+    done = DONE["unproved" if status == "valid" and identity is None else status]
+    message = f"{done}{notes}{RETRY}{shadowing_keys()}"
     answer = {"success": True, "status": status, "message": message}
     answer.update(expiry(read_token(target.session)))
     return {**answer, "identity": identity} if identity else answer
@@ -1907,22 +2046,34 @@ def shadowing_keys() -> str:
     )
 
 
+def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
+    """Return `target` with a profile of its session through which AWS can be asked, if any."""
+    same = [target] if target.role_name else profiles_by_session(config).get(target.session, [])
+    return target._replace(witness=next((each for each in same if each.role_name), None))
+
+
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
-    """Return {account, arn} as AWS knows the login profile; None for one without a role.
+    """Return {account, arn} as AWS knows the login profile; {} when only another profile of its
+    session showed that AWS accepts the token; None when none can be asked with.
 
     Raises Failure when AWS refuses, or cannot be asked.
     """
-    if target.role_name is None:
+    witness = target.witness
+    if witness is None:
         return None
-    arguments = ("sts", "get-caller-identity", "--output=json", f"--profile={target.login_profile}")
-    run = ask_aws(call, deadline, *arguments)
+    login = f"--profile={witness.login_profile}"
+    run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
-        run = ask_aws(call, deadline, *arguments)
+        run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     try:
-        identity = json.loads(run.output["stdout"]) if run.code == 0 else {}
-        return {"account": str(identity["Account"]), "arn": str(identity["Arn"])}
+        found = json.loads(run.output["stdout"]) if run.code == 0 else {}
+        identity = {"account": str(found["Account"]), "arn": str(found["Arn"])}
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise cli_failure(run) from None
+        failure = explained(cli_failure(run), witness)
+        if target.role_name or failure.reason == "session_expired":
+            raise failure from None
+        return {} if failure.reason == "role_not_assigned" else None
+    return identity if target.role_name else {}
 
 
 def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:
@@ -1937,7 +2088,7 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
             message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
             message += "person sign out in the portal (startUrl), then call once with force: true."
             raise Failure(failure.reason, message) from None
-        if failure.reason == "role_not_assigned":
+        if failure.reason in ("role_not_assigned", "damaged_cache"):
             raise
         return None, f" Who it makes you could not be asked: {failure}"
 
@@ -2033,7 +2184,11 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
-    problems = [shadowing_keys().strip()] if shadowing_keys() else []
+    problems = [*filter(None, [shadowing_keys().strip()]), *config.misspelled.values()]
+    try:
+        check_certificates()
+    except Failure as failure:
+        problems.append(str(failure))
     for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
         try:
             sso_profile(config, name)

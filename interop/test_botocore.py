@@ -45,7 +45,7 @@ def test_case(
         with pytest.raises(aws_sso_mcp.Failure, match="No AWS tool can read"):
             aws_sso_mcp.read_aws_config()
     else:
-        assert aws_sso_mcp.read_aws_config()[1:] == theirs
+        assert aws_sso_mcp.read_aws_config()[1:3] == theirs
 
 
 def test_credentials_are_merged_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
