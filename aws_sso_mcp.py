@@ -233,20 +233,15 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
-    """Return names to choose from, those that look like `name` first, by at least `like`.
-
-    A word that both hold makes two names look alike.
-    """
+    """Return names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
     def likeness(other: str) -> float:
-        texts = name.casefold(), other.casefold()
-        words = [set(re.findall(r"[^\W_]{3,}", text)) for text in texts]
-        return SequenceMatcher(None, *texts).ratio() + len(words[0] & words[1])
+        parts = other.casefold(), *re.split(r"[\W_]+", other.casefold())
+        return max(SequenceMatcher(None, name.casefold(), part).ratio() for part in parts)
 
-    near = {other: likeness(other) for other in names}
-    found = sorted(near, key=lambda other: -near[other])[:MAX_SHOWN]
-    return [other for other in found if near[other] >= like]
+    near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
+    return [other for alike, other in near[:MAX_SHOWN] if alike >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
