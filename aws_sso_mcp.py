@@ -65,6 +65,7 @@ MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
+MAX_CANDIDATES = 5  # whose names look like that of a profile that is none
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
@@ -627,9 +628,7 @@ SsoSession = namedtuple("SsoSession", "name start_url region scopes", defaults=[
 
 # A profile that a login serves; `login_profile`, mostly itself, holds the SSO settings.
 # Account and role are None where the profile only logs in; `witness` is one that has them.
-SsoProfile = namedtuple(
-    "SsoProfile", "name login_profile session account_id role_name witness", defaults=[None]
-)
+SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name witness")
 
 
 def aws_folder(*parts: str) -> str:
@@ -638,21 +637,16 @@ def aws_folder(*parts: str) -> str:
 
 
 def read_aws_config() -> AwsConfig:
-    """Return what both files say, credentials over config, as botocore.session merges them.
-
-    Raises Failure `config_unreadable` or `config_unparsable`. A missing file counts as empty.
-    """
+    """Return what both files say, as botocore.session merges them. Raises Failure."""
     path, text = config_text("AWS_CONFIG_FILE", "config")
     config = AwsConfig(path, {}, {}, {})
-    sections = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
+    places = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
-        found = ("profile", header) if header == "default" else named_in(header)
-        if found:
-            kind, name = found
-            sections[kind][name] = values
+        kind, name = kind_and_name(header)
+        if name is not None:
+            places[kind][name] = values
         elif not values.keys().isdisjoint((*SSO_KEYS, *NOT_SSO)):
-            name, step = respelled(header, values)
-            config.misspelled[name.casefold()] = step
+            config.misspelled.update(respelled(header, values))
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
         config.profiles[name] = {**config.profiles.get(name, {}), **values}
@@ -660,10 +654,7 @@ def read_aws_config() -> AwsConfig:
 
 
 def config_text(variable: str, name: str) -> tuple[str, str]:
-    """Return the path and the text of a config file: at `variable`, else in `~/.aws`.
-
-    The text is in the encoding of the locale, as botocore has it. Raises Failure.
-    """
+    """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
     import io
 
     value = os.environ.get(variable)
@@ -680,27 +671,34 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
         raise Failure("config_unreadable", message) from None
 
 
-def named_in(header: str) -> tuple[str, str] | None:
-    """Return kind and name of a header such as `profile "a b"`; None unless it is two words."""
+def kind_and_name(header: str) -> tuple[str, str | None]:
+    """Return what `default`, `profile "a b"` or `sso-session a` says; no name for what is none."""
     import shlex
 
-    kinds = [kind for kind in KINDS if header.startswith(kind)]
+    if header == "default":
+        return KINDS[0], header
+    kind = next((each for each in KINDS if header.startswith(each)), "")
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
     with contextlib.suppress(ValueError):
-        _, name = header.split() if is_plain else shlex.split(header)
-        return (kinds[0], name) if kinds else None
-    return None
+        _, name = header.split() if is_plain or not kind else shlex.split(header)
+        return kind, name if kind else None
+    return kind, None
 
 
-def respelled(header: str, values: Json) -> tuple[str, str]:
-    """Return the name that a header which no AWS tool reads seems to mean, and what to write."""
-    kind, *rest = header.split(None, 1) or [""]
-    kind = kind.casefold().replace("_", "-")
-    name = (rest[0] if rest and kind in KINDS else header).strip(QUOTES)
-    if not rest or kind not in KINDS:
+def respelled(header: str, values: Json) -> dict[str, str]:
+    """Return {name, as `plain` has it: what to write} of a header that no AWS tool reads."""
+    first, _, name = header.strip().partition(" ")
+    kind = first.casefold().replace("_", "-")
+    if kind not in KINDS or not name:
         kind = KINDS["sso_start_url" in values and "sso_account_id" not in values]
-    spelling = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
-    return name, f"No AWS tool reads the section [{header}]: write [{kind} {spelling}]."
+        name = header
+    name = name.strip(QUOTES)
+    right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
+    return {plain(name): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
+
+
+def plain(name: str) -> str:
+    return name.partition(" #")[0].strip(QUOTES).casefold()
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -752,10 +750,7 @@ def text_of(values: Json, key: str) -> str | None:
 
 
 def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
-    """Return what a login for profile `name` takes, traced to where its credentials come from.
-
-    Raises Failure when the profile is unknown, no SSO profile, incomplete or misspelled.
-    """
+    """Return what a login for profile `name`, or for its source, takes. Raises Failure."""
     chain: list[str] = []
     source: str | None = name
     while source is not None:
@@ -765,21 +760,18 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {source!r}{of} in {config.path}."
-            step = near_miss(config, config.profiles, source)
-            raise Failure("profile_not_found", what + step, unusable=source)
+            what += config.misspelled.get(plain(source), "")
+            raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
         source = source_of(config, chain)
     values = config.profiles[chain[-1]]
     session = sso_session(config, chain[-1], values)
     role = text_of(values, "sso_account_id"), text_of(values, "sso_role_name")
-    return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)))
+    return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)), None)
 
 
 def source_of(config: AwsConfig, chain: Sequence[str]) -> str | None:
-    """Return the profile that the last of a chain takes its credentials from, as in botocore.
-
-    Static keys come before the source of a source, and before a profile's own name as its source.
-    """
+    """Return the source of a chain's last profile, as botocore has it: behind its static keys."""
     name, values = chain[-1], config.profiles[chain[-1]]
     is_static = "aws_access_key_id" in values or "aws_secret_access_key" in values
     if "role_arn" in values and "web_identity_token_file" not in values:
@@ -807,41 +799,32 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
         name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
         if name not in config.sso_sessions:
-            step = near_miss(config, config.sso_sessions, name)
-            step = step or " Add it, with sso_start_url and sso_region."
+            near = nearest_names(plain(name), config.sso_sessions, LIKE)
+            step = f"If {near[0]!r} is meant, write that." if near else "Add it."
+            step = config.misspelled.get(plain(name), f" {step}")
             message = f"{where} is missing in {config.path}.{step}"
             raise Failure("sso_session_not_found", message)
         values = config.sso_sessions[name]
-    lacking = [key for key in SHAPES if not text_of(values, key)]
-    if lacking:
-        message = f"{where} lacks {lacking[0]}. Add it, or run in a terminal: aws configure sso"
-        raise Failure("sso_incomplete", message)
     for key, (shape, example) in SHAPES.items():
-        if not re.fullmatch(shape, values[key]):
-            found = re.search(shape, values[key][:MAX_NAME_CHARACTERS])
+        value = text_of(values, key)
+        if value is None:
+            message = f"{where} lacks {key}. Add it, or run in a terminal: aws configure sso"
+            raise Failure("sso_incomplete", message)
+        if not re.fullmatch(shape, value):
+            found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for instance"
-            message = f"{where} has a wrong {key} in {config.path}: {values[key][:80]}. "
+            message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
             raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
     scopes = text_of(values, "sso_registration_scopes") if name else None
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
-def near_miss(config: AwsConfig, known: Iterable[str], name: str) -> str:
-    """Return the way from a name that is none to one that is meant, if there seems to be one."""
-    wanted = name.partition(" #")[0].strip(QUOTES).casefold()
-    near = [f"Write {each!r}, exactly so." for each in known if each.casefold() == wanted]
-    near += [config.misspelled[wanted]] if wanted in config.misspelled else []
-    if name in config.sso_sessions:
-        near += [f"It is an sso-session: add a profile with sso_session = {name}."]
-    return f" {near[0]}" if near else ""
-
-
 KINDS = ("profile", "sso-session")
-QUOTES = " \t\"'"
+QUOTES, LIKE = " \t\"'", 0.65  # around names; how much alike two are when one is meant
 SSO_KEYS = {"sso_session", "sso_start_url"}
 SHAPES = {  # of a value, and an example
-    "sso_start_url": (r"https://[^\s\"'<>]+", "https://d-1234567890.awsapps.com/start"),
     "sso_region": (r"(?i)\b[a-z]{2,9}(?:-[a-z]{2,9}){1,3}-\d{1,2}\b", "us-east-1"),
+    "sso_start_url": (r"https://[^\s\"'<>]+", "https://d-1234567890.awsapps.com/start"),
 }
 PROCESS = "credential_process"
 NOT_SSO = {  # the key that marks the kind: what the profile is, and what fixes it instead
@@ -887,37 +870,29 @@ def role_path(profile: SsoProfile) -> str:
     return aws_folder("cli", "cache", name)
 
 
-def registration_path(session: SsoSession) -> str:
-    """Return the AWS CLI's file of a client registration; botocore.utils names it so."""
-    scopes = [scope.strip() for scope in session.scopes.split(",") if scope.strip()]
-    key = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
-    key.update({"scopes": scopes or None, "session_name": session.name})
-    return aws_folder("sso", "cache", cache_name(json.dumps(key, sort_keys=True)))
-
-
 def damaged_file(profile: SsoProfile) -> str | None:
     """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
-    for path, place, keys in (
-        (registration_path(profile.session), [], ("clientId", "clientSecret", "expiresAt")),
-        (role_path(profile), ["Credentials"], ("AccessKeyId", "SecretAccessKey", "Expiration")),
+    session, scopes = profile.session, re.findall(r"[^\s,]+", profile.session.scopes)
+    about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
+    about.update({"scopes": scopes or None, "session_name": session.name})
+    registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
+    role = role_path(profile)
+    for path, place, key in (
+        (registration, [], "expiresAt"),
+        (role, ["Credentials"], "Expiration"),
     ):
-        try:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             content = read_file(path, MAX_OUTPUT_BYTES)
-            found = content is None or inner(json.loads(content), *place)
-        except (OSError, ValueError, RecursionError):
-            found = {}
-        if found is not True and not all(text_of(found, key) for key in keys):
-            return path
+            if content is None or text_of(inner(json.loads(content), *place), key):
+                continue
+        return path
     return None
 
 
 def read_token(session: SsoSession) -> Token | None:
-    """Return the session's token; None when there is none or its file is no token.
-
-    The AWS CLI writes the file in place, so one that does not parse is read again.
-    """
+    """Return the session's token; None when there is none or its file is no token."""
     path = token_path(session)
-    for pause_s in (0.05, 0.05, 0):
+    for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
         try:
             content = read_file(path, MAX_OUTPUT_BYTES)
             return None if content is None else parse_token(json.loads(content), changed_at(path))
@@ -1132,11 +1107,7 @@ Choice = namedtuple("Choice", "profile source why others")
 
 
 def choose_profile(config: AwsConfig, parameter: str | None, server: str | None = None) -> Choice:
-    """Return the profile to use, from the first place that names one.
-
-    Those are the parameter, the entry of MCP server `server`, the environment, and what the files
-    of the AWS CLI tell. Raises Failure when `server` is unclear.
-    """
+    """Return the profile to use, from the first place that names one. Raises Failure."""
     if parameter:
         return requested(config, parameter)
     but = ""
@@ -1164,10 +1135,8 @@ def requested(config: AwsConfig, name: str) -> Choice:
 
 
 def unnamed(config: AwsConfig) -> Choice:
-    """Return the SSO profile used last, as far as the AWS CLI's caches tell, else the only one.
-
-    Of the sessions that profiles use, the one whose token file was written last; of its profiles,
-    the one whose role credentials the CLI cached last, else the first in the file.
+    """Return the SSO profile used last, by the times of tokens and then of cached role credentials,
+    else the first one of the only session.
     """
     sessions = profiles_by_session(config)
     written = {each: token.written_at for each in sessions if (token := read_token(each))}
@@ -1185,12 +1154,10 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
     """Return the SSO profiles of each SSO session, leaving out those that are misconfigured."""
     sessions: dict[SsoSession, list[SsoProfile]] = {}
     for name in sso_profile_names(config):
-        try:
+        with contextlib.suppress(Failure):
             profile = sso_profile(config, name)
-        except Failure:
-            continue
-        if profile.login_profile == name:
-            sessions.setdefault(profile.session, []).append(profile)
+            if profile.login_profile == name:
+                sessions.setdefault(profile.session, []).append(profile)
     return sessions
 
 
@@ -1896,7 +1863,7 @@ def refresh_aws_sso_token(
     Raises Cancelled.
     """
     known: Json = {}
-    told, config = "", None
+    told, config, target = "", None, None
     try:
         config = read_aws_config()
         choice = choose_profile(config, profile, server)
@@ -1907,13 +1874,11 @@ def refresh_aws_sso_token(
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
-        check_certificates()
-        try:
-            outcome = renew(call, target, force)
-        except Failure as failure:
-            raise explained(failure, target) from None
+        if certificates_problem():
+            raise Failure("certificate", certificates_problem())
+        outcome = renew(call, target, force)
     except Failure as failure:
-        outcome = failed(failure, config, known.get("candidates", []))
+        outcome = failed(explained(failure, target), config, known.get("candidates", []))
     outcome["message"] += told
     return {**known, **outcome}
 
@@ -1925,37 +1890,32 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
     if config is None or failure.unusable is None:
         return answer
     working = [each.name for same in profiles_by_session(config).values() for each in same]
-    offered = nearest_names(failure.unusable, working, 0.65)[:5] or list(others)
+    offered = nearest_names(failure.unusable, working, LIKE)[:MAX_CANDIDATES] or list(others)
+    step = " get_aws_sso_status lists the SSO profiles."
     if offered:
         answer["candidates"] = offered
-        step = f"If another profile was meant, call again with one of: {listed(offered)}."
-    elif working:
-        step = "get_aws_sso_status lists the SSO profiles."
-    else:
-        step = " ".join(config.misspelled.values())
-        step = (
-            step or "There is no SSO profile yet: make one in a terminal with `aws configure sso`."
-        )
-    answer["message"] += f" {step}"
+        step = f" If another profile was meant, call again with one of: {listed(offered)}."
+    elif not working:
+        none = " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
+        step = "".join(config.misspelled.values()) or none
+    answer["message"] += "" if step in answer["message"] else step
     return answer
 
 
-def check_certificates() -> None:
-    """Raise Failure when AWS_CA_BUNDLE names no certificates: no AWS CLI reaches AWS then."""
+def certificates_problem() -> str:
+    """Return why AWS_CA_BUNDLE lets no AWS CLI reach AWS, "" if it may."""
     path = full_path(setting("AWS_CA_BUNDLE") or "")
-    try:
-        content = read_file(path, MAX_FILE_BYTES)
-    except OSError:
-        content = None
-    if path and b"CERTIFICATE-----" not in (content or b""):
-        what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). "
-        step = "Fix the file, or the variable in this server's environment, then call again."
-        raise Failure("certificate", what + step)
+    with contextlib.suppress(OSError):
+        if not path or b"CERTIFICATE-----" in (read_file(path, MAX_FILE_BYTES) or b""):
+            return ""
+    what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix the "
+    return what + "file, or the variable in this server's environment, then call again."
 
 
-def explained(failure: Failure, profile: SsoProfile) -> Failure:
+def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
     """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
-    path = failure.reason in ("aws_cli_failed", "aws_error") and damaged_file(profile)
+    is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
+    path = damaged_file(profile) if profile and is_unclear else None
     message = f"The AWS CLI fails at a damaged file of its cache: {path}. Let the person delete it,"
     message += " then call again: the CLI makes a new one."
     return Failure("damaged_cache", message) if path else failure
@@ -2048,10 +2008,8 @@ def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
 
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
-    """Return {account, arn} as AWS knows the login profile; {} when only another profile of its
-    session showed that AWS accepts the token; None when none can be asked with.
-
-    Raises Failure when AWS refuses, or cannot be asked.
+    """Return {account, arn} of the login profile; {} if only another one of its session proved the
+    token, None if none can. Raises Failure when AWS refuses, or cannot be asked.
     """
     witness = target.witness
     if witness is None:
@@ -2179,11 +2137,8 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
-    problems = [*filter(None, [shadowing_keys().strip()]), *config.misspelled.values()]
-    try:
-        check_certificates()
-    except Failure as failure:
-        problems.append(str(failure))
+    wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
+    problems = [each.strip() for each in wrong if each]
     for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
         try:
             sso_profile(config, name)

@@ -1025,9 +1025,6 @@ class ConfigurationRowsTest(unittest.TestCase):
                 self.assertEqual((profile, "parameter"), (choice.profile, choice.source))
                 self.assertIn(f"the first one of SSO session {name!r}", choice.why)
         self.assertEqual("corp", self.choose(CONFIG + "[profile corp]\nregion=x\n", "corp").profile)
-        unused = CONFIG + "[sso-session lone]\nsso_region = us-east-1\nsso_start_url = https://x/\n"
-        answer = self.refresh(unused, "lone")
-        self.assertIn("add a profile with sso_session = lone", answer["message"])
 
     def test_a_credential_process_is_traced_to_the_profile_that_it_names(self) -> None:
         commands = (
@@ -1086,7 +1083,7 @@ class ConfigurationRowsTest(unittest.TestCase):
             (f"{good}[ profile dev ]\n{uses}", "dev", "[ profile dev ]", "[profile dev]"),
             (f"{good}[profile my dev]\n{uses}", "my dev", "[profile my dev]", '[profile "my dev"]'),
             (f"{good}[profile bob's]\n{uses}", "bob's", "[profile bob's]", '[profile "bob\'s"]'),
-            (f"{good}[profile dev]\n{uses}", "Dev", "", "Write 'dev', exactly so"),
+            (f"{good}[profile dev]\n{uses}", "Dev", "", "one of: 'dev'"),
             (f"[sso_session corp]\n{session}[profile p]\n{uses}", "p", "[sso_session corp]",
              "[sso-session corp]"),
             (f"[SSO-Session corp]\n{session}[profile p]\n{uses}", "p", "[SSO-Session corp]",
@@ -1094,9 +1091,9 @@ class ConfigurationRowsTest(unittest.TestCase):
             (f"[corp]\n{session}[profile p]\n{uses}", "p", "[corp]", "[sso-session corp]"),
             (f"[sso-session my corp]\n{session}[profile p]\nsso_session = my corp\n", "p",
              "[sso-session my corp]", '[sso-session "my corp"]'),
-            (f"{good}[profile p]\nsso_session = Corp\n", "p", "", "Write 'corp'"),
-            (f"{good}[profile p]\nsso_session = corp # main\n", "p", "", "Write 'corp'"),
-            (f'{good}[profile p]\nsso_session = "corp"\n', "p", "", "Write 'corp'"),
+            (f"{good}[profile p]\nsso_session = Corp\n", "p", "", "If 'corp' is meant"),
+            (f"{good}[profile p]\nsso_session = corp # main\n", "p", "", "If 'corp' is meant"),
+            (f'{good}[profile p]\nsso_session = "corp"\n', "p", "", "If 'corp' is meant"),
         )  # fmt: skip
         for text, name, found, right in rows:
             with self.subTest(text.replace(session, "").replace(uses, "")):
