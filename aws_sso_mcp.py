@@ -65,7 +65,7 @@ MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
-MAX_CANDIDATES = 5  # whose names look like that of a profile that is none
+MAX_CANDIDATES = 5  # whose names look like one that is none
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
@@ -242,7 +242,7 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
         return max(SequenceMatcher(None, name.casefold(), part).ratio() for part in parts)
 
     near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
-    return [other for alike, other in near[:MAX_SHOWN] if alike >= like]
+    return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
@@ -675,30 +675,24 @@ def kind_and_name(header: str) -> tuple[str, str | None]:
     """Return what `default`, `profile "a b"` or `sso-session a` says; no name for what is none."""
     import shlex
 
-    if header == "default":
-        return KINDS[0], header
+    header = "profile default" if header == "default" else header
     kind = next((each for each in KINDS if header.startswith(each)), "")
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
-    with contextlib.suppress(ValueError):
-        _, name = header.split() if is_plain or not kind else shlex.split(header)
-        return kind, name if kind else None
-    return kind, None
+    try:
+        _, name = header.split() if is_plain else shlex.split(header)
+    except ValueError:
+        return kind, None
+    return kind, name if kind else None
 
 
 def respelled(header: str, values: Json) -> dict[str, str]:
-    """Return {name, as `plain` has it: what to write} of a header that no AWS tool reads."""
-    first, _, name = header.strip().partition(" ")
-    kind = first.casefold().replace("_", "-")
-    if kind not in KINDS or not name:
-        kind = KINDS["sso_start_url" in values and "sso_account_id" not in values]
-        name = header
-    name = name.strip(QUOTES)
+    """Return {name in lower case: what to write} of a header that no AWS tool reads."""
+    kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
+    is_session = "sso_start_url" in values and "sso_account_id" not in values
+    kind = KINDS[kind[0] in "sS" if kind else is_session]
+    name = name.strip(" \t\"'")
     right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
-    return {plain(name): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
-
-
-def plain(name: str) -> str:
-    return name.partition(" #")[0].strip(QUOTES).casefold()
+    return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -760,7 +754,7 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {source!r}{of} in {config.path}."
-            what += config.misspelled.get(plain(source), "")
+            what += config.misspelled.get(source.casefold(), "")
             raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
         source = source_of(config, chain)
@@ -777,8 +771,9 @@ def source_of(config: AwsConfig, chain: Sequence[str]) -> str | None:
     if "role_arn" in values and "web_identity_token_file" not in values:
         source = text_of(values, "source_profile")
         return None if is_static and (source == name or len(chain) > 1) else source
-    process = "" if is_static or not SSO_KEYS.isdisjoint(values) else values.get(PROCESS)
-    source = profile_of_command(process) if isinstance(process, str) else None
+    if is_static or not SSO_KEYS.isdisjoint(values):
+        return None
+    source = profile_of_command(text_of(values, "credential_process") or "")
     return source if source in config.profiles and source != name else None
 
 
@@ -799,9 +794,9 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
         name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
         if name not in config.sso_sessions:
-            near = nearest_names(plain(name), config.sso_sessions, LIKE)
-            step = f"If {near[0]!r} is meant, write that." if near else "Add it."
-            step = config.misspelled.get(plain(name), f" {step}")
+            near = nearest_names(name.partition(" #")[0], config.sso_sessions, LIKE)
+            step = f" If {near[0]!r} is meant, write that." if near else " Add it."
+            step = config.misspelled.get(name.casefold(), step)
             message = f"{where} is missing in {config.path}.{step}"
             raise Failure("sso_session_not_found", message)
         values = config.sso_sessions[name]
@@ -820,25 +815,19 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
 
 
 KINDS = ("profile", "sso-session")
-QUOTES, LIKE = " \t\"'", 0.65  # around names; how much alike two are when one is meant
+LIKE = 0.65  # how much alike two names are when one may be meant by the other
 SSO_KEYS = {"sso_session", "sso_start_url"}
 SHAPES = {  # of a value, and an example
     "sso_region": (r"(?i)\b[a-z]{2,9}(?:-[a-z]{2,9}){1,3}-\d{1,2}\b", "us-east-1"),
     "sso_start_url": (r"https://[^\s\"'<>]+", "https://d-1234567890.awsapps.com/start"),
 }
-PROCESS = "credential_process"
 NOT_SSO = {  # the key that marks the kind: what the profile is, and what fixes it instead
     "aws_access_key_id": "holds static keys. Those come from IAM.",
     "role_arn": "assumes a role without an SSO source. Renew what its credentials come from.",
     "login_session": "belongs to `aws login`. Run that in a terminal.",
-    PROCESS: "gets its keys from another program. Use the login of that program.",
+    "credential_process": "gets its keys from another program. Use the login of that program.",
     "": "has no SSO settings.",
 }
-
-
-def sso_profile_names(config: AwsConfig) -> list[str]:
-    """Return the profiles that hold SSO settings themselves, in the order of the file."""
-    return [name for name, values in config.profiles.items() if not SSO_KEYS.isdisjoint(values)]
 
 
 # --- Token cache: ~/.aws/sso/cache ------------------------------------------------------
@@ -876,11 +865,8 @@ def damaged_file(profile: SsoProfile) -> str | None:
     about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
     about.update({"scopes": scopes or None, "session_name": session.name})
     registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
-    role = role_path(profile)
-    for path, place, key in (
-        (registration, [], "expiresAt"),
-        (role, ["Credentials"], "Expiration"),
-    ):
+    files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
+    for path, *place, key in files:
         with contextlib.suppress(OSError, ValueError, RecursionError):
             content = read_file(path, MAX_OUTPUT_BYTES)
             if content is None or text_of(inner(json.loads(content), *place), key):
@@ -1126,9 +1112,9 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
 
 def requested(config: AwsConfig, name: str) -> Choice:
     """Return the profile of that name, else the first of the SSO session or start URL `name`."""
-    url = name.rstrip("/#")
-    for session, profiles in profiles_by_session(config).items():
-        if name not in config.profiles and url in (session.name, session.start_url.rstrip("/#")):
+    sessions = {} if name in config.profiles else profiles_by_session(config)
+    for session, profiles in sessions.items():
+        if name.rstrip("/#") in (session.name, session.start_url.rstrip("/#")):
             why = f"the first one of SSO session {name!r}, as no profile is called so"
             return Choice(profiles[0].name, "parameter", why, [])
     return Choice(name, "parameter", "as requested", [])
@@ -1153,7 +1139,7 @@ def unnamed(config: AwsConfig) -> Choice:
 def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]:
     """Return the SSO profiles of each SSO session, leaving out those that are misconfigured."""
     sessions: dict[SsoSession, list[SsoProfile]] = {}
-    for name in sso_profile_names(config):
+    for name in config.profiles:
         with contextlib.suppress(Failure):
             profile = sso_profile(config, name)
             if profile.login_profile == name:
@@ -1890,7 +1876,7 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
     if config is None or failure.unusable is None:
         return answer
     working = [each.name for same in profiles_by_session(config).values() for each in same]
-    offered = nearest_names(failure.unusable, working, LIKE)[:MAX_CANDIDATES] or list(others)
+    offered = nearest_names(failure.unusable, working, LIKE) or list(others)
     step = " get_aws_sso_status lists the SSO profiles."
     if offered:
         answer["candidates"] = offered
@@ -1923,8 +1909,8 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
 
 DONE = {
     "valid": "The SSO token is good, and AWS accepts it: no login was needed.",
-    "unproved": "The SSO token is good by its expiry: no login was needed. (AWS could not be asked "
-    "through a profile with a role. If it refuses the token, call again with force: true.)",
+    "unproved": "The SSO token is good by its expiry; AWS could not be asked through a role. If it "
+    "refuses the token, call again with force: true.",
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
@@ -2022,7 +2008,7 @@ def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | N
         found = json.loads(run.output["stdout"]) if run.code == 0 else {}
         identity = {"account": str(found["Account"]), "arn": str(found["Arn"])}
     except (ValueError, KeyError, TypeError, RecursionError):
-        failure = explained(cli_failure(run), witness)
+        failure = cli_failure(run)
         if target.role_name or failure.reason == "session_expired":
             raise failure from None
         return {} if failure.reason == "role_not_assigned" else None
@@ -2041,7 +2027,7 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
             message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
             message += "person sign out in the portal (startUrl), then call once with force: true."
             raise Failure(failure.reason, message) from None
-        if failure.reason in ("role_not_assigned", "damaged_cache"):
+        if explained(failure, target).reason in ("role_not_assigned", "damaged_cache"):
             raise
         return None, f" Who it makes you could not be asked: {failure}"
 
@@ -2136,15 +2122,15 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
-    """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
+    """Return what is wrong with the environment, the config, and the profile to be refreshed."""
     wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
-    problems = [each.strip() for each in wrong if each]
-    for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
+    for name in dict.fromkeys([choice.profile, *config.profiles]):
         try:
             sso_profile(config, name)
         except Failure as failure:
-            problems.append(str(failure))
-    return problems
+            is_other = failure.reason == "not_sso" and name != choice.profile
+            wrong.append("" if is_other else str(failure))
+    return [each.strip() for each in dict.fromkeys(wrong) if each]
 
 
 def aws_cli_status() -> Json:
