@@ -973,6 +973,7 @@ class ConfigurationRowsTest(unittest.TestCase):
         self.home = Home(self)
         self.home.patch(self)
         self.path = self.home.path / ".aws" / "config"
+        self.stand_ins: StandIns | None = None
 
     def choose(self, text: str, parameter: str | None = None) -> Any:
         self.home.write_config(text)
@@ -986,8 +987,7 @@ class ConfigurationRowsTest(unittest.TestCase):
     def refresh(self, text: str, profile: str | None = None) -> dict[str, Any]:
         """Return the answer to a call that must fail before anything is run."""
         self.home.write_config(text)
-        started = mock.patch.object(aws_sso_mcp, "run_aws", side_effect=AssertionError)
-        with started:
+        with mock.patch.object(aws_sso_mcp, "run_aws", side_effect=AssertionError):
             answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), profile)
         self.assertEqual("failed", answer["status"])
         return dict(answer)
@@ -1162,6 +1162,105 @@ class ConfigurationRowsTest(unittest.TestCase):
             self.assertEqual("certificate", answer["reason"])
             self.assertIn(f"AWS_CA_BUNDLE is {bundle}, which is no readable", answer["message"])
             self.assertIn(str(bundle), " ".join(self.status()["problems"]))
+
+    # --- What the AWS CLI makes of it
+
+    def let_cli_end(self, **end: Any) -> None:
+        """Let every run of the AWS CLI, logins too, end so from now on."""
+        if self.stand_ins is None:
+            self.stand_ins = StandIns(self, self.home)
+            self.home.patch(self, **self.stand_ins.environment())
+
+        def answer(run: Run) -> bool:
+            run.do(**end)
+            return True
+
+        self.stand_ins.auto = answer
+
+    @unittest.skipUnless(POSIX, "stand-ins are scripts")
+    def test_profile_without_a_role_is_proved_through_another_one(self) -> None:
+        self.home.write_config(f"[profile p]\nsso_session = corp\n{CONFIG}")
+        self.home.write_token(60)
+        rows: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"stdout": json.dumps(IDENTITY), "exit": 0}, "AWS accepts it"),
+            ({"stderr": NOT_ASSIGNED, "exit": 254}, "AWS accepts it"),
+            ({"stderr": "Could not connect to the endpoint URL", "exit": 255}, "by its expiry"),
+        )
+        for end, words in rows:
+            with self.subTest(end):
+                self.let_cli_end(**end)
+                answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "p")
+                self.assertEqual(("valid", "p"), (answer["status"], answer["profile"]))
+                self.assertNotIn("identity", answer)  # it is of another profile
+                self.assertIn(words, answer["message"])
+                assert self.stand_ins
+                self.assertIn("--profile=dev", self.stand_ins.seen[-1])
+
+    @unittest.skipUnless(POSIX, "stand-ins are scripts")
+    def test_revoked_token_of_a_profile_without_a_role_is_found_out(self) -> None:
+        self.home.write_config(f"[profile p]\nsso_session = corp\n{CONFIG}")
+        self.home.write_token(60)
+        self.let_cli_end(stderr=SESSION_EXPIRED, exit=255)
+        answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "p")
+        self.assertEqual("failed", answer["status"])
+        assert self.stand_ins
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_profile_alone_without_a_role_is_good_by_its_expiry(self) -> None:
+        self.home.write_config(
+            CONFIG.partition("[profile dev]")[0] + "[profile p]\nsso_session = corp"
+        )
+        self.home.write_token(60)
+        with mock.patch.object(aws_sso_mcp, "run_aws", side_effect=AssertionError):
+            answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "p")
+        self.assertEqual("valid", answer["status"])
+        self.assertIn("by its expiry", answer["message"])
+        self.assertNotIn("AWS accepts it", answer["message"])
+
+    @unittest.skipUnless(POSIX, "stand-ins are scripts")
+    def test_damaged_file_of_the_cli_is_named(self) -> None:
+        registration = {"tool": "botocore", "startUrl": "https://d-1234567890.awsapps.com/start",
+                        "region": "us-east-1", "scopes": ["sso:account:access"],
+                        "session_name": "corp"}  # fmt: skip
+        name = hashlib.sha1(json.dumps(registration, sort_keys=True).encode()).hexdigest()
+        path = self.home.token_path().with_name(f"{name}.json")
+        self.home.write_role_credentials("123456789012", "Developer", "corp", age_s=0)
+        (role,) = (self.home.path / ".aws" / "cli" / "cache").iterdir()
+        said = {"": f"'{name}'", '{"clientId": "x", "cli': f"'{name}'", "{}": "'expiresAt'",
+                "[]": "list indices must be integers or slices, not str"}  # fmt: skip
+        good_role = json.dumps({"Credentials": {"Expiration": iso(60)}})
+        good_client = json.dumps({"expiresAt": iso(60)})
+        for content, words in said.items():
+            for damaged, good, text in ((path, role, good_role), (role, path, good_client)):
+                with self.subTest(content, file=damaged.parent.parent.name):
+                    damaged.write_text(content)
+                    good.write_text(text)
+                    self.let_cli_end(stderr=f"\naws: [ERROR]: {words}\n", exit=255)
+                    answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "dev")
+                    self.assertEqual("damaged_cache", answer["reason"])
+                    self.assertIn(f"{damaged}. Let the person delete it", answer["message"])
+        path.write_text(good_client)
+        role.write_text(good_role)
+        answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "dev")
+        self.assertEqual("aws_cli_failed", answer["reason"])
+
+    def test_pages_of_every_partition_are_aws_s(self) -> None:
+        suffixes = """amazonaws.com amazonaws.com.cn amazonaws.eu c2s.ic.gov sc2s.sgov.gov
+            cloud.adc-e.uk csp.hci.ic.gov api.aws api.amazonwebservices.com.cn
+            api.amazonwebservices.eu api.aws.ic.gov api.aws.scloud api.cloud-aws.adc-e.uk
+            api.aws.hci.ic.gov"""
+        for suffix in suffixes.split():
+            for host in (
+                "oidc.us-iso-east-1.{}",
+                "oidc-fips.us-iso-east-1.{}",
+                "device.sso.x-1.{}",
+            ):
+                url = f"https://{host.format(suffix)}/authorize?a=b"
+                with self.subTest(url):
+                    self.assertTrue(aws_sso_mcp.is_aws_page(url))
+            for host in ("{}", "x.{}", "x.s3.us-iso-east-1.{}", "oidc.x.execute-api.y-1.{}"):
+                with self.subTest(host):
+                    self.assertFalse(aws_sso_mcp.is_aws_page(f"https://{host.format(suffix)}/?a"))
 
 
 # --- AWS CLI ----------------------------------------------------------------------------
