@@ -709,13 +709,11 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         if text.startswith(("\ufeff", "\xef\xbb\xbf")):
             what = "it begins with a byte order mark. Save it as UTF-8 without one"
         raise unparsable(path, line, what) from None
-    return {
-        name: {
-            key: parse_nested(path, text, value) if value.startswith("\n") else value
-            for key, value in parser.items(name, raw=True)
-        }
-        for name in parser.sections()
-    }
+    sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
+    for values in sections.values():
+        nested = {key: value for key, value in values.items() if value.startswith("\n")}
+        values.update({key: parse_nested(path, text, nested[key]) for key in nested})
+    return sections
 
 
 def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
@@ -807,7 +805,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
             raise Failure("sso_incomplete", message)
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
-            right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for instance"
+            right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
             message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
             raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
     scopes = text_of(values, "sso_registration_scopes") if name else None
@@ -1121,9 +1119,7 @@ def requested(config: AwsConfig, name: str) -> Choice:
 
 
 def unnamed(config: AwsConfig) -> Choice:
-    """Return the SSO profile used last, by the times of tokens and then of cached role credentials,
-    else the first one of the only session.
-    """
+    """Return the SSO profile whose token, then role credentials, were cached last; or the only."""
     sessions = profiles_by_session(config)
     written = {each: token.written_at for each in sessions if (token := read_token(each))}
     used = sorted(written, key=lambda session: -written[session])
@@ -1844,10 +1840,7 @@ def tool(
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
 ) -> Json:
-    """Make the SSO token of a profile usable, with the fewest clicks; a Failure is an answer too.
-
-    Raises Cancelled.
-    """
+    """Make the SSO token of a profile usable, with the fewest clicks. Raises Cancelled only."""
     known: Json = {}
     told, config, target = "", None, None
     try:
@@ -1994,9 +1987,7 @@ def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
 
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
-    """Return {account, arn} of the login profile; {} if only another one of its session proved the
-    token, None if none can. Raises Failure when AWS refuses, or cannot be asked.
-    """
+    """Return {account, arn}; {} when another profile proved the token, None when none could."""
     witness = target.witness
     if witness is None:
         return None
@@ -2016,10 +2007,7 @@ def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | N
 
 
 def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:
-    """Return the identity that a new token gives, and what to say when AWS could not be asked.
-
-    Raises Failure when AWS refuses the token or the role: then nothing can be used.
-    """
+    """Return who a new token makes one, or why that is unknown. Raises Failure if it is no use."""
     try:
         return caller_identity(call, target, deadline), ""
     except Failure as failure:

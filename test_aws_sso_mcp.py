@@ -1121,7 +1121,7 @@ class ConfigurationRowsTest(unittest.TestCase):
         rows = (
             (url, "sso_region = us-east-1 # main", region),
             (url, 'sso_region = "us-east-1"', region),
-            (url, "sso_region = EU (Ireland)", "sso_region = us-east-1, for instance"),
+            (url, "sso_region = EU (Ireland)", "sso_region = us-east-1, for example"),
             ('sso_start_url = "https://x.awsapps.com/start"', region, url),
             ("sso_start_url = https://x.awsapps.com/start # main", region, url),
             ("sso_start_url = x.awsapps.com/start", region, "sso_start_url = https://"),
