@@ -66,6 +66,7 @@ MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
 MAX_CANDIDATES = 5  # whose names look like one that is none
+MAX_COMPARED = 64  # characters of two names
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
@@ -237,9 +238,12 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
     """Return names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
+    wanted = name.casefold()[:MAX_COMPARED]
+
     def likeness(other: str) -> float:
-        parts = other.casefold(), *re.split(r"[\W_]+", other.casefold())
-        return max(SequenceMatcher(None, name.casefold(), part).ratio() for part in parts)
+        text = other.casefold()[:MAX_COMPARED]
+        parts = text, *re.split(r"[\W_]+", text)
+        return max(SequenceMatcher(None, wanted, part).ratio() for part in parts)
 
     near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
     return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
@@ -645,7 +649,7 @@ def read_aws_config() -> AwsConfig:
         kind, name = kind_and_name(header)
         if name is not None:
             places[kind][name] = values
-        elif not values.keys().isdisjoint((*SSO_KEYS, *NOT_SSO)):
+        elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
             config.misspelled.update(respelled(header, values))
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
@@ -826,6 +830,7 @@ NOT_SSO = {  # the key that marks the kind: what the profile is, and what fixes 
     "credential_process": "gets its keys from another program. Use the login of that program.",
     "": "has no SSO settings.",
 }
+TELLING_KEYS = {*SSO_KEYS, *NOT_SSO}  # of a profile or a session
 
 
 # --- Token cache: ~/.aws/sso/cache ------------------------------------------------------
@@ -1822,8 +1827,8 @@ def tool(
     {
         "profile": {
             "type": "string",
-            "description": "AWS profile, best the one of the command that failed. Without it: "
-            "$AWS_PROFILE, else the SSO profile used last, else `default`.",
+            "description": "AWS profile, best the one of the command that failed, or SSO session. "
+            "Without it: $AWS_PROFILE, else the SSO profile used last, or the only one.",
         },
         "server": {
             "type": "string",
@@ -1876,7 +1881,7 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
         step = f" If another profile was meant, call again with one of: {listed(offered)}."
     elif not working:
         none = " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
-        step = "".join(config.misspelled.values()) or none
+        step = "".join([*config.misspelled.values()][:MAX_SHOWN]) or none
     answer["message"] += "" if step in answer["message"] else step
     return answer
 
@@ -1895,8 +1900,9 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
     """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
     is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
     path = damaged_file(profile) if profile and is_unclear else None
-    message = f"The AWS CLI fails at a damaged file of its cache: {path}. Let the person delete it,"
-    message += " then call again: the CLI makes a new one."
+    message = (
+        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
+    )
     return Failure("damaged_cache", message) if path else failure
 
 
