@@ -65,6 +65,8 @@ MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
+MAX_CANDIDATES = 5  # whose names look like one that is none
+MAX_COMPARED = 64  # characters of two names
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
@@ -238,14 +240,20 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def nearest_names(name: str, names: Iterable[str]) -> list[str]:
-    """Return names to choose from, those that look like `name` first."""
+def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
+    """Return names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
-    def likeness(other: str) -> float:
-        return SequenceMatcher(None, name.casefold(), other.casefold()).ratio()
+    wanted = name.casefold()[:MAX_COMPARED]
 
-    return sorted(names, key=likeness, reverse=True)[:MAX_SHOWN]
+    def likeness(other: str) -> float:
+        text = other.casefold()[:MAX_COMPARED]
+        parts = [text, *re.split(r"[\W_]+", text)]
+        begins = any(len(part) > 2 and wanted.startswith(part) for part in parts)
+        return begins or max(SequenceMatcher(None, wanted, part).ratio() for part in parts)
+
+    near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
+    return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
@@ -608,14 +616,15 @@ def end(code: int) -> NoReturn:
 
 # --- AWS configuration: ~/.aws/config and ~/.aws/credentials, as botocore reads them ----
 
-AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions")  # by name: {key: text or dict}
+# By name: {key: text or dict}; by lower-case name, what to write instead of a wrong header.
+AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions misspelled")
 
 # One login: an sso-session, or (name None) a start URL that stands in a profile itself.
-SsoSession = namedtuple("SsoSession", "name start_url region")
+SsoSession = namedtuple("SsoSession", "name start_url region scopes", defaults=[""])
 
 # A profile that a login serves; `login_profile`, mostly itself, holds the SSO settings.
-# Account and role are None where the profile only logs in.
-SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name")
+# Account and role are None where the profile only logs in; `witness` is one that has them.
+SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name witness")
 
 
 def aws_folder(*parts: str) -> str:
@@ -624,31 +633,24 @@ def aws_folder(*parts: str) -> str:
 
 
 def read_aws_config() -> AwsConfig:
-    """Return what both files say, credentials over config, as botocore.session merges them.
-
-    Raises Failure `config_unreadable` or `config_unparsable`. A missing file counts as empty.
-    """
+    """Return what both files say, as botocore.session merges them. Raises Failure."""
     path, text = config_text("AWS_CONFIG_FILE", "config")
-    profiles: dict[str, Json] = {}
-    sso_sessions: dict[str, Json] = {}
+    config = AwsConfig(path, {}, {}, {})
+    places = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
-        if header == "default":
-            profiles[header] = values
-        elif header.startswith("profile"):
-            profiles.update(named_section(header, values))
-        elif header.startswith("sso-session"):
-            sso_sessions.update(named_section(header, values))
+        kind, name = kind_and_name(header)
+        if name is not None:
+            places[kind][name] = values
+        elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
+            config.misspelled.update(respelled(header, values))
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
-        profiles[name] = {**profiles.get(name, {}), **values}
-    return AwsConfig(path, profiles, sso_sessions)
+        config.profiles[name] = {**config.profiles.get(name, {}), **values}
+    return config
 
 
 def config_text(variable: str, name: str) -> tuple[str, str]:
-    """Return the path and the text of a config file: at `variable`, else in `~/.aws`.
-
-    The text is in the encoding of the locale, as botocore has it. Raises Failure.
-    """
+    """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
     import io
 
     value = os.environ.get(variable)
@@ -663,16 +665,28 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
         raise Failure("config_unreadable", message) from None
 
 
-def named_section(header: str, values: Json) -> dict[str, Json]:
-    """Return {name: values} of a header such as `profile "a b"`; empty unless it is two words."""
+def kind_and_name(header: str) -> tuple[str, str | None]:
+    """Return what `default`, `profile "a b"` or `sso-session a` says; no name for what is none."""
     import shlex
 
+    header = "profile default" if header == "default" else header
+    kind = next((each for each in KINDS if header.startswith(each)), "")
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
     try:
         _, name = header.split() if is_plain else shlex.split(header)
     except ValueError:
-        return {}
-    return {name: values}
+        return kind, None
+    return kind, name if kind else None
+
+
+def respelled(header: str, values: Json) -> dict[str, str]:
+    """Return {name in lower case: what to write} of a header that no AWS tool reads."""
+    kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
+    is_session = "sso_start_url" in values and "sso_account_id" not in values
+    kind = KINDS[kind[0] in "sS" if kind else is_session]
+    name = name.strip(" \t\"'")
+    right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
+    return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -686,14 +700,14 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
         twice = type(error).__name__.startswith("Duplicate")
         what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        if text.startswith(("\ufeff", "\xef\xbb\xbf")):
+            what = "it begins with a byte order mark. Save it as UTF-8 without one"
         raise unparsable(path, line, what) from None
-    return {
-        name: {
-            key: parse_nested(path, text, value) if value.startswith("\n") else value
-            for key, value in parser.items(name, raw=True)
-        }
-        for name in parser.sections()
-    }
+    sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
+    for values in sections.values():
+        nested = {key: value for key, value in values.items() if value.startswith("\n")}
+        values.update({key: parse_nested(path, text, nested[key]) for key in nested})
+    return sections
 
 
 def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
@@ -721,11 +735,51 @@ def text_of(values: Json, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
-    """Return what a login for profile `name` takes, a role profile resolved to its source.
+# A profile in a command: what only AWS's tools have, an option that others have too, a variable.
+NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
+          (?: --aws-?profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
+        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+
+            (?:--(?:[\w-]+=|no-|ecs-|lazy)\S*\s+)*
+        | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
+    | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
+    | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?
+        (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
+    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
+  ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
+PROGRAM = r"""(?xi) (?<![^\s"'(]) (?!-) (?:  # that tells whether an option after it counts
+      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"'.@]*(?:@[^\s"']*|\.exe)?(?![^\s"'])
+    | (?: [^\s"'=:]*[/\\] )? (echo|printf|bazel|cargo|dbt|docker(?:-compose)?|eas|gradlew?|kubectl
+      |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
+MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
-    Raises Failure when the profile is unknown, no SSO profile, or incomplete.
+
+def profile_of_command(line: str) -> str | None:
+    """Return the profile that a command names, `$` if it is yet to be worked out.
+
+    An option of AWS's own tools beats a variable, which beats a `--profile` of another program;
+    of those that have nothing to do with AWS, and of what is only printed, none counts.
     """
+    ranks: dict[int, set[str]] = {}
+    for found in re.finditer(NAMED, line[:MAX_CHARACTERS]):
+        value = found["a"] or found["b"] or found["c"] or ""
+        before = line[max(0, found.start() - 300) : found.start()]
+        programs = re.findall(PROGRAM, re.split(r"[;&|(){}\n]| -- ", before)[-1])
+        is_aws, other = programs[-1] if programs else ("", "")
+        rank = 0 if found["own"] or (found["option"] and is_aws) else 2 if found["option"] else 1
+        is_lost = other in ("echo", "printf") or (other and found["option"])
+        is_missing = rank != 1 and (not value or value.startswith("-"))
+        if not is_lost and not is_missing:
+            ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
+    best = ranks[min(ranks)] if ranks else {None}
+    return best.pop() if len(best) == 1 else "$"
+
+
+def is_worked_out(name: str) -> bool:
+    return bool(name.strip() and re.fullmatch(NAME, name) and not re.search(r"[$`%]", name))
+
+
+def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
+    """Return what a login for profile `name`, or for its source, takes. Raises Failure."""
     chain: list[str] = []
     source: str | None = name
     while source is not None:
@@ -735,52 +789,75 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {source!r}{of} in {config.path}."
+            what += config.misspelled.get(source.casefold(), "")
             raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
-        values = config.profiles[source]
-        takes_role = "role_arn" in values and "web_identity_token_file" not in values
-        source = text_of(values, "source_profile") if takes_role else None
+        source = source_of(config, chain)
+    values = config.profiles[chain[-1]]
     session = sso_session(config, chain[-1], values)
     role = text_of(values, "sso_account_id"), text_of(values, "sso_role_name")
-    return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)))
+    return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)), None)
+
+
+def source_of(config: AwsConfig, chain: Sequence[str]) -> str | None:
+    """Return the source of a chain's last profile, as botocore has it: behind its static keys."""
+    name, values = chain[-1], config.profiles[chain[-1]]
+    is_static = "aws_access_key_id" in values or "aws_secret_access_key" in values
+    if "role_arn" in values and "web_identity_token_file" not in values:
+        source = text_of(values, "source_profile")
+        return None if is_static and (source == name or len(chain) > 1) else source
+    if is_static or not SSO_KEYS.isdisjoint(values):
+        return None
+    source = profile_of_command(text_of(values, "credential_process") or "")
+    return source if source in config.profiles and source != name else None
 
 
 def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     """Return the SSO session that `profile` logs in to. Raises Failure when there is none."""
-    name = values.get("sso_session")
-    name = "" if isinstance(name, dict) else name
-    if name is None and "sso_start_url" not in values:
+    name, where = values.get("sso_session"), f"Profile {profile!r}"
+    if SSO_KEYS.isdisjoint(values):
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
         what = f"No SSO login can fix profile {profile!r}: it {kind}"
         raise Failure("not_sso", what, unusable=profile)
-    where = f"Profile {profile!r}"
     if name is not None:
+        name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
         if name not in config.sso_sessions:
-            message = f"{where} is missing. Add it, with sso_start_url and sso_region."
+            near = nearest_names(name.partition(" #")[0], config.sso_sessions, LIKE)
+            step = f" If {near[0]!r} is meant, write that." if near else " Add it."
+            step = config.misspelled.get(name.casefold(), step)
+            message = f"{where} is missing in {config.path}.{step}"
             raise Failure("sso_session_not_found", message)
         values = config.sso_sessions[name]
-    start_url, region = text_of(values, "sso_start_url"), text_of(values, "sso_region")
-    if start_url is None or region is None:
-        lacking = "sso_start_url" if start_url is None else "sso_region"
-        message = f"{where} lacks {lacking}. Add it, or run in a terminal: aws configure sso"
-        raise Failure("sso_incomplete", message)
-    return SsoSession(name, start_url, region)
+    for key, (shape, example) in SHAPES.items():
+        value = text_of(values, key)
+        if value is None:
+            message = f"{where} lacks {key}. Add it, or run in a terminal: aws configure sso"
+            raise Failure("sso_incomplete", message)
+        if not re.fullmatch(shape, value):
+            found = re.search(shape, value[:MAX_NAME_CHARACTERS])
+            right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
+            message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
+            raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
+    scopes = text_of(values, "sso_registration_scopes") if name else None
+    return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
+KINDS = ("profile", "sso-session")
+LIKE = 0.65  # how much alike two names are when one may be meant by the other
+SSO_KEYS = {"sso_session", "sso_start_url"}
+SHAPES = {  # of a value, and an example
+    "sso_region": (r"(?i)\b[a-z]{2,9}(?:-[a-z]{2,9}){1,3}-\d{1,2}\b", "us-east-1"),
+    "sso_start_url": (r"https://[^\s\"'<>]+", "https://d-1234567890.awsapps.com/start"),
+}
 NOT_SSO = {  # the key that marks the kind: what the profile is, and what fixes it instead
+    "aws_access_key_id": "holds static keys. Those come from IAM.",
     "role_arn": "assumes a role without an SSO source. Renew what its credentials come from.",
     "login_session": "belongs to `aws login`. Run that in a terminal.",
     "credential_process": "gets its keys from another program. Use the login of that program.",
-    "aws_access_key_id": "holds static keys. Those come from IAM.",
     "": "has no SSO settings.",
 }
-
-
-def sso_profile_names(config: AwsConfig) -> list[str]:
-    """Return the profiles that hold SSO settings themselves, in the order of the file."""
-    keys = {"sso_session", "sso_start_url"}
-    return [name for name, values in config.profiles.items() if not keys.isdisjoint(values)]
+TELLING_KEYS = {*SSO_KEYS, *NOT_SSO}  # of a profile or a session
 
 
 # --- Token cache: ~/.aws/sso/cache ------------------------------------------------------
@@ -803,25 +880,35 @@ def token_path(session: SsoSession) -> str:
     return aws_folder("sso", "cache", cache_name(session.name or session.start_url))
 
 
-def last_used(profile: SsoProfile) -> float:
-    """Return when the AWS CLI cached role credentials of a profile (epoch seconds), 0 for never.
-
-    The name of the file is that of botocore.credentials.SSOCredentialFetcher._create_cache_key.
-    """
+def role_path(profile: SsoProfile) -> str:
+    """Return the AWS CLI's file of a role's credentials; botocore.credentials names it so."""
     session = profile.session
     key = {"accountId": profile.account_id, "roleName": profile.role_name}
     key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
-    return changed_at(aws_folder("cli", "cache", name))
+    return aws_folder("cli", "cache", name)
+
+
+def damaged_file(profile: SsoProfile) -> str | None:
+    """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
+    session, scopes = profile.session, re.findall(r"[^\s,]+", profile.session.scopes)
+    about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
+    about.update({"scopes": scopes or None, "session_name": session.name})
+    registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
+    files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
+    for path, *place, key in files:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            content = read_file(path, MAX_OUTPUT_BYTES)
+            if content is None or text_of(inner(json.loads(content), *place), key):
+                continue
+        return path
+    return None
 
 
 def read_token(session: SsoSession) -> Token | None:
-    """Return the session's token; None when there is none or its file is no token.
-
-    The AWS CLI writes the file in place, so one that does not parse is read again.
-    """
+    """Return the session's token; None when there is none or its file is no token."""
     path = token_path(session)
-    for pause_s in (0.05, 0.05, 0):
+    for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
         try:
             content = read_file(path, MAX_OUTPUT_BYTES)
             return None if content is None else parse_token(json.loads(content), changed_at(path))
@@ -1027,49 +1114,6 @@ def filled(value: Any) -> str:
     return re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
 
 
-def is_worked_out(name: str) -> bool:
-    return bool(name.strip() and re.fullmatch(NAME, name) and not re.search(r"[$`%]", name))
-
-
-# A profile in a command: what only AWS's tools have, an option that others have too, a variable.
-NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
-          (?: --aws-?profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
-        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+
-            (?:--(?:[\w-]+=|no-|ecs-|lazy)\S*\s+)*
-        | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
-    | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
-    | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?
-        (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
-    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
-  ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
-PROGRAM = r"""(?xi) (?<![^\s"'(]) (?!-) (?:  # that tells whether an option after it counts
-      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"'.@]*(?:@[^\s"']*|\.exe)?(?![^\s"'])
-    | (?: [^\s"'=:]*[/\\] )? (echo|printf|bazel|cargo|dbt|docker(?:-compose)?|eas|gradlew?|kubectl
-      |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
-MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
-
-
-def profile_of_command(line: str) -> str | None:
-    """Return the profile that a command names, `$` if it is yet to be worked out.
-
-    An option of AWS's own tools beats a variable, which beats a `--profile` of another program;
-    of those that have nothing to do with AWS, and of what is only printed, none counts.
-    """
-    ranks: dict[int, set[str]] = {}
-    for found in re.finditer(NAMED, line[:MAX_CHARACTERS]):
-        value = found["a"] or found["b"] or found["c"] or ""
-        before = line[max(0, found.start() - 300) : found.start()]
-        programs = re.findall(PROGRAM, re.split(r"[;&|(){}\n]| -- ", before)[-1])
-        is_aws, other = programs[-1] if programs else ("", "")
-        rank = 0 if found["own"] or (found["option"] and is_aws) else 2 if found["option"] else 1
-        is_lost = other in ("echo", "printf") or (other and found["option"])
-        is_missing = rank != 1 and (not value or value.startswith("-"))
-        if not is_lost and not is_missing:
-            ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
-    best = ranks[min(ranks)] if ranks else {None}
-    return best.pop() if len(best) == 1 else "$"
-
-
 # --- Choosing a profile -----------------------------------------------------------------
 
 # A profile, its `profileSource`, why in words, and the other profiles that it might have been.
@@ -1077,13 +1121,9 @@ Choice = namedtuple("Choice", "profile source why others")
 
 
 def choose_profile(config: AwsConfig, parameter: str | None, server: str | None = None) -> Choice:
-    """Return the profile to use, from the first place that names one.
-
-    Those are the parameter, the entry of MCP server `server`, the environment, the caches of the
-    AWS CLI (most recently used), and then `default`. Raises Failure when `server` is unclear.
-    """
+    """Return the profile to use, from the first place that names one. Raises Failure."""
     if parameter:
-        return Choice(parameter, "parameter", "as requested", [])
+        return requested(config, parameter)
     but = ""
     if server:
         profile = profile_of_server(server)
@@ -1094,38 +1134,42 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
         value = setting(variable)
         if value:
             return Choice(value, "environment", f"from ${variable}{but}", [])
-    choice = most_recent(config) or Choice("default", "default", "as no profile was named", [])
+    choice = unnamed(config)
     return choice._replace(why=choice.why + but)
 
 
-def most_recent(config: AwsConfig) -> Choice | None:
-    """Return the SSO profile used last, as far as the AWS CLI's caches tell; None when they don't.
+def requested(config: AwsConfig, name: str) -> Choice:
+    """Return the profile of that name, else the first of the SSO session or start URL `name`."""
+    sessions = {} if name in config.profiles else profiles_by_session(config)
+    for session, profiles in sessions.items():
+        if name.rstrip("/#") in (session.name, session.start_url.rstrip("/#")):
+            why = f"the first one of SSO session {name!r}, as no profile is called so"
+            return Choice(profiles[0].name, "parameter", why, [])
+    return Choice(name, "parameter", "as requested", [])
 
-    Of the sessions that profiles use, the one whose token file was written last; of its profiles,
-    the one whose role credentials the CLI cached last, else the first in the file.
-    """
+
+def unnamed(config: AwsConfig) -> Choice:
+    """Return the SSO profile whose token, then role credentials, were cached last; or the only."""
     sessions = profiles_by_session(config)
-    tokens = {session: read_token(session) for session in sessions}
-    used = [(token.written_at, session) for session, token in tokens.items() if token is not None]
-    if not used:
-        return None
-    used.sort(key=lambda pair: -pair[0])
-    (_, session), *others = used
-    profile = max(sessions[session], key=last_used)
-    first = [sessions[other][0].name for _, other in others]
-    return Choice(profile.name, "most_recent", "the SSO profile used last", first[:MAX_SHOWN])
+    written = {each: token.written_at for each in sessions if (token := read_token(each))}
+    used = sorted(written, key=lambda session: -written[session])
+    first = [sessions[session][0].name for session in used or sessions][:MAX_SHOWN]
+    if used:
+        profile = max(sessions[used[0]], key=lambda each: changed_at(role_path(each)))
+        return Choice(profile.name, "most_recent", "the SSO profile used last", first[1:])
+    if len(sessions) == 1:
+        return Choice(first[0], "only", "the first one of the only SSO session", [])
+    return Choice("default", "default", "as no profile was named", first)
 
 
 def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]:
     """Return the SSO profiles of each SSO session, leaving out those that are misconfigured."""
     sessions: dict[SsoSession, list[SsoProfile]] = {}
-    for name in sso_profile_names(config):
-        try:
+    for name in config.profiles:
+        with contextlib.suppress(Failure):
             profile = sso_profile(config, name)
-        except Failure:
-            continue
-        if profile.login_profile == name:
-            sessions.setdefault(profile.session, []).append(profile)
+            if profile.login_profile == name:
+                sessions.setdefault(profile.session, []).append(profile)
     return sessions
 
 
@@ -1304,11 +1348,14 @@ NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it i
 LOGIN_URL = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
-# Hosts of AWS's own pages; below amazonaws.com, api.aws and on.aws lie pages of its customers too.
+# Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
+# below amazonaws.com, api.aws and on.aws lie pages of its customers too.
 AWS_HOSTS = (
-    r"(?i)(?:oidc|oidc-fips|(?:device|portal)\.sso)\.[a-z0-9-]+\.(?:amazonaws\.(?:com|com\.cn|eu)"
-    r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))"
-    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws|signin\.aws\.amazon\.com)"
+    r"(?i)(?:oidc|(?:device|portal)\.sso)(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.(?:com(?:\.cn)?|eu)"
+    r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu)|(?:c2s|csp\.hci|api\.aws(?:\.hci)?)\.ic\.gov"
+    r"|sc2s\.sgov\.gov|api\.aws\.scloud|(?:api\.cloud-aws|cloud)\.adc-e\.uk)"
+    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws(?:\.amazon\.com)?"
+    r"|portal\.amazonaws\.(?:com(?:\.cn)?|eu)|app\.amazonwebservices\.com\.cn)"
 )
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
@@ -1809,7 +1856,7 @@ def tool(
         "profile": {
             "type": "string",
             "description": "AWS profile of the command that failed, else the one that its message "
-            "names. Without it: $AWS_PROFILE, else the SSO profile used last, else `default`.",
+            "names, or SSO session. Without it: $AWS_PROFILE, else the SSO profile used last.",
         },
         "server": {
             "type": "string",
@@ -1826,47 +1873,71 @@ def tool(
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
 ) -> Json:
-    """Make the SSO token of a profile usable, with the fewest clicks; a Failure is an answer too.
-
-    Raises Cancelled.
-    """
+    """Make the SSO token of a profile usable, with the fewest clicks. Raises Cancelled only."""
     known: Json = {}
-    told, config = "", None
+    told, config, target = "", None, None
     try:
         config = read_aws_config()
         choice = choose_profile(config, profile, server)
         known.update({"profile": choice.profile, "profileSource": choice.source})
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {choice.profile}, {choice.why}."
-        target = sso_profile(config, choice.profile)
+        target = with_witness(config, sso_profile(config, choice.profile))
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
+        if certificates_problem():
+            raise Failure("certificate", certificates_problem())
         outcome = renew(call, target, force)
     except Failure as failure:
-        outcome = failed(failure, config)
+        outcome = failed(explained(failure, target), config, known.get("candidates", []))
     outcome["message"] += told
     return {**known, **outcome}
 
 
-def failed(failure: Failure, config: AwsConfig | None = None) -> Json:
-    """Return the answer that tells a failure, and offers other profiles where those may help."""
+def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[str] = ()) -> Json:
+    """Return the answer that tells a failure, and which profiles to take instead of an unusable."""
     answer: Json = {"success": False, "status": "failed", "message": str(failure)}
     answer["reason"] = failure.reason
     if config is None or failure.unusable is None:
         return answer
-    near = nearest_names(failure.unusable, sso_profile_names(config))
-    answer["candidates"] = near
-    answer["message"] += (
-        f" If another profile was meant, call again with one of: {listed(near)}."
-        if near
-        else " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
-    )
+    working = [each.name for same in profiles_by_session(config).values() for each in same]
+    offered = nearest_names(failure.unusable, working, LIKE) or list(others)
+    step = " get_aws_sso_status lists the SSO profiles."
+    if offered:
+        answer["candidates"] = offered
+        step = f" If another profile was meant, call again with one of: {listed(offered)}."
+    elif not working:
+        none = " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
+        step = "".join([*config.misspelled.values()][:MAX_SHOWN]) or none
+    answer["message"] += "" if step in answer["message"] else step
     return answer
+
+
+def certificates_problem() -> str:
+    """Return why AWS_CA_BUNDLE lets no AWS CLI reach AWS, "" if it may."""
+    path = full_path(setting("AWS_CA_BUNDLE") or "")
+    with contextlib.suppress(OSError):
+        if not path or b"CERTIFICATE-----" in (read_file(path, MAX_FILE_BYTES) or b""):
+            return ""
+    what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix the "
+    return what + "file, or the variable in this server's environment, then call again."
+
+
+def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
+    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
+    is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
+    path = damaged_file(profile) if profile and is_unclear else None
+    message = (
+        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
+    )
+    return Failure("damaged_cache", message) if path else failure
 
 
 DONE = {
     "valid": "The SSO token is good, and AWS accepts it: no login was needed.",
+    "unproved": "The SSO token is good by its expiry; AWS could not be asked through a role. If it "
+    "refuses the token, call again with force: true.",
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
@@ -1906,7 +1977,8 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
 
 def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = "") -> Json:
     """Return the answer for a token that can be used."""
-    message = f"{DONE[status]}{notes}{RETRY}{shadowing_keys()}"
+    done = DONE["unproved" if status == "valid" and identity is None else status]
+    message = f"{done}{notes}{RETRY}{shadowing_keys()}"
     answer = {"success": True, "status": status, "message": message}
     answer.update(expiry(read_token(target.session)))
     return {**answer, "identity": identity} if identity else answer
@@ -1942,29 +2014,34 @@ def shadowing_keys() -> str:
     )
 
 
-def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
-    """Return {account, arn} as AWS knows the login profile; None for one without a role.
+def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
+    """Return `target` with a profile of its session through which AWS can be asked, if any."""
+    same = [target] if target.role_name else profiles_by_session(config).get(target.session, [])
+    return target._replace(witness=next((each for each in same if each.role_name), None))
 
-    Raises Failure when AWS refuses, or cannot be asked.
-    """
-    if target.role_name is None:
+
+def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
+    """Return {account, arn}; {} when another profile proved the token, None when none could."""
+    witness = target.witness
+    if witness is None:
         return None
-    arguments = ("sts", "get-caller-identity", "--output=json", f"--profile={target.login_profile}")
-    run = ask_aws(call, deadline, *arguments)
+    login = f"--profile={witness.login_profile}"
+    run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
-        run = ask_aws(call, deadline, *arguments)
+        run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     try:
-        identity = json.loads(run.output["stdout"]) if run.code == 0 else {}
-        return {"account": str(identity["Account"]), "arn": str(identity["Arn"])}
+        found = json.loads(run.output["stdout"]) if run.code == 0 else {}
+        identity = {"account": str(found["Account"]), "arn": str(found["Arn"])}
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise cli_failure(run) from None
+        failure = cli_failure(run)
+        if target.role_name or failure.reason == "session_expired":
+            raise failure from None
+        return {} if failure.reason == "role_not_assigned" else None
+    return identity if target.role_name else {}
 
 
 def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:
-    """Return the identity that a new token gives, and what to say when AWS could not be asked.
-
-    Raises Failure when AWS refuses the token or the role: then nothing can be used.
-    """
+    """Return who a new token makes one, or why that is unknown. Raises Failure if it is no use."""
     try:
         return caller_identity(call, target, deadline), ""
     except Failure as failure:
@@ -1972,7 +2049,7 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
             message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
             message += "person sign out in the portal (startUrl), then call once with force: true."
             raise Failure(failure.reason, message) from None
-        if failure.reason == "role_not_assigned":
+        if explained(failure, target).reason in ("role_not_assigned", "damaged_cache"):
             raise
         return None, f" Who it makes you could not be asked: {failure}"
 
@@ -2067,14 +2144,15 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
-    """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
-    problems = [shadowing_keys().strip()] if shadowing_keys() else []
-    for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
+    """Return what is wrong with the environment, the config, and the profile to be refreshed."""
+    wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
+    for name in dict.fromkeys([choice.profile, *config.profiles]):
         try:
             sso_profile(config, name)
         except Failure as failure:
-            problems.append(str(failure))
-    return problems
+            is_other = failure.reason == "not_sso" and name != choice.profile
+            wrong.append("" if is_other else str(failure))
+    return [each.strip() for each in dict.fromkeys(wrong) if each]
 
 
 def aws_cli_status() -> Json:

@@ -802,7 +802,7 @@ class ConfigTest(Test):
                     self.assertEqual("config_unparsable", self.failure().reason)
                 else:
                     config = aws_sso_mcp.read_aws_config()
-                    self.assertEqual((expected, sso_sessions), config[1:])
+                    self.assertEqual((expected, sso_sessions), config[1:3])
 
     def in_this_encoding(self, name: str, content: bytes, profiles: Any) -> Any:
         """Return the profiles as botocore has them here, where text need not be UTF-8."""
@@ -923,8 +923,7 @@ class SsoProfileTest(Test):
             self.resolve(CONFIG, "Opps")
         self.assertEqual("profile_not_found", caught.exception.reason)
         answer = aws_sso_mcp.failed(caught.exception, aws_sso_mcp.read_aws_config())
-        self.assertEqual("ops", answer["candidates"][0])
-        self.assertEqual({"dev", "ops", "old"}, set(answer["candidates"]))
+        self.assertEqual(["ops"], answer["candidates"])
 
     def test_without_any_sso_profile_the_way_to_one_is_told(self) -> None:
         with self.assertRaises(Failure) as caught:
@@ -1392,6 +1391,307 @@ class ChoosingTest(Test):
         (cache / "kiro-auth-token.json").write_text(foreign, encoding="utf-8")
         self.home.write_token(60, "a session that no profile uses", age_s=0)
         self.assertEqual(("default", "default"), self.choose())
+
+
+def quiet_call() -> aws_sso_mcp.Call:
+    return aws_sso_mcp.Call(lambda _: None)
+
+
+class ConfigurationRowsTest(unittest.TestCase):
+    """What a person may have written, and what the answers make of it."""
+
+    def setUp(self) -> None:
+        self.home = Home(self)
+        self.home.patch(self)
+        self.path = self.home.path / ".aws" / "config"
+        self.stand_ins: StandIns | None = None
+
+    def choose(self, text: str, parameter: str | None = None) -> Any:
+        self.home.write_config(text)
+        return aws_sso_mcp.choose_profile(aws_sso_mcp.read_aws_config(), parameter)
+
+    def login_profile(self, text: str, name: str) -> str:
+        self.home.write_config(text)
+        config = aws_sso_mcp.read_aws_config()
+        return str(aws_sso_mcp.sso_profile(config, name).login_profile)
+
+    def refresh(self, text: str, profile: str | None = None) -> dict[str, Any]:
+        """Return the answer to a call that must fail before anything is run."""
+        self.home.write_config(text)
+        with mock.patch.object(aws_sso_mcp, "run_aws", side_effect=AssertionError):
+            answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), profile)
+        self.assertEqual("failed", answer["status"])
+        return dict(answer)
+
+    def status(self, profile: str | None = None) -> dict[str, Any]:
+        return dict(aws_sso_mcp.get_aws_sso_status(quiet_call(), profile))
+
+    # --- Which profile
+
+    def test_without_a_token_the_only_session_is_taken(self) -> None:
+        corp = CONFIG.partition("[profile old]")[0]
+        for text in (corp, "[default]\nregion = us-east-1\n" + corp):
+            choice = self.choose(text)
+            self.assertEqual(("dev", "only"), (choice.profile, choice.source))
+            self.assertEqual({"profile": "dev", "profileSource": "only"}, self.status()["next"])
+        choice = self.choose("[default]\nregion = us-east-1\n" + CONFIG)
+        self.assertEqual(("default", "default"), (choice.profile, choice.source))
+
+    def test_with_several_sessions_a_profile_of_each_is_offered(self) -> None:
+        for text in (CONFIG, "[default]\nregion = us-east-1\n" + CONFIG):
+            answer = self.refresh(text)
+            self.assertEqual(["dev", "old"], answer["candidates"])
+            self.assertIn("one of: 'dev', 'old'.", answer["message"])
+
+    def test_a_session_or_start_url_stands_for_its_first_profile(self) -> None:
+        rows = (
+            ("corp", "dev"),
+            ("https://d-1234567890.awsapps.com/start", "dev"),
+            ("https://d-1234567890.awsapps.com/start/#/", "dev"),
+            ("https://old.awsapps.com/start/", "old"),
+        )
+        for name, profile in rows:
+            with self.subTest(name):
+                choice = self.choose(CONFIG, name)
+                self.assertEqual((profile, "parameter"), (choice.profile, choice.source))
+                self.assertIn(f"the first one of SSO session {name!r}", choice.why)
+        self.assertEqual("corp", self.choose(CONFIG + "[profile corp]\nregion=x\n", "corp").profile)
+
+    def test_a_credential_process_is_traced_to_the_profile_that_it_names(self) -> None:
+        commands = (
+            "aws configure export-credentials --profile dev",
+            "/usr/local/bin/aws configure export-credentials --profile=dev --format process",
+            '"C:\\AWSCLIV2\\aws.exe" configure export-credentials --profile "dev"',
+            "aws-vault exec dev --json",
+            "aws-sso-util credential-process --profile dev",
+        )
+        for command in commands:
+            process = f"{CONFIG}[profile p]\ncredential_process = {command}\n"
+            role = f"{process}[profile q]\nrole_arn = x\nsource_profile = p\n"
+            with self.subTest(command):
+                self.assertEqual("dev", self.login_profile(process, "p"))
+                self.assertEqual("dev", self.login_profile(role, "q"))
+        for command in ("other-tool", "tool --profile unknown", "aws configure x --profile p"):
+            process = f"{CONFIG}[profile p]\ncredential_process = {command}\n"
+            with self.subTest(command):
+                self.assertEqual("not_sso", self.refresh(process, "p")["reason"])
+        keys = "aws_access_key_id = AKIAEXAMPLE\ncredential_process = aws x --profile dev\n"
+        self.assertIn("static keys", self.refresh(f"{CONFIG}[profile p]\n{keys}", "p")["message"])
+
+    def test_static_keys_come_before_a_source_as_in_botocore(self) -> None:
+        keys = "aws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = not-a-real-key\n"
+        own = f"[profile p]\nrole_arn = x\nsource_profile = p\n{keys}"
+        self.assertIn("static keys", self.refresh(CONFIG + own, "p")["message"])
+        middle = f"[profile p]\nrole_arn = x\nsource_profile = dev\n{keys}"
+        self.assertEqual("dev", self.login_profile(CONFIG + middle, "p"))
+        outer = "[profile q]\nrole_arn = x\nsource_profile = p\n"
+        self.assertIn("static keys", self.refresh(CONFIG + middle + outer, "q")["message"])
+        loop = "[profile p]\nrole_arn = x\nsource_profile = p\n"
+        self.assertEqual("profile_loop", self.refresh(CONFIG + loop, "p")["reason"])
+
+    def test_candidates_are_few_near_and_working(self) -> None:
+        many = "".join(
+            f"[profile team{number}-admin]\nsso_session = corp\n" for number in range(50)
+        )
+        broken = "[profile prod]\nsso_session = gone\n"
+        text = f"{CONFIG}{many}{broken}[profile acme-prod]\nsso_session = corp\n"
+        self.assertEqual(["acme-prod"], self.refresh(text, "prood")["candidates"])
+        self.assertEqual(5, len(self.refresh(text, "team1-admn")["candidates"]))
+        answer = self.refresh(text, "zzz")
+        self.assertNotIn("candidates", answer)
+        self.assertIn("get_aws_sso_status lists", answer["message"])
+
+    # --- What is written wrongly
+
+    def test_near_misses_are_named_with_their_right_spelling(self) -> None:
+        session = "sso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n"
+        uses = "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = R\n"
+        good = f"[sso-session corp]\n{session}"
+        rows = (  # the file, the profile that is asked for, what is there, what is right
+            (f"{good}[profile1]\n{uses}", "profile1", "[profile1]", "[profile profile1]"),
+            (f"{good}[dev]\n{uses}", "dev", "[dev]", "[profile dev]"),
+            (f"{good}[Profile dev]\n{uses}", "dev", "[Profile dev]", "[profile dev]"),
+            (f"{good}[ profile dev ]\n{uses}", "dev", "[ profile dev ]", "[profile dev]"),
+            (f"{good}[profile my dev]\n{uses}", "my dev", "[profile my dev]", '[profile "my dev"]'),
+            (f"{good}[profile bob's]\n{uses}", "bob's", "[profile bob's]", '[profile "bob\'s"]'),
+            (f"{good}[profile dev]\n{uses}", "Dev", "", "one of: 'dev'"),
+            (f"[sso_session corp]\n{session}[profile p]\n{uses}", "p", "[sso_session corp]",
+             "[sso-session corp]"),
+            (f"[SSO-Session corp]\n{session}[profile p]\n{uses}", "p", "[SSO-Session corp]",
+             "[sso-session corp]"),
+            (f"[corp]\n{session}[profile p]\n{uses}", "p", "[corp]", "[sso-session corp]"),
+            (f"[sso-session my corp]\n{session}[profile p]\nsso_session = my corp\n", "p",
+             "[sso-session my corp]", '[sso-session "my corp"]'),
+            (f"{good}[profile p]\nsso_session = Corp\n", "p", "", "If 'corp' is meant"),
+            (f"{good}[profile p]\nsso_session = corp # main\n", "p", "", "If 'corp' is meant"),
+            (f'{good}[profile p]\nsso_session = "corp"\n', "p", "", "If 'corp' is meant"),
+        )  # fmt: skip
+        for text, name, found, right in rows:
+            with self.subTest(text.replace(session, "").replace(uses, "")):
+                message = self.refresh(text, name)["message"]
+                self.assertIn(found, message)
+                self.assertIn(right, message)
+                self.assertIn(str(self.path), message)
+                if found:
+                    problems = self.status()["problems"]
+                    self.assertTrue(any(found in each and right in each for each in problems))
+
+    def test_other_sections_are_no_misspelled_profiles(self) -> None:
+        others = "[services s]\ns3 =\n  endpoint_url = x\n[plugins]\na = b\n[preview]\nc = d\n"
+        self.home.write_config(others + CONFIG)
+        self.assertEqual([], self.status("dev")["problems"])
+
+    def test_byte_order_mark_is_named(self) -> None:
+        self.home.write_config(b"\xef\xbb\xbf" + CONFIG.encode())
+        answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call())
+        self.assertIn(f"{self.path}, line 1: it begins with a byte order mark", answer["message"])
+
+    def test_values_that_cannot_be_right_are_named_before_a_page_is_tried(self) -> None:
+        url = "sso_start_url = https://x.awsapps.com/start"
+        region = "sso_region = us-east-1"
+        rows = (
+            (url, "sso_region = us-east-1 # main", region),
+            (url, 'sso_region = "us-east-1"', region),
+            (url, "sso_region = EU (Ireland)", "sso_region = us-east-1, for example"),
+            ('sso_start_url = "https://x.awsapps.com/start"', region, url),
+            ("sso_start_url = https://x.awsapps.com/start # main", region, url),
+            ("sso_start_url = x.awsapps.com/start", region, "sso_start_url = https://"),
+        )
+        for start_url, sso_region, right in rows:
+            wrong = next(each for each in (start_url, sso_region) if each not in (url, region))
+            for name, text in (
+                ("[sso-session c]", "[profile p]\nsso_session = c\n[sso-session c]\n"),
+                ("Profile 'p'", "[profile p]\n"),
+            ):
+                with self.subTest(wrong, where=name):
+                    answer = self.refresh(f"{text}{start_url}\n{sso_region}\n", "p")
+                    self.assertEqual("sso_invalid", answer["reason"])
+                    for words in (name, wrong.partition(" = ")[2], f"Write there: {right}"):
+                        self.assertIn(words, answer["message"])
+                    self.assertIn(right, " ".join(self.status()["problems"]))
+
+    def test_every_region_and_start_url_of_aws_is_let_through(self) -> None:
+        regions = ("us-east-1", "ap-southeast-12", "us-gov-west-1", "cn-northwest-1",
+                   "eusc-de-east-1", "us-iso-east-1", "us-isob-east-1")  # fmt: skip
+        urls = ("https://x.awsapps.com/start#/", "https://sso.example.org:443/a?b=c",
+                "https://start.us-gov-home.awsapps.com/directory/x")  # fmt: skip
+        for region in regions:
+            for url in urls:
+                text = f"[profile p]\nsso_start_url = {url}\nsso_region = {region}\n"
+                self.assertEqual("p", self.login_profile(text, "p"))
+
+    def test_wrong_ca_bundle_is_named_before_a_page_is_tried(self) -> None:
+        bundle = self.home.path / "ca.pem"
+        for content in (None, "", "no certificate", "folder"):
+            if content == "folder":
+                bundle.unlink()
+                bundle.mkdir()
+            elif content is not None:
+                bundle.write_text(content)
+            self.home.patch(self, AWS_CA_BUNDLE=str(bundle))
+            answer = self.refresh(CONFIG, "dev")
+            self.assertEqual("certificate", answer["reason"])
+            self.assertIn(f"AWS_CA_BUNDLE is {bundle}, which is no readable", answer["message"])
+            self.assertIn(str(bundle), " ".join(self.status()["problems"]))
+
+    # --- What the AWS CLI makes of it
+
+    def let_cli_end(self, **end: Any) -> None:
+        """Let every run of the AWS CLI, logins too, end so from now on."""
+        if self.stand_ins is None:
+            self.stand_ins = StandIns(self, self.home)
+            self.home.patch(self, **self.stand_ins.environment())
+
+        def answer(run: Run) -> bool:
+            run.do(**end)
+            return True
+
+        self.stand_ins.auto = answer
+
+    @unittest.skipUnless(POSIX, "stand-ins are scripts")
+    def test_profile_without_a_role_is_proved_through_another_one(self) -> None:
+        self.home.write_config(f"[profile p]\nsso_session = corp\n{CONFIG}")
+        self.home.write_token(60)
+        rows: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"stdout": json.dumps(IDENTITY), "exit": 0}, "AWS accepts it"),
+            ({"stderr": NOT_ASSIGNED, "exit": 254}, "AWS accepts it"),
+            ({"stderr": "Could not connect to the endpoint URL", "exit": 255}, "by its expiry"),
+        )
+        for end, words in rows:
+            with self.subTest(end):
+                self.let_cli_end(**end)
+                answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "p")
+                self.assertEqual(("valid", "p"), (answer["status"], answer["profile"]))
+                self.assertNotIn("identity", answer)  # it is of another profile
+                self.assertIn(words, answer["message"])
+                assert self.stand_ins
+                self.assertIn("--profile=dev", self.stand_ins.seen[-1])
+
+    @unittest.skipUnless(POSIX, "stand-ins are scripts")
+    def test_revoked_token_of_a_profile_without_a_role_is_found_out(self) -> None:
+        self.home.write_config(f"[profile p]\nsso_session = corp\n{CONFIG}")
+        self.home.write_token(60)
+        self.let_cli_end(stderr=SESSION_EXPIRED, exit=255)
+        answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "p")
+        self.assertEqual("failed", answer["status"])
+        assert self.stand_ins
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_profile_alone_without_a_role_is_good_by_its_expiry(self) -> None:
+        self.home.write_config(
+            CONFIG.partition("[profile dev]")[0] + "[profile p]\nsso_session = corp"
+        )
+        self.home.write_token(60)
+        with mock.patch.object(aws_sso_mcp, "run_aws", side_effect=AssertionError):
+            answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "p")
+        self.assertEqual("valid", answer["status"])
+        self.assertIn("by its expiry", answer["message"])
+        self.assertNotIn("AWS accepts it", answer["message"])
+
+    @unittest.skipUnless(POSIX, "stand-ins are scripts")
+    def test_damaged_file_of_the_cli_is_named(self) -> None:
+        registration = {"tool": "botocore", "startUrl": "https://d-1234567890.awsapps.com/start",
+                        "region": "us-east-1", "scopes": ["sso:account:access"],
+                        "session_name": "corp"}  # fmt: skip
+        name = hashlib.sha1(json.dumps(registration, sort_keys=True).encode()).hexdigest()
+        path = self.home.token_path().with_name(f"{name}.json")
+        self.home.write_role_credentials("123456789012", "Developer", "corp", age_s=0)
+        (role,) = (self.home.path / ".aws" / "cli" / "cache").iterdir()
+        said = {"": f"'{name}'", '{"clientId": "x", "cli': f"'{name}'", "{}": "'expiresAt'",
+                "[]": "list indices must be integers or slices, not str"}  # fmt: skip
+        good_role = json.dumps({"Credentials": {"Expiration": iso(60)}})
+        good_client = json.dumps({"expiresAt": iso(60)})
+        for content, words in said.items():
+            for damaged, good, text in ((path, role, good_role), (role, path, good_client)):
+                with self.subTest(content, file=damaged.parent.parent.name):
+                    damaged.write_text(content)
+                    good.write_text(text)
+                    self.let_cli_end(stderr=f"\naws: [ERROR]: {words}\n", exit=255)
+                    answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "dev")
+                    self.assertEqual("damaged_cache", answer["reason"])
+                    self.assertIn(f"{damaged}. Let the person delete it", answer["message"])
+        path.write_text(good_client)
+        role.write_text(good_role)
+        answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "dev")
+        self.assertEqual("aws_cli_failed", answer["reason"])
+
+    def test_pages_of_every_partition_are_aws_s(self) -> None:
+        suffixes = """amazonaws.com amazonaws.com.cn amazonaws.eu c2s.ic.gov sc2s.sgov.gov
+            cloud.adc-e.uk csp.hci.ic.gov api.aws api.amazonwebservices.com.cn
+            api.amazonwebservices.eu api.aws.ic.gov api.aws.scloud api.cloud-aws.adc-e.uk
+            api.aws.hci.ic.gov"""
+        for suffix in suffixes.split():
+            for host in (
+                "oidc.us-iso-east-1.{}",
+                "oidc-fips.us-iso-east-1.{}",
+                "device.sso.x-1.{}",
+            ):
+                url = f"https://{host.format(suffix)}/authorize?a=b"
+                with self.subTest(url):
+                    self.assertTrue(aws_sso_mcp.is_aws_page(url))
+            for host in ("{}", "x.{}", "x.s3.us-iso-east-1.{}", "oidc.x.execute-api.y-1.{}"):
+                with self.subTest(host):
+                    self.assertFalse(aws_sso_mcp.is_aws_page(f"https://{host.format(suffix)}/?a"))
 
 
 # --- AWS CLI ----------------------------------------------------------------------------
@@ -2749,15 +3049,15 @@ class LoginFailureTest(ProcessTest):
     def test_profile_that_no_login_mends_runs_nothing(self) -> None:
         client = self.local()
         rows = (
-            ("static", "not_sso"),
-            ("develop", "profile_not_found"),
-            (None, "profile_not_found"),
+            ("static", "not_sso", "get_aws_sso_status lists the SSO profiles"),
+            ("develop", "profile_not_found", "call again with one of: 'dev'"),
+            (None, "profile_not_found", "call again with one of: "),
         )
-        for profile, reason in rows:
+        for profile, reason, step in rows:
             with self.subTest(profile):
                 answer = client.refresh(**({"profile": profile} if profile else {}))
                 self.assertEqual(reason, answer["reason"])
-                self.assertTrue(answer["candidates"])
+                self.assertIn(step, answer["message"])
                 self.assertTrue(answer["profileSource"])
         self.assertEqual([], self.stand_ins.seen)
 
