@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 SERVER = Path(aws_sso_mcp.__file__).resolve()
 PYTHON = sys.executable  # what the server takes for it is a stand-in
 POSIX = os.name == "posix"
+REPOSITORY = SERVER.with_name("plugin.json").exists()
 DEADLINE_S = 20  # for what takes milliseconds: only a broken test ever waits that long
 SECRETS = ("access-token-8f3a", "refresh-token-77c1", "client-secret-52de")
 
@@ -396,6 +397,7 @@ class Run:
     """One process of a stand-in, that waits for what the test tells it to do."""
 
     def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(DEADLINE_S)
         self._wire = connection.makefile("rw", encoding="utf-8")
         connection.close()  # once the file is
         about = ast.literal_eval(self._wire.readline())
@@ -414,9 +416,11 @@ class Run:
             self._wire.close()
 
     def gone(self) -> bool:
-        """Wait until the process is gone, however it ended."""
+        """Wait until the process is gone, however it ended; False when it does not go."""
         try:
             return self._wire.readline() == ""
+        except socket.timeout:
+            return False
         except OSError:
             return True
 
@@ -1255,10 +1259,7 @@ class FindAwsCliTest(Test):
         super().setUp()
         self.home = Home(self)
         self.folder = self.home.path / "bin"
-        self.folder.mkdir()
-        self.aws = self.folder / "aws"
-        self.aws.write_text("#!/bin/sh\n", encoding="utf-8")
-        self.aws.chmod(0o755)
+        self.aws = make_program(self.folder / "aws", "")
 
     def find(self, path: str, **more: str) -> str:
         self.home.patch(self, PATH=path, **more)
@@ -2007,7 +2008,9 @@ class LoginTest(ProcessTest):
         self.assertIn("--use-device-code", run.argv)
         answer = client.result(call)  # at once: nobody sees the URL before
         self.assertIn(f"Open {FULL_DEVICE_URL} in any browser", answer["message"])
-        self.assertIn(f"the code ABCD-EFGH (asked for by {os.uname().nodename})", answer["message"])
+        self.assertIn(
+            f"the code ABCD-EFGH (asked for by {socket.gethostname()})", answer["message"]
+        )
         self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
 
     def test_remote_login_with_a_cli_before_2_22(self) -> None:
@@ -2896,7 +2899,7 @@ aws_sso_mcp.main([])
             self.assertEqual(1, json.loads(process.stdout.readline())["id"])
             self.assertEqual(("", "stray\nstray"), process.communicate(timeout=DEADLINE_S))
 
-    @unittest.skipUnless(POSIX, "Windows has no such files")
+    @unittest.skipUnless(Path("/dev/full").exists(), "needs Linux's /dev/full")
     def test_without_stderr(self) -> None:
         lines = b'nonsense\n{"id": 1, "method": "ping"}'
         for change in ("os.close(2)", "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)"):
@@ -2932,7 +2935,7 @@ class StatusTest(ProcessTest):
         self.assertEqual(row, first["profiles"][0])
         self.assertEqual((None, "absent"), (second["ssoSession"], second["state"]))
         self.assertEqual({"profile": "dev", "profileSource": "most_recent"}, answer["next"])
-        self.assertEqual(str(self.stand_ins.folder / "aws"), answer["awsCli"]["path"])
+        self.assertEqual(str(self.stand_ins.aws), answer["awsCli"]["path"])
         self.assertIn("AWS_ACCESS_KEY_ID", answer["problems"][0])
         self.assertEqual([], self.stand_ins.seen)
 
@@ -3001,8 +3004,8 @@ class CommandLineTest(ProcessTest):
         options: dict[str, Any] = {"env": self.stand_ins.environment(), "cwd": home, **more}
         if "stdin" not in options:
             options = {"input": "for nobody below", "capture_output": True, **options}
-        return subprocess.run([*APART.argv(home), *arguments], text=True, encoding="utf-8",
-                              timeout=60, check=False, **options)  # fmt: skip
+        return subprocess.run([*APART.argv(home), *arguments], encoding="utf-8", timeout=60,
+                              check=False, **options)  # fmt: skip
 
     def test_version_help_and_wrong_usage(self) -> None:
         argv = [PYTHON, "-IS", str(SERVER), "--version"]  # the file itself
@@ -3128,7 +3131,7 @@ class CommandLineTest(ProcessTest):
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         argv = [*APART.argv(home), "refresh", "dev"]
-        process = subprocess.Popen(argv, env=environment, cwd=home, text=True, **pipes)
+        process = subprocess.Popen(argv, env=environment, cwd=home, encoding="utf-8", **pipes)
         self.addCleanup(process.communicate)
         return process, self.prompt()
 
@@ -3179,7 +3182,7 @@ class PromiseTest(Test):
                 length = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
                 self.assertLessEqual(length, 30, node.name)
 
-    @unittest.skipUnless(SERVER.with_name("plugin.json").exists(), "needs the repository around it")
+    @unittest.skipUnless(REPOSITORY, "needs the repository around the file")
     def test_one_version_everywhere(self) -> None:
         version = aws_sso_mcp.__version__
         plugin, changes = map(SERVER.with_name, ("plugin.json", "CHANGELOG.md"))
@@ -3226,7 +3229,7 @@ class PromiseTest(Test):
         self.assertLessEqual(after[1] - before[1], 2)  # threads of the last calls may live yet
         self.assertEqual(before[2], after[2])
 
-    @unittest.skipUnless(POSIX, "Windows has no such mode")
+    @unittest.skipUnless(POSIX and REPOSITORY, "elsewhere its mode is that of a copy")
     def test_file_can_be_run(self) -> None:
         self.assertTrue(SERVER.stat().st_mode & stat.S_IXUSR)
 
