@@ -41,7 +41,7 @@ import aws_sso_mcp
 from aws_sso_mcp import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SERVER = Path(aws_sso_mcp.__file__).resolve()
 PYTHON = sys.executable  # what the server takes for it is a stand-in
@@ -295,6 +295,14 @@ class Test(unittest.TestCase):
 
     def assert_nothing_foreign(self) -> None:
         self.assertEqual([], APART.foreign(), "no test made these programs")
+
+
+def until_deadline() -> Iterator[None]:
+    """Yield for what is asked again and again, as nothing tells when it changes."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        yield
+    raise AssertionError(f"not within {DEADLINE_S} s")
 
 
 class Home:
@@ -608,7 +616,9 @@ class Client:
         Needs a short AWS_SSO_MCP_WAIT_SECONDS.
         """
         answer = self.result(call)
-        while "loginUrl" not in answer:
+        for _ in until_deadline():
+            if "loginUrl" in answer:
+                break
             self.test.assertEqual("pending", answer["status"])
             answer = self.refresh(**arguments)
         return answer
@@ -1776,8 +1786,9 @@ class ProcessTest(Test):
 
     def until_ended(self, client: Client) -> None:
         """Wait until the login that a client's server runs is over there too."""
-        while client.status(profile="dev")["sessions"][0]["loginInProgress"]:
-            pass
+        for _ in until_deadline():
+            if not client.status(profile="dev")["sessions"][0]["loginInProgress"]:
+                break
 
     def until_told(self, client: Client, token: Any, text: str = "") -> None:
         """Wait until a call with this progress token is told so, and so waits."""
@@ -1788,7 +1799,9 @@ class ProcessTest(Test):
     def outcome(self, client: Client, **arguments: Any) -> dict[str, Any]:
         """Return how a login that is about to end ended, as the next calls tell."""
         answer = client.refresh(**arguments)
-        while answer["status"] == "pending":
+        for _ in until_deadline():
+            if answer["status"] != "pending":
+                break
             answer = client.refresh(**arguments)
         return answer
 
