@@ -2498,6 +2498,14 @@ class LoginFailureTest(ProcessTest):
         self.assertEqual("logged_in", client.result(call)["status"])
         self.assertEqual(str(v2), client.status()["awsCli"]["path"])
 
+    def test_batch_file_takes_no_name_that_its_shell_would_read(self) -> None:
+        self.home.write_config(CONFIG + "[profile a%PATH%]\nsso_session = corp\n")
+        batch = self.stand_ins.make("aws.cmd")
+        answer = self.local(AWS_SSO_MCP_AWS_CLI=str(batch)).refresh(profile="a%PATH%")
+        self.assertEqual("aws_cli_failed", answer["reason"])
+        self.assertIn("batch file", answer["message"])
+        self.assertEqual([], self.stand_ins.seen)
+
     def test_no_cli_says_how_to_get_one(self) -> None:
         client = self.local(PATH="/nowhere", AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
         answer = client.refresh(profile="dev")
@@ -2823,12 +2831,6 @@ class WindowsTest(Test):
         with mock.patch("os.name", "nt"), mock.patch("subprocess.run", side_effect=OSError):
             aws_sso_mcp.kill(process)
         process.kill.assert_called_once()
-
-    def test_batch_file_takes_no_name_that_its_shell_would_read(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            run = aws_sso_mcp.AwsRun("key", ["sso", "login", "--profile=a%PATH%"], 1)
-            with self.assertRaises(Failure):
-                run._run_with(os.path.join(folder, "aws.cmd"))
 
     def test_process_is_started_without_what_windows_lacks(self) -> None:
         home = Home(self)
