@@ -249,7 +249,7 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
     def likeness(other: str) -> float:
         text = other.casefold()[:MAX_COMPARED]
         parts = [text, *re.split(r"[\W_]+", text)]
-        begins = any(len(part) > 2 and wanted.startswith(part) for part in parts)
+        begins = any(part and wanted.startswith(part) for part in parts)
         return begins or max(SequenceMatcher(None, wanted, part).ratio() for part in parts)
 
     near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])

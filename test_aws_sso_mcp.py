@@ -43,11 +43,12 @@ import aws_sso_mcp
 from aws_sso_mcp import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SERVER = Path(aws_sso_mcp.__file__).resolve()
 PYTHON = sys.executable  # what the server takes for it is a stand-in
 POSIX = os.name == "posix"
+REPOSITORY = SERVER.with_name("plugin.json").exists()
 DEADLINE_S = 20  # for what takes milliseconds: only a broken test ever waits that long
 SECRETS = ("access-token-8f3a", "refresh-token-77c1", "client-secret-52de")
 
@@ -298,6 +299,14 @@ class Test(unittest.TestCase):
         self.assertEqual([], APART.foreign(), "no test made these programs")
 
 
+def until_deadline() -> Iterator[None]:
+    """Yield for what is asked again and again, as nothing tells when it changes."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        yield
+    raise AssertionError(f"not within {DEADLINE_S} s")
+
+
 class Home:
     """A throw-away HOME with `~/.aws`."""
 
@@ -399,6 +408,7 @@ class Run:
     """One process of a stand-in, that waits for what the test tells it to do."""
 
     def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(DEADLINE_S)
         self._wire = connection.makefile("rw", encoding="utf-8")
         connection.close()  # once the file is
         about = ast.literal_eval(self._wire.readline())
@@ -417,9 +427,11 @@ class Run:
             self._wire.close()
 
     def gone(self) -> bool:
-        """Wait until the process is gone, however it ended."""
+        """Wait until the process is gone, however it ended; False when it does not go."""
         try:
             return self._wire.readline() == ""
+        except socket.timeout:
+            return False
         except OSError:
             return True
 
@@ -607,7 +619,9 @@ class Client:
         Needs a short AWS_SSO_MCP_WAIT_SECONDS.
         """
         answer = self.result(call)
-        while "loginUrl" not in answer:
+        for _ in until_deadline():
+            if "loginUrl" in answer:
+                break
             self.test.assertEqual("pending", answer["status"])
             answer = self.refresh(**arguments)
         return answer
@@ -1702,10 +1716,7 @@ class FindAwsCliTest(Test):
         super().setUp()
         self.home = Home(self)
         self.folder = self.home.path / "bin"
-        self.folder.mkdir()
-        self.aws = self.folder / "aws"
-        self.aws.write_text("#!/bin/sh\n", encoding="utf-8")
-        self.aws.chmod(0o755)
+        self.aws = make_program(self.folder / "aws", "")
 
     def find(self, path: str, **more: str) -> str:
         self.home.patch(self, PATH=path, **more)
@@ -2253,8 +2264,9 @@ class ProcessTest(Test):
 
     def until_ended(self, client: Client) -> None:
         """Wait until the login that a client's server runs is over there too."""
-        while client.status(profile="dev")["sessions"][0]["loginInProgress"]:
-            pass
+        for _ in until_deadline():
+            if not client.status(profile="dev")["sessions"][0]["loginInProgress"]:
+                break
 
     def until_told(self, client: Client, token: Any, text: str = "") -> None:
         """Wait until a call with this progress token is told so, and so waits."""
@@ -2265,7 +2277,9 @@ class ProcessTest(Test):
     def outcome(self, client: Client, **arguments: Any) -> dict[str, Any]:
         """Return how a login that is about to end ended, as the next calls tell."""
         answer = client.refresh(**arguments)
-        while answer["status"] == "pending":
+        for _ in until_deadline():
+            if answer["status"] != "pending":
+                break
             answer = client.refresh(**arguments)
         return answer
 
@@ -2589,7 +2603,9 @@ class LoginTest(ProcessTest):
         self.assertIn("--use-device-code", run.argv)
         answer = client.result(call)  # at once: nobody sees the URL before
         self.assertIn(f"Open {FULL_DEVICE_URL} in any browser", answer["message"])
-        self.assertIn(f"the code ABCD-EFGH (requested by {os.uname().nodename})", answer["message"])
+        self.assertIn(
+            f"the code ABCD-EFGH (requested by {socket.gethostname()})", answer["message"]
+        )
         self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
 
     def test_remote_login_with_a_cli_before_2_22(self) -> None:
@@ -3040,6 +3056,14 @@ class LoginFailureTest(ProcessTest):
         self.assertEqual("logged_in", client.result(call)["status"])
         self.assertEqual(str(v2), client.status()["awsCli"]["path"])
 
+    def test_batch_file_takes_no_name_that_its_shell_would_read(self) -> None:
+        self.home.write_config(CONFIG + "[profile a%PATH%]\nsso_session = corp\n")
+        batch = self.stand_ins.make("aws.cmd")
+        answer = self.local(AWS_SSO_MCP_AWS_CLI=str(batch)).refresh(profile="a%PATH%")
+        self.assertEqual("aws_cli_failed", answer["reason"])
+        self.assertIn("batch file", answer["message"])
+        self.assertEqual([], self.stand_ins.seen)
+
     def test_no_cli_says_how_to_get_one(self) -> None:
         client = self.local(PATH="/nowhere", AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
         answer = client.refresh(profile="dev")
@@ -3415,12 +3439,6 @@ class WindowsTest(Test):
                 popen().kill.assert_called_once()
             aws_sso_mcp._processes.clear()
 
-    def test_batch_file_takes_no_name_that_its_shell_would_read(self) -> None:
-        found = mock.patch.object(aws_sso_mcp, "find_aws_cli", lambda: "C:\\aws.cmd")
-        with found, self.assertRaises(Failure) as caught:
-            aws_sso_mcp.run_aws(["sso", "login", "--profile=a%PATH%"], lambda _: True)
-        self.assertIn("batch file", str(caught.exception))
-
     def test_signals_that_are_not_there(self) -> None:
         known = mock.Mock(spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal", "set_wakeup_fd"])
         with (
@@ -3479,7 +3497,7 @@ aws_sso_mcp.main([])
             self.assertEqual(1, json.loads(process.stdout.readline())["id"])
             self.assertEqual(("", "stray\nstray"), process.communicate(timeout=DEADLINE_S))
 
-    @unittest.skipUnless(POSIX, "Windows has no such files")
+    @unittest.skipUnless(Path("/dev/full").exists(), "needs Linux's /dev/full")
     def test_without_stderr(self) -> None:
         lines = b'nonsense\n{"id": 1, "method": "ping"}'
         for change in ("os.close(2)", "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)"):
@@ -3554,7 +3572,7 @@ class StatusTest(ProcessTest):
         self.assertEqual(row, first["profiles"][0])
         self.assertEqual((None, "absent"), (second["ssoSession"], second["state"]))
         self.assertEqual({"profile": "dev", "profileSource": "most_recent"}, answer["next"])
-        self.assertEqual(str(self.stand_ins.folder / "aws"), answer["awsCli"]["path"])
+        self.assertEqual(str(self.stand_ins.aws), answer["awsCli"]["path"])
         self.assertIn("AWS_ACCESS_KEY_ID", answer["problems"][0])
         self.assertEqual([], self.stand_ins.seen)
 
@@ -3623,8 +3641,8 @@ class CommandLineTest(ProcessTest):
         options: dict[str, Any] = {"env": self.stand_ins.environment(), "cwd": home, **more}
         if "stdin" not in options:
             options = {"input": "for nobody below", "capture_output": True, **options}
-        return subprocess.run([*APART.argv(home), *arguments], text=True, encoding="utf-8",
-                              timeout=60, check=False, **options)  # fmt: skip
+        return subprocess.run([*APART.argv(home), *arguments], encoding="utf-8", timeout=60,
+                              check=False, **options)  # fmt: skip
 
     def test_version_help_and_wrong_usage(self) -> None:
         argv = [PYTHON, "-IS", str(SERVER), "--version"]  # the file itself
@@ -3776,7 +3794,7 @@ class CommandLineTest(ProcessTest):
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         argv = [*APART.argv(home), "refresh", "dev"]
-        process = subprocess.Popen(argv, env=environment, cwd=home, text=True, **pipes)
+        process = subprocess.Popen(argv, env=environment, cwd=home, encoding="utf-8", **pipes)
         self.addCleanup(process.communicate)
         return process, self.prompt()
 
@@ -3885,7 +3903,7 @@ class PromiseTest(Test):
                 length = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
                 self.assertLessEqual(length, 30, node.name)
 
-    @unittest.skipUnless(SERVER.with_name("plugin.json").exists(), "needs the repository around it")
+    @unittest.skipUnless(REPOSITORY, "needs the repository around the file")
     def test_one_version_everywhere(self) -> None:
         version = aws_sso_mcp.__version__
         plugin, changes = map(SERVER.with_name, ("plugin.json", "CHANGELOG.md"))
@@ -3952,7 +3970,7 @@ class PromiseTest(Test):
         self.assertLessEqual(after[1] - before[1], 2)  # threads of the last calls may live yet
         self.assertEqual(before[2], after[2])
 
-    @unittest.skipUnless(POSIX, "Windows has no such mode")
+    @unittest.skipUnless(POSIX and REPOSITORY, "elsewhere its mode is that of a copy")
     def test_file_can_be_run(self) -> None:
         self.assertTrue(SERVER.stat().st_mode & stat.S_IXUSR)
 
