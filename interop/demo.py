@@ -19,23 +19,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import install
+from kit.components import REAL, installed, real
 
 
 def main() -> int:
     """Bring what is missing, then run the demo with the Python that has it."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else None
     aws = find_aws(wanted)
-    missing = [
-        name for name in ("demo", aws) if isinstance(name, str) and not install.installed(name)
-    ]
+    missing = [name for name in ("demo", aws) if isinstance(name, str) and not installed(name)]
     if missing:
-        print(f"Once, into {install.REAL}: {', '.join(missing)} (about a minute).", flush=True)
-        script = Path(install.__file__)
+        print(f"Once, into {REAL}: {', '.join(missing)} (about a minute).", flush=True)
+        script = Path(__file__).with_name("install.py")
         if subprocess.run([sys.executable, script, *missing], check=False).returncode:
             return 1
-    python = install.real("demo") / "bin" / "python"
-    if Path(sys.prefix) != install.real("demo"):
+    python = real("demo") / "bin" / "python"
+    if Path(sys.prefix) != real("demo"):
         return subprocess.run([python, __file__, *sys.argv[1:]], check=False).returncode
     return asyncio.run(demo(aws))
 
@@ -53,8 +51,9 @@ def find_aws(wanted: str | None) -> str | Path:
 
 
 async def demo(aws: str | Path) -> int:
-    from identity_center import IdentityCenter
-    from workplace import Workplace, answer, cli_left
+    from kit.identity_center import IdentityCenter
+    from kit.processes import cli_left
+    from kit.workplace import Workplace, answer
 
     with IdentityCenter() as centre, tempfile.TemporaryDirectory() as folder:
         place = Workplace(Path(folder), centre, aws)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from install import REAL, real
+from kit.components import REAL, version
 
 FILE = REAL / "matrix.json"
 COLUMNS = {
@@ -32,8 +32,8 @@ class Matrix:
         self.rows: dict[str, dict[str, str]] = {}
 
     def write(self, client: str, component: str, **cells: str) -> None:
-        version = (real(component) / ".version").read_text().split()[-1]
-        self.rows.setdefault(client, {"version": version}).update(cells)
+        row = self.rows.setdefault(client, {"version": version(component).split()[-1]})
+        row.update(cells)
 
     def save(self) -> None:
         """Add the rows to those that other runs, and other workers of this one, have saved."""
@@ -52,7 +52,5 @@ def table(rows: dict[str, dict[str, str]]) -> str:
 
 if __name__ == "__main__":
     if not FILE.is_file():
-        sys.exit(
-            "nothing was measured yet: run pytest interop/test_clients.py interop/test_hosts.py"
-        )
+        sys.exit("nothing was measured yet: run test_clients.py and test_hosts.py in interop/tests")
     print(table(json.loads(FILE.read_text())))

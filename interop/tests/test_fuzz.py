@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import aws_sso_mcp
-import fuzz
-from test_aws_sso_mcp import DEVICE_PROMPT, PKCE_PROMPT, PKCE_URL
+from kit import fuzz
+from kit.desk import DEVICE_PROMPT, PKCE_PROMPT, PKCE_URL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """What must hold for any foreign bytes, and a fuzzer that looks for bytes for which it does not.
 
-    interop/.real/tools/bin/python interop/fuzz.py {rpc|config|output} [ARGUMENT OF ATHERIS ...]
+    X {rpc|config|output} [ARGUMENT OF ATHERIS ...]
 
 runs until an input breaks a property, or for a minute with `-max_total_time=60`. Inputs that
 reached something new are kept in the system's folder for temporary files, and so is what broke a
@@ -31,7 +31,7 @@ import botocore.exceptions
 import botocore.session
 from dateutil.parser import isoparse  # type: ignore[import-untyped]
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 if __name__ == "__main__":
     import atheris  # type: ignore[import-untyped]
 
@@ -44,7 +44,7 @@ else:
     import aws_sso_mcp
 
 from aws_sso_mcp import Call, Failure
-from test_aws_sso_mcp import (
+from kit.desk import (
     CASES,
     CONFIG,
     DEVICE_PROMPT,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure the server: beside a floor, its peers, the plain AWS CLI, botocore, and its goals.
 
-    python3 interop/bench.py [NAME ...] [--quick] [--markdown FILE]
+    python3 interop/bench [NAME ...] [--quick] [--markdown FILE]
 
 takes the measures of `MEASURES` (all of them, or those named) and prints one table, which is
 Markdown too. Peers are components of install.py; those that are not there are left out. Times
@@ -36,14 +36,16 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from install import installed, node, real
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from kit.components import installed, node, real
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 HERE = Path(__file__).resolve().parent
-SERVER = Path(os.environ.get("AWS_SSO_MCP_FILE") or HERE.parent / "aws_sso_mcp.py").absolute()
-PEERS = HERE / "bench_peers"
+INTEROP = HERE.parent
+SERVER = Path(os.environ.get("AWS_SSO_MCP_FILE") or INTEROP.parent / "aws_sso_mcp.py").absolute()
+PEERS = HERE / "peers"
 NAN = math.nan  # what cannot be measured here
 
 
@@ -293,7 +295,10 @@ def floor(python: str) -> tuple[str, ...]:
 def pythons() -> dict[str, str]:
     """Return the Pythons to measure on by version: the oldest promised, 3.11, the newest."""
     listed = subprocess.run(
-        [sys.executable, HERE / "pythons.py"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, INTEROP.parent / ".ci" / "pythons.py"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     found = {}
@@ -348,8 +353,8 @@ def peers() -> list[Subject]:
             name = "Python SDK" if component == "mcp-2" else component
             argv = (python, str(PEERS / script))
             found.append(Subject(f"{name}, Python {minor}", argv, f"ours, Python {beside}"))
-    if there("ts-server-2") and there("node"):
-        program = real("node") / "node_modules" / node() / "bin" / "node"
+    if there("ts-server-2") and there("node-22"):
+        program = real("node-22") / "node_modules" / node() / "bin" / "node"
         command = (str(program), str(PEERS / "ts_sdk.mjs"), str(real("ts-server-2")))
         found.append(Subject("TypeScript SDK", command, f"ours, Python {newest()}"))
     return found
@@ -616,7 +621,7 @@ class Person:
         self.home = bench.home(config + PROFILE.format("role", "corp") + ROLE)
         centre = stack.enter_context(
             subprocess.Popen(
-                [real("tools") / "bin" / "python", HERE / "identity_center.py"],
+                [real("tools") / "bin" / "python", INTEROP / "kit" / "identity_center.py"],
                 stdout=subprocess.PIPE,
                 text=True,
                 # What it leaves goes when the bench's folder does.
@@ -636,7 +641,7 @@ class Person:
         self._opened = os.open(opened, os.O_RDWR)
         stack.callback(os.close, self._opened)
         self.browser = self.home.path / "browser"
-        words = shlex.join([os.path.realpath(sys.executable), str(HERE / "person.py")])
+        words = shlex.join([os.path.realpath(sys.executable), str(INTEROP / "kit" / "person.py")])
         self.browser.write_text(f'#!/bin/sh\necho >{opened}\nexec {words} "$1"\n')
         self.browser.chmod(0o755)
         self.environment = self.home.environment(

@@ -39,7 +39,7 @@ def test_same_words_elsewhere_raise_no_alarm(text: str) -> None:
 
 # --- The skill, which says the same to a model ------------------------------------------
 
-SKILL = (Path(__file__).parents[1] / "skills" / "aws-sso-refresh" / "SKILL.md").read_text("utf-8")
+SKILL = (Path(__file__).parents[2] / "skills" / "aws-sso-refresh" / "SKILL.md").read_text("utf-8")
 
 
 def quoted(section: str, last_cell: str = "") -> list[list[str]]:

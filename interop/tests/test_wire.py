@@ -8,53 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import need
-from drivers import CLIENTS, LEGACY, MODERN, Driver, processes, processes_left
-from test_aws_sso_mcp import Client, ProcessTest
-from wire import META, Message, Recording
+from kit.components import need
+from kit.desk import TOOL, Client, Desk, RecordedClient, written
+from kit.drivers import CLIENTS, Driver
+from kit.processes import processes, processes_left
+from kit.wire import LEGACY, META, MODERN, Message
 
 if TYPE_CHECKING:
-    from workplace import Workplace
+    from kit.workplace import Workplace
 
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", LEGACY, MODERN)
-TOOL = "refresh_aws_sso_token"
-
-
-class RecordedClient(Client):
-    """A client of one revision on bare pipes, with all that passes."""
-
-    def __init__(self, desk: ProcessTest, revision: str, **environment: str) -> None:
-        self.sent: list[bytes] = []
-        self.meta: dict[str, Any] = {}
-        if revision == MODERN:
-            self.meta = {f"{META}protocolVersion": MODERN, f"{META}clientCapabilities": {}}
-        super().__init__(desk, desk.stand_ins.environment(**environment))
-
-    def write(self, line: bytes) -> None:
-        self.sent.append(line + b"\n")
-        super().write(line)
-
-    def request(self, method: str, meta: Any = None, **params: Any) -> Any:
-        """Send a request of the revision and return its id."""
-        meta = {**self.meta, **(meta or {})}
-        return self.send(method, {**params, **({"_meta": meta} if meta else {})})
-
-    def refresh_with_progress(self, **arguments: Any) -> Any:
-        token = {"progressToken": f"token-{len(self.sent)}"}
-        return self.request("tools/call", token, name=TOOL, arguments=arguments)
-
-    def error(self, method: str, meta: Any = None, **params: Any) -> int:
-        code: int = self.answer(self.request(method, meta, **params))["error"]["code"]
-        return code
-
-    def messages(self) -> list[Message]:
-        """Return all that the server wrote, which has ended."""
-        self.close()
-        return list(Recording(b"".join(self.sent), b"".join(self._lines)).messages())
 
 
 @pytest.fixture
-def messages(desk: ProcessTest, request: pytest.FixtureRequest) -> list[Message]:
+def messages(desk: Desk, request: pytest.FixtureRequest) -> list[Message]:
     """One of everything that the server writes in a revision."""
     need("schemas")
     need("mcp-1.2")
@@ -145,7 +112,7 @@ NOTHING = [
 
 
 @pytest.mark.parametrize("declared", NOTHING, ids=json.dumps)
-def test_capabilities_that_are_none_or_lies(desk: ProcessTest, declared: dict[str, Any]) -> None:
+def test_capabilities_that_are_none_or_lies(desk: Desk, declared: dict[str, Any]) -> None:
     client = Client(desk, desk.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.2"))
     answer = client.ask("initialize", {"protocolVersion": LEGACY, **declared})
     assert answer["result"]["protocolVersion"] == LEGACY
@@ -160,7 +127,7 @@ def test_capabilities_that_are_none_or_lies(desk: ProcessTest, declared: dict[st
 
 
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
-def test_same_id_twice(desk: ProcessTest, revision: str) -> None:
+def test_same_id_twice(desk: Desk, revision: str) -> None:
     client = RecordedClient(desk, revision)
     if revision == LEGACY:
         client.initialize()
@@ -184,7 +151,7 @@ def test_same_id_twice(desk: ProcessTest, revision: str) -> None:
     desk.stand_ins.log_in(run)
     assert client.result(other)["status"] == "logged_in"
     client.close()
-    ids = [json.loads(line).get("id") for line in client._lines]  # noqa: SLF001
+    ids = [json.loads(line).get("id") for line in written(client)]
     assert ids.count("twin") == 2
     assert desk.stand_ins.count("sso", "login") == 2
 
@@ -192,7 +159,7 @@ def test_same_id_twice(desk: ProcessTest, revision: str) -> None:
 @pytest.mark.parametrize("client", [CLIENTS[0], CLIENTS[3], CLIENTS[6]], ids=lambda each: each.name)
 def test_client_that_is_killed(client: Any, newest: Workplace) -> None:
     need(client.component)
-    need("node")
+    need("node-22")
     newest.centre.approval = "ignore"
     with Driver(client, newest) as driver:
         driver.call(profile="dev")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from test_login import ask, authorizations, start
 
-from workplace import Workplace, refresh
+from kit.workplace import Workplace, ask, authorizations, refresh, start
 
 if TYPE_CHECKING:
     from mcp import Client

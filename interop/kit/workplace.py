@@ -8,24 +8,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from mcp import Client, StdioServerParameters
 
-from install import real
+from kit.components import real
+from kit.person import open_page
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator
 
-    from identity_center import IdentityCenter
+    from kit.identity_center import IdentityCenter
 
-HERE = Path(__file__).resolve().parent
-SERVER = HERE.parent / "aws_sso_mcp.py"
+KIT = Path(__file__).resolve().parent
+ROOT = KIT.parents[1]
+SERVER = ROOT / "aws_sso_mcp.py"
 
 CONFIG = """\
 [sso-session corp]
@@ -75,7 +79,7 @@ class Workplace:
         base = {
             "HOME": str(self.home),
             "PATH": f"{self.aws.parent}:/usr/bin:/bin",
-            "BROWSER": shlex.join([sys.executable, str(HERE / "person.py")]) + " %s",
+            "BROWSER": shlex.join([sys.executable, str(KIT / "person.py")]) + " %s",
             "AWS_SSO_MCP_LOGIN": "browser",
             **self.centre.environment(),
         }
@@ -119,7 +123,7 @@ class Workplace:
         )
         assert login.stdout
         url = next(line for line in login.stdout if line.startswith("https://") and "?" in line)
-        person = [sys.executable, str(HERE / "person.py"), url.strip()]
+        person = [sys.executable, str(KIT / "person.py"), url.strip()]
         subprocess.run(person, env=self.environment(), check=True)
         login.stdout.read()
         assert login.wait() == 0
@@ -145,29 +149,6 @@ class Workplace:
             path.unlink()
 
 
-def soon(happened: Callable[[], bool], seconds: float = 20) -> bool:
-    """Return whether `happened()` turns true in time; for what tells nobody of itself."""
-    deadline = time.monotonic() + seconds
-    while not (now := happened()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return now
-
-
-def cli_left(home: Path) -> list[str]:
-    """Return the command lines of the `aws` processes of a HOME that do not end at once."""
-    soon(lambda: not list(cli_processes(home)), 2)
-    return list(cli_processes(home))
-
-
-def cli_processes(home: Path) -> Iterator[str]:
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            argv = (process / "cmdline").read_text(errors="replace").split("\0")
-            variables = (process / "environ").read_text(errors="replace").split("\0")
-            if f"HOME={home}" in variables and any(word.endswith("/aws") for word in argv):
-                yield " ".join(argv)
-
-
 async def refresh(client: Client, **arguments: Any) -> dict[str, Any]:
     """Call refresh_aws_sso_token and return its answer, the same as structure and as text."""
     return await answer(client, "refresh_aws_sso_token", **arguments)
@@ -180,3 +161,56 @@ async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     failed = not structured["success"] and structured.get("status") != "pending"
     assert result.is_error is failed
     return structured
+
+
+# --- On bare pipes ----------------------------------------------------------------------
+
+
+def start(
+    place: Workplace, python: str = sys.executable, **environment: str
+) -> subprocess.Popen[str]:
+    """Start the server on bare pipes."""
+    argv = [python, "-IS", str(SERVER)]
+    env = place.environment(**environment)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def ask(
+    process: subprocess.Popen[str], arguments: dict[str, Any], *, wait: bool = True
+) -> dict[str, Any]:
+    """Call the tool over bare pipes, and return its answer if `wait`."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"name": "refresh_aws_sso_token", "arguments": arguments, "_meta": meta}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(message) + "\n")
+    process.stdin.flush()
+    if not wait:
+        return {}
+    outcome: dict[str, Any] = json.loads(process.stdout.readline())["result"]["structuredContent"]
+    return outcome
+
+
+# --- The person, and what the centre heard ----------------------------------------------
+
+
+def visit(place: Workplace, url: str) -> None:
+    """Open a page in the browser of another machine."""
+    with mock.patch.dict(os.environ, place.centre.environment()):
+        open_page(url)
+
+
+def authorizations(centre: IdentityCenter) -> int:
+    """Return how many tokens a person's approval brought."""
+    return sum(call.startswith("CreateToken:") for call in successful(centre))
+
+
+def successful(centre: IdentityCenter) -> list[str]:
+    # A device polls until it is approved; only the last of its calls brings a token.
+    calls = [call for call in centre.calls if "refresh_token" not in call]
+    return [a for a, b in zip(calls, [*calls[1:], ""]) if a != b]

@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 
 import aws_sso_mcp
-from test_aws_sso_mcp import CASES
+from kit.desk import CASES
 
 if TYPE_CHECKING:
     from pathlib import Path

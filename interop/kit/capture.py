@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write into README.md what a run of the demo shows: `python3 interop/capture.py`.
+"""Write into README.md what a run of the demo shows: `python3 interop/kit/capture.py`.
 
 Of the answers it keeps `status` and `message`; the host's name becomes `laptop`.
 """
@@ -11,16 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
-START, END = "<!-- interop/capture.py writes this -->\n", "<!-- to here -->\n"
+INTEROP = Path(__file__).resolve().parents[1]
+README = INTEROP.parent / "README.md"
+START, END = "<!-- interop/kit/capture.py writes this -->\n", "<!-- to here -->\n"
 LEFT_OUT = ("assistant> get_aws_sso_status", "The person approved", "Pages opened")
 
 
 def capture() -> str:
     """Run the demo and return the part of its output that README shows."""
     demo = subprocess.run(
-        [sys.executable, HERE / "demo.py"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, INTEROP / "demo.py"], stdout=subprocess.PIPE, text=True, check=True
     )
     text = re.sub(r"(this\s+machine\s+)\([^)]*\)", r"\1(laptop)", demo.stdout)
     parts = re.split(r"\n\n(?=\S)", text[text.index("$ aws") :].strip())

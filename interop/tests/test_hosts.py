@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from conftest import need
-from drivers import MODERN, processes_left, recorded_server, revisions_spoken
-from install import real
-from model import REFRESH, STATUS, Model
-from wire import node, recordings
+from kit.components import need, real
+from kit.drivers import recorded_server, revisions_spoken
+from kit.model import REFRESH, STATUS, Model
+from kit.processes import processes_left
+from kit.wire import MODERN, node, recordings
 
 if TYPE_CHECKING:
+    from kit.workplace import Workplace
     from matrix import Matrix
-    from workplace import Workplace
 
 
 class Host(NamedTuple):
@@ -94,7 +94,7 @@ COPILOT = Host(
 @pytest.fixture
 def host(request: pytest.FixtureRequest) -> Host:
     host: Host = request.param
-    need("node")
+    need("node-22")
     need(host.component)
     return host
 

@@ -10,27 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import aws_sso_mcp
-from conftest import need
-from drivers import (
-    CLIENTS,
-    DEADLINE_S,
-    LEGACY,
-    MODERN,
-    Driver,
-    McpClient,
-    processes,
-    processes_left,
-    recorded_server,
-    revisions_spoken,
-)
-from install import real
-from wire import node, recordings
+from kit.components import need, real
+from kit.drivers import CLIENTS, DEADLINE_S, Driver, McpClient, recorded_server, revisions_spoken
+from kit.processes import processes, processes_left
+from kit.wire import LEGACY, MODERN, node, recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kit.workplace import Workplace
     from matrix import Matrix
-    from workplace import Workplace
 
 
 @pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
@@ -38,7 +27,7 @@ def client(request: pytest.FixtureRequest) -> McpClient:
     client: McpClient = request.param
     need(client.component)
     if client.component.startswith("ts-"):
-        need("node")
+        need("node-22")
     return client
 
 
@@ -152,7 +141,7 @@ ERAS = {"legacy": LEGACY, "auto": MODERN, "modern": MODERN}
 
 @pytest.fixture(params=ERAS)
 def era(request: pytest.FixtureRequest) -> str:
-    need("node")
+    need("node-22")
     need("inspector")
     era: str = request.param
     return era

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema
 
-from install import real
-from workplace import HERE
+from kit.components import real
+from kit.workplace import KIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODERN = "2026-07-28"
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
 META = "io.modelcontextprotocol/"
 
 RESULTS = {
@@ -49,7 +49,7 @@ print(json.dumps(schema))
 
 def node() -> Path:
     """Return the Node.js that runs clients; that of the machine may be too old."""
-    [program] = real("node").glob("node_modules/node-linux-*/bin/node")
+    [program] = real("node-22").glob("node_modules/node-linux-*/bin/node")
     return program
 
 
@@ -57,7 +57,7 @@ def node() -> Path:
 def schemas() -> dict[str, dict[str, Any]]:
     """Return the schema of each revision; needs the components `schemas` and `mcp-1.2`."""
     bundle = real("schemas") / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
-    official = [str(node()), str(HERE / "clients" / "schemas.mjs"), str(bundle)]
+    official = [str(node()), str(KIT / "clients" / "schemas.mjs"), str(bundle)]
     results = [name for name in RESULTS.values() if name != "DiscoverResult"]
     models = MODELS_OF_2024.format(results=results)
     oldest = [str(real("mcp-1.2") / "bin" / "python"), "-c", models]
@@ -102,7 +102,7 @@ class Recording:
         self._requests = {
             repr(each["id"]): each for each in self.heard if "method" in each and "id" in each
         }
-        self._negotiated = "2025-11-25"
+        self._negotiated = LEGACY
         for message in self.said:
             result = message.get("result") or {}
             self._negotiated = result.get("protocolVersion", self._negotiated)
@@ -150,7 +150,7 @@ class Recording:
             if meta.get("progressToken", meta) == params.get("progressToken"):
                 revision = self.revision(request)
         if "elicitation" in message["method"]:
-            revision = max(revision, "2025-11-25")  # has the url mode, which Codex declares earlier
+            revision = max(revision, LEGACY)  # has the url mode, which Codex declares earlier
         return Message(revision, METHODS[message["method"]], message)
 
 

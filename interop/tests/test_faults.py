@@ -13,16 +13,14 @@ import os
 import sys
 import threading
 import time
-import unittest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from test_login import visit
 
 import aws_sso_mcp
-from test_aws_sso_mcp import (
+from kit.desk import (
     DEADLINE_S,
     DEVICE_PROMPT,
     IDENTITY,
@@ -30,39 +28,16 @@ from test_aws_sso_mcp import (
     PKCE_URL,
     SECRETS,
     SESSION_EXPIRED,
-    Client,
-    ProcessTest,
+    Desk,
     iso,
+    outcome,
+    server,
 )
-from workplace import cli_left, cli_processes, soon
+from kit.processes import cli_left, cli_processes, end_processes, soon
+from kit.workplace import visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from workplace import Workplace
-
-
-@contextlib.contextmanager
-def server(place: Workplace, **environment: str) -> Iterator[Client]:
-    """Start the server at a workplace; what must hold after any fault is asserted in the end."""
-    test = unittest.TestCase()
-    try:
-        client = Client(test, place.environment(**environment))
-        client.initialize()
-        yield client
-        assert client.ask("ping")["result"] == {}
-        assert client.close() == ""
-        (place.wrote / f"{client.process.pid}").write_bytes(b"".join(client._lines))  # noqa: SLF001
-        assert cli_left(place.home) == []
-    finally:
-        test.doCleanups()
-
-
-def outcome(client: Client, **arguments: Any) -> dict[str, Any]:
-    """Return how a login ended that the person answers meanwhile."""
-    while (answer := client.refresh(**arguments))["status"] == "pending":
-        pass
-    return answer
+    from kit.workplace import Workplace
 
 
 # --- AWS --------------------------------------------------------------------------------
@@ -233,7 +208,7 @@ def test_token_cache_in_a_read_only_folder(newest: Workplace) -> None:
         assert "loginUrl" not in answer
 
 
-def test_home_that_is_a_file(desk: ProcessTest) -> None:
+def test_home_that_is_a_file(desk: Desk) -> None:
     home = desk.home.path / "gone"
     home.write_text("")
     config = str(desk.home.path / ".aws" / "config")
@@ -247,7 +222,7 @@ def test_home_that_is_a_file(desk: ProcessTest) -> None:
     assert client.refresh(profile="dev")["reason"] == "profile_not_found"
 
 
-def test_home_that_is_missing(desk: ProcessTest) -> None:
+def test_home_that_is_missing(desk: Desk) -> None:
     home = desk.home.path / "gone"
     client = desk.client(HOME=str(home))
     assert client.refresh(profile="dev")["reason"] == "profile_not_found"
@@ -262,7 +237,7 @@ def test_home_that_is_missing(desk: ProcessTest) -> None:
     assert client.result(call)["reason"] == "aws_cli_failed"
 
 
-def test_folder_of_aws_that_is_a_file(desk: ProcessTest) -> None:
+def test_folder_of_aws_that_is_a_file(desk: Desk) -> None:
     config = desk.home.path / "config"
     (desk.home.path / ".aws" / "config").rename(config)
     desk.home.token_path().parent.rmdir()
@@ -277,7 +252,7 @@ def test_folder_of_aws_that_is_a_file(desk: ProcessTest) -> None:
     assert client.result(call)["reason"] == "cache_not_writable"
 
 
-def test_profile_that_goes_between_two_calls(desk: ProcessTest) -> None:
+def test_profile_that_goes_between_two_calls(desk: Desk) -> None:
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
     call = client.call(profile="dev")
     run = desk.prompt()
@@ -310,7 +285,7 @@ def test_session_that_is_renamed_between_two_calls(newest: Workplace) -> None:
 # --- Time -------------------------------------------------------------------------------
 
 
-def jump(desk: ProcessTest, seconds: float) -> Any:
+def jump(desk: Desk, seconds: float) -> Any:
     """Let the clock of this process, though not that of a CLI, be wrong."""
     desk.home.patch(desk, **desk.stand_ins.environment())
     now = time.time
@@ -327,7 +302,7 @@ def refresh_here(results: list[dict[str, Any]]) -> threading.Thread:
     return thread
 
 
-def test_clock_that_is_ahead_is_named(desk: ProcessTest) -> None:
+def test_clock_that_is_ahead_is_named(desk: Desk) -> None:
     desk.home.write_token(60)
     before = desk.home.token_path().read_bytes()
     results: list[dict[str, Any]] = []
@@ -346,7 +321,7 @@ def test_clock_that_is_ahead_is_named(desk: ProcessTest) -> None:
     assert "this machine's clock" in results[0]["message"]
 
 
-def test_clock_that_is_behind_is_found_out_by_aws(desk: ProcessTest) -> None:
+def test_clock_that_is_behind_is_found_out_by_aws(desk: Desk) -> None:
     desk.home.write_token(-60)
     desk.stand_ins.auto = lambda _: False
     results: list[dict[str, Any]] = []
@@ -364,7 +339,7 @@ def test_clock_that_is_behind_is_found_out_by_aws(desk: ProcessTest) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-86400, 86400])
-def test_clock_that_jumps_while_a_person_is_awaited(desk: ProcessTest, seconds: int) -> None:
+def test_clock_that_jumps_while_a_person_is_awaited(desk: Desk, seconds: int) -> None:
     results: list[dict[str, Any]] = []
     with jump(desk, 0):
         thread = refresh_here(results)
@@ -390,7 +365,7 @@ def test_clock_that_jumps_while_a_person_is_awaited(desk: ProcessTest, seconds: 
 )
 @pytest.mark.parametrize("profile", ["dev", "old"])
 def test_cli_that_says_nothing(
-    desk: ProcessTest, profile: str, code: int, reason: str, words: str
+    desk: Desk, profile: str, code: int, reason: str, words: str
 ) -> None:
     client = desk.client()
     call = client.call(profile=profile)
@@ -404,7 +379,7 @@ def test_cli_that_says_nothing(
 @pytest.mark.parametrize(
     "said", ["", "null", "[]", '{"Account": 1}', "\xff\xfe", "[" * 60_000, SECRETS[0]]
 )
-def test_identity_that_makes_no_sense(desk: ProcessTest, said: str) -> None:
+def test_identity_that_makes_no_sense(desk: Desk, said: str) -> None:
     desk.home.write_token(60)
     desk.stand_ins.auto = lambda _: False
     client = desk.client()
@@ -415,7 +390,7 @@ def test_identity_that_makes_no_sense(desk: ProcessTest, said: str) -> None:
     assert desk.stand_ins.count("sso", "login") == 0
 
 
-def test_cli_that_is_killed(desk: ProcessTest) -> None:
+def test_cli_that_is_killed(desk: Desk) -> None:
     client = desk.client()
     write_aws(desk, "import signal", "os.kill(0, signal.SIGKILL)")
     answer = client.refresh(profile="dev")
@@ -425,7 +400,7 @@ def test_cli_that_is_killed(desk: ProcessTest) -> None:
 
 @pytest.mark.parametrize("line", ["x" * 10_000_000, "x\n" * 5_000_000], ids=["one line", "lines"])
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_cli_that_prints_ten_megabytes(desk: ProcessTest, stream: str, line: str) -> None:
+def test_cli_that_prints_ten_megabytes(desk: Desk, stream: str, line: str) -> None:
     client = desk.client()
     call = client.call(profile="dev")
     run = desk.stand_ins.next_run("aws")
@@ -436,7 +411,7 @@ def test_cli_that_prints_ten_megabytes(desk: ProcessTest, stream: str, line: str
     assert len(json.dumps(answer)) < 2000
 
 
-def test_failure_after_ten_megabytes_is_told_in_short(desk: ProcessTest) -> None:
+def test_failure_after_ten_megabytes_is_told_in_short(desk: Desk) -> None:
     client = desk.client()
     call = client.call(profile="dev")
     desk.stand_ins.next_run("aws").do(stderr="words and words \xff\x1b[31m" * 400_000, exit=255)
@@ -446,7 +421,7 @@ def test_failure_after_ten_megabytes_is_told_in_short(desk: ProcessTest) -> None
 
 
 @pytest.mark.parametrize("prompt", [PKCE_PROMPT, DEVICE_PROMPT], ids=["page", "code"])
-def test_prompt_that_is_no_text(desk: ProcessTest, prompt: str) -> None:
+def test_prompt_that_is_no_text(desk: Desk, prompt: str) -> None:
     client = desk.client()
     call = client.call(profile="dev")
     desk.prompt(prompt.replace("?", "?\xff"))
@@ -454,7 +429,7 @@ def test_prompt_that_is_no_text(desk: ProcessTest, prompt: str) -> None:
     assert (answer["status"], answer["reason"]) == ("failed", "untrusted_url")
 
 
-def write_aws(desk: ProcessTest, *lines: str) -> None:
+def write_aws(desk: Desk, *lines: str) -> None:
     """Let `aws sso login` be a program of these lines; `log_in()` leaves a good token."""
     token = json.dumps({"accessToken": SECRETS[0], "expiresAt": iso(60)})
     path = desk.home.token_path()
@@ -468,7 +443,7 @@ def write_aws(desk: ProcessTest, *lines: str) -> None:
     (desk.stand_ins.folder / "aws").write_text("\n".join(program) + "\n")
 
 
-def test_cli_that_closes_its_pipes_and_lives_on(desk: ProcessTest) -> None:
+def test_cli_that_closes_its_pipes_and_lives_on(desk: Desk) -> None:
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
     go = desk.home.path / "go"
     wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)"
@@ -480,7 +455,7 @@ def test_cli_that_closes_its_pipes_and_lives_on(desk: ProcessTest) -> None:
     assert desk.outcome(client, profile="dev")["status"] == "logged_in"
 
 
-def test_cli_whose_child_keeps_the_pipes(desk: ProcessTest) -> None:
+def test_cli_whose_child_keeps_the_pipes(desk: Desk) -> None:
     client = desk.client()
     write_aws(desk, "if os.fork() == 0: time.sleep(600)", "log_in()", "os._exit(0)")
     started = time.monotonic()
@@ -488,21 +463,11 @@ def test_cli_whose_child_keeps_the_pipes(desk: ProcessTest) -> None:
     assert time.monotonic() - started < 10
     for command in cli_processes(desk.home.path):  # as a browser that the CLI itself opened
         assert "sso login" in command
-    end_processes(desk.home.path)
-
-
-def end_processes(home: Path) -> None:
-    """End what a test itself left on purpose."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            variables = (process / "environ").read_text(errors="replace").split("\0")
-            words = (process / "cmdline").read_text(errors="replace").split("\0")
-            if f"HOME={home}" in variables and any(word.endswith("/aws") for word in words):
-                os.kill(int(process.name), 9)
+    end_processes(desk.home.path, "aws")
 
 
 @pytest.mark.parametrize("end", ["eof", "SIGTERM"])
-def test_cli_that_ignores_signals_ends_with_the_server(desk: ProcessTest, end: str) -> None:
+def test_cli_that_ignores_signals_ends_with_the_server(desk: Desk, end: str) -> None:
     import signal
 
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
@@ -520,7 +485,7 @@ def test_cli_that_ignores_signals_ends_with_the_server(desk: ProcessTest, end: s
     assert cli_left(desk.home.path) == []
 
 
-def test_cli_that_cannot_be_started(desk: ProcessTest) -> None:
+def test_cli_that_cannot_be_started(desk: Desk) -> None:
     client = desk.client()
     aws = desk.stand_ins.folder / "aws"
     aws.write_text("no program at all\n")
@@ -552,7 +517,7 @@ OPENERS = {  # the program that $BROWSER names
 
 
 @pytest.mark.parametrize("kind", [*OPENERS, "missing"])
-def test_opener_that(desk: ProcessTest, kind: str) -> None:
+def test_opener_that(desk: Desk, kind: str) -> None:
     opened, page = desk.home.path / "opened", desk.home.path / "page"
     code = OPENER.format(opened=str(opened))
     if kind != "missing":
@@ -572,6 +537,7 @@ def test_opener_that(desk: ProcessTest, kind: str) -> None:
     assert desk.outcome(client, profile="dev")["status"] == "logged_in"
     client.close()  # reads to the end of file: nothing else holds the wire
     assert time.monotonic() - started < 10
+    end_processes(desk.home.path, "page")  # a browser stays open
 
 
 def test_no_browser_at_all(newest: Workplace) -> None:

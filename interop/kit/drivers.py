@@ -7,19 +7,15 @@ import json
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from install import real
-from wire import node, recordings
-from workplace import HERE, SERVER, soon
+from kit.components import real
+from kit.wire import LEGACY, MODERN, node, recordings
+from kit.workplace import KIT, SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from kit.workplace import Workplace
 
-    from workplace import Workplace
-
-MODERN, LEGACY = "2026-07-28", "2025-11-25"
 DEADLINE_S = 20
 
 
@@ -43,7 +39,7 @@ class McpClient(NamedTuple):
         name = driver.get(self.component.split("-")[0], "drive.py")
         runner = {"drive.mjs": node(), "drive_host.py": sys.executable}
         python = real(self.component) / "bin" / "python"
-        return [str(runner.get(name, python)), str(HERE / "clients" / name)]
+        return [str(runner.get(name, python)), str(KIT / "clients" / name)]
 
 
 CLIENTS = [
@@ -64,7 +60,7 @@ CLIENTS = [
 
 def recorded_server(place: Workplace) -> list[str]:
     """Return the command that starts the server, recorded in `place.wrote`."""
-    record = str(HERE / "clients" / "record.sh")
+    record = str(KIT / "clients" / "record.sh")
     return [record, str(place.wrote), sys.executable, "-IS", str(SERVER)]
 
 
@@ -129,18 +125,18 @@ class Driver:
     def wait_for(self, *kinds: str, call: int | None = None) -> dict[str, Any]:
         """Return the first event of one of the kinds, and of a call if one is given."""
 
-        def found() -> dict[str, Any] | None:
-            for event in self._events:
-                for kind in kinds:
-                    if kind in event and call in (None, event[kind]):
-                        return event
-            return None
-
         with self._heard:
-            self._heard.wait_for(lambda: found() or self._ended, DEADLINE_S)
-            event = found()
+            self._heard.wait_for(lambda: self._first(kinds, call) or self._ended, DEADLINE_S)
+            event = self._first(kinds, call)
         assert event, f"no {kinds} among {self._events}; {self.errors.read_text()[-2000:]}"
         return event
+
+    def _first(self, kinds: tuple[str, ...], call: int | None) -> dict[str, Any] | None:
+        for event in self._events:
+            for kind in kinds:
+                if kind in event and call in (None, event[kind]):
+                    return event
+        return None
 
     def tell(self, **what: Any) -> None:
         assert self.process.stdin
@@ -182,6 +178,18 @@ class Driver:
         answer = self.answer(call)
         return self.outcome() if answer["status"] == "pending" else answer
 
+    def until_elicited(self) -> str:
+        """Return the URL that the person is asked to open, calling again as a model does."""
+        call = self.call(profile="dev")
+        with self._heard:
+            self._heard.wait_for(
+                lambda: self.elicited() or self._first(("answer", "failed"), call), DEADLINE_S
+            )
+        if not self.elicited():
+            assert self.answer(call)["status"] == "pending"
+            return self.until_elicited()
+        return str(self.elicited()[0]["url"])
+
     def progress(self) -> list[str]:
         return [str(event["message"]) for event in self._events if "progress" in event]
 
@@ -192,20 +200,3 @@ class Driver:
 def revisions_spoken(place: Workplace) -> set[str]:
     """Return the revisions in which clients listed or called tools."""
     return {revision for each in recordings(place.wrote) for revision in each.spoken()}
-
-
-def processes(home: Path) -> Iterator[str]:
-    """Yield the command line of every process that has a HOME, but for the person's browser."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"HOME={home}" in (process / "environ").read_text(errors="replace").split("\0"):
-                argv = (process / "cmdline").read_text(errors="replace")
-                # Without a command line it has ended, and waits for its parent.
-                if argv and "person.py" not in argv:
-                    yield argv.replace("\0", " ")
-
-
-def processes_left(home: Path) -> list[str]:
-    """Return the command lines of all processes of a HOME that do not end at once."""
-    soon(lambda: not list(processes(home)), 3)
-    return list(processes(home))

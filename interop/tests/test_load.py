@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from test_login import authorizations, start
 
-from workplace import Workplace, answer
+from kit.workplace import Workplace, answer, authorizations, start
 
 if TYPE_CHECKING:
     import subprocess

@@ -6,17 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_login import visit
-from test_wire import TOOL, RecordedClient
 
-from conftest import need
-from drivers import CLIENTS, LEGACY, MODERN, Driver, McpClient
-from test_aws_sso_mcp import DEADLINE_S, DEVICE_PROMPT, ProcessTest
-from wire import META
+from kit.components import need
+from kit.desk import DEADLINE_S, DEVICE_PROMPT, TOOL, Desk, RecordedClient
+from kit.drivers import CLIENTS, Driver, McpClient
+from kit.wire import LEGACY, META, MODERN
+from kit.workplace import visit
 
 if TYPE_CHECKING:
-    from test_aws_sso_mcp import Run
-    from workplace import Workplace
+    from kit.desk import Run
+    from kit.workplace import Workplace
 
 REMOTE = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
 
@@ -30,7 +29,7 @@ PYTHON, PYTHON_LEGACY, TYPESCRIPT_LEGACY, TYPESCRIPT, CODEX = ASKING = [
 def client(request: pytest.FixtureRequest) -> McpClient:
     [client] = [client for client in CLIENTS if client.name == request.param]
     need(client.component)
-    need("node")
+    need("node-22")
     return client
 
 
@@ -78,9 +77,7 @@ def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None
 )
 def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> None:
     with start(client, recorded, elicit, wait="2") as driver:
-        driver.call(profile="dev")
-        url = driver.wait_for("elicited")["elicited"]["url"]
-        visit(recorded, url)
+        visit(recorded, driver.until_elicited())
         assert driver.outcome()["status"] in ("logged_in", "valid")
         assert len(driver.elicited()) == 1
 
@@ -98,7 +95,7 @@ def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> No
     ],
     ids=json.dumps,
 )
-def test_answered_twice(desk: ProcessTest, responses: list[dict[str, Any]]) -> None:
+def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
     client, call, run = asked(desk, LEGACY)
     question = client.requests.get(timeout=DEADLINE_S)
     assert question["method"] == "elicitation/create"
@@ -128,7 +125,7 @@ def test_answered_twice(desk: ProcessTest, responses: list[dict[str, Any]]) -> N
         (7, {"login": {"action": "accept"}}, "logged_in"),
     ],
 )
-def test_call_repeated_twice(desk: ProcessTest, state: Any, responses: Any, status: str) -> None:
+def test_call_repeated_twice(desk: Desk, state: Any, responses: Any, status: str) -> None:
     client, call, run = asked(desk, MODERN)
     result = client.answer(call)["result"]
     assert result["resultType"] == "input_required"
@@ -146,7 +143,7 @@ def test_call_repeated_twice(desk: ProcessTest, state: Any, responses: Any, stat
     assert desk.stand_ins.count("sso", "login") == 1
 
 
-def asked(desk: ProcessTest, revision: str) -> tuple[RecordedClient, Any, Run]:
+def asked(desk: Desk, revision: str) -> tuple[RecordedClient, Any, Run]:
     """Return a client that declares the url mode, its call, and the login that asks for it."""
     need("schemas")
     capabilities: dict[str, Any] = {"elicitation": {"url": {}}}

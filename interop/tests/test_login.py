@@ -6,38 +6,26 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
-from conftest import need
-from person import open_page
-from workplace import SERVER, Workplace, answer, cli_left, cli_processes, refresh
+from kit.components import need
+from kit.processes import cli_left, cli_processes
+from kit.workplace import Workplace, answer, ask, refresh, start, visit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from identity_center import IdentityCenter
+    from kit.identity_center import IdentityCenter
 
 pytestmark = pytest.mark.anyio
 
 MODES = ("legacy", "2026-07-28")
 ARN = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Developer_"
-
-
-def authorizations(centre: IdentityCenter) -> int:
-    """Return how many tokens a person's approval brought."""
-    return sum(call.startswith("CreateToken:") for call in successful(centre))
-
-
-def successful(centre: IdentityCenter) -> list[str]:
-    # A device polls until it is approved; only the last of its calls brings a token.
-    calls = [call for call in centre.calls if "refresh_token" not in call]
-    return [a for a, b in zip(calls, [*calls[1:], ""]) if a != b]
 
 
 # --- Ways to a token --------------------------------------------------------------------
@@ -160,14 +148,6 @@ async def test_remote_login_with_a_device_code(place: Workplace) -> None:
         answer = await refresh(client, profile="dev")
     assert answer["status"] == "logged_in"
     assert "CreateToken:authorization_code" not in place.centre.calls
-
-
-def visit(place: Workplace, url: str) -> None:
-    """Open a page in the browser of another machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in place.centre.environment().items():
-            patch.setenv(name, value)
-        open_page(url)
 
 
 async def test_progress_names_the_page(place: Workplace) -> None:
@@ -363,36 +343,6 @@ async def test_any_profile_name_that_botocore_accepts(newest: Workplace, name: s
 
 
 # --- The end ----------------------------------------------------------------------------
-
-
-def start(
-    place: Workplace, python: str = sys.executable, **environment: str
-) -> subprocess.Popen[str]:
-    """Start the server on bare pipes."""
-    argv = [python, "-IS", str(SERVER)]
-    env = place.environment(**environment)
-    pipe = subprocess.PIPE
-    return subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-
-
-def ask(
-    process: subprocess.Popen[str], arguments: dict[str, Any], *, wait: bool = True
-) -> dict[str, Any]:
-    """Call the tool over bare pipes, and return its answer if `wait`."""
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-    params = {"name": "refresh_aws_sso_token", "arguments": arguments, "_meta": meta}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(json.dumps(message) + "\n")
-    process.stdin.flush()
-    if not wait:
-        return {}
-    outcome: dict[str, Any] = json.loads(process.stdout.readline())["result"]["structuredContent"]
-    return outcome
 
 
 @pytest.mark.parametrize("end", ["eof", "SIGINT", "SIGTERM", "SIGHUP"])

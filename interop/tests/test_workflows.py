@@ -1,0 +1,145 @@
+"""The workflows: what they say, and each step that can run here, in the order of the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kit.components import need, real
+from kit.workplace import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kit.machine import Machine
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+NOT_RUN = {  # the beginning of a step's commands: why they are not run
+    ".ci/run": "it runs this",
+    "apt-get": "it changes the machine",
+    "gh release create": "nothing but GitHub has a release to make",
+}
+
+
+def read(name: str) -> Any:
+    script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))"
+    python = str(real(need("packaging")) / "bin" / "python")
+    text = (ROOT / ".github" / "workflows" / name).read_bytes()
+    return json.loads(subprocess.check_output([python, "-c", script], input=text))
+
+
+def commands(workflow: str, job: str) -> list[str]:
+    """Return what the steps of a job run here, in the order of the file."""
+    steps = [step["run"] for step in read(workflow)["jobs"][job]["steps"] if "run" in step]
+    return [step for step in steps if not step.startswith(tuple(NOT_RUN))]
+
+
+def environment(machine: Machine) -> dict[str, str]:
+    workspace = {"GITHUB_WORKSPACE": str(machine.checkout), "HOME": str(machine.home)}
+    version = machine.run("python3 aws_sso_mcp.py --version", machine.checkout).split()[1]
+    return {**workspace, "GITHUB_REF_NAME": f"v{version}", "CI": "true"}
+
+
+# --- What the files say -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_well_formed(machine: Machine, path: Path) -> None:
+    bin_folder = real(need("packaging")) / "bin"
+    machine.run(f"{bin_folder}/actionlint -no-color {path}")
+    schema = "--builtin-schema vendor.github-workflows"
+    machine.run(f"{bin_folder}/check-jsonschema {schema} {path}")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_taken_by_commit(path: Path) -> None:
+    used = re.findall(r"uses: (\S+)(.*)", path.read_text())
+    assert used
+    for action, comment in used:
+        if not action.startswith("./"):
+            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action), action
+            assert re.fullmatch(r" # v[\d.]+", comment), comment
+
+
+def test_every_step_that_is_not_run_is_there() -> None:
+    steps = [
+        step["run"]
+        for path in WORKFLOWS
+        for job in read(path.name)["jobs"].values()
+        for step in job.get("steps", ())
+        if "run" in step
+    ]
+    assert all(any(step.startswith(words) for step in steps) for words in NOT_RUN)
+
+
+# --- What they run ----------------------------------------------------------------------
+
+# GitHub's images of Ubuntu and macOS have an AWS CLI v2, where the server looks for one.
+DECOY = """\
+#!/bin/sh
+echo "$0 $*" >>{ran}
+echo aws-cli/2.99.0 Python/3.13.0
+exit 1
+"""
+
+
+@pytest.fixture
+def with_an_aws_cli(machine: Machine) -> list[str]:
+    """Return how to run bash where PATH and /usr/local/bin hold an AWS CLI that nobody may run."""
+    if subprocess.run(["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("this user may not make a mount namespace: unshare -m")
+    folder = machine.folder / "image"
+    folder.mkdir()
+    for aws in (folder / "aws", machine.folder / "bin" / "aws"):
+        aws.write_text(DECOY.format(ran=machine.folder / "ran"))
+        aws.chmod(0o755)
+    script = f'mount --bind {folder} /usr/local/bin && exec bash -e -c "$0"'
+    return ["unshare", "-m", "bash", "-e", "-c", script]
+
+
+def test_unit_job(machine: Machine, with_an_aws_cli: list[str]) -> None:
+    machine.put("python", sys.executable)
+    steps = commands("ci.yml", "unit")
+    assert len(steps) == 2
+    for step in steps:
+        if step.startswith("/") and not os.path.exists(step.split()[0]):
+            continue
+        done = subprocess.run(
+            [*with_an_aws_cli, step],
+            cwd=machine.checkout,
+            env={**machine.environment(), **environment(machine)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert not (machine.folder / "ran").exists(), (machine.folder / "ran").read_text()
+
+
+@pytest.mark.parametrize(
+    ("workflow", "job", "count"),
+    [("ci.yml", "interop", 1), ("release.yml", "build", 2), ("release.yml", "pypi", 1)],
+)
+def test_job(machine: Machine, workflow: str, job: str, count: int) -> None:
+    machine.run(f"{sys.executable} -m venv {machine.folder}/venv")
+    machine.put("python", machine.folder / "venv" / "bin" / "python")
+    steps = commands(workflow, job)
+    assert len(steps) == count
+    work = machine.folder / "work" / "checkout"
+    machine.run(f"git clone -q {machine.checkout} {work}")
+    if job == "pypi":  # what the job before it handed on
+        machine.run("python3 .github/mcpb/build.py", work)
+    for step in steps:
+        machine.run(f"set -e\n{step}", work, env=environment(machine))
+    if job == "build":
+        assert len(list((work / "dist").iterdir())) == 3
+    if job == "pypi":
+        assert list((work / "dist").iterdir()) == []
