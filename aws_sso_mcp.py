@@ -1240,7 +1240,8 @@ AWS_CLI_INSTALL = (
     "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
     ".html), or name its program in $AWS_SSO_MCP_AWS_CLI."
 )
-V1, EXIT_V1 = "is version 1", 2  # of a choice that it does not have, such as `login`; a v2: 252
+V1 = "is version 1, which has no `aws sso login`"
+EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
 NO_CHOICE, NO_AUTO_PROMPT = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
@@ -1400,26 +1401,21 @@ class Flight:
 
 
 def find_aws_cli() -> str:
-    """Return the path of the first `aws` that may be trusted and has not shown itself a v1.
+    """Return the first `aws` that may be run and has not shown itself a v1.
 
-    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say where it looked.
+    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say what was found.
     """
     named = full_path(setting("AWS_SSO_MCP_AWS_CLI") or "")
     found = [(named, program_problem(named, named=True))] if named else []
-    found = found or list(programs(AWS_NAMES, AWS_CLI_PLACES))
-    refused = [
-        (path, V1 if (path, changed_at(path)) in _v1 else problem) for path, problem in found
-    ]
-    for path, problem in refused:
-        if problem is None:
+    refused = {}
+    for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
+        refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
+        if refused[path] is None:
             return path
-    told = "; ".join(f"{path} {problem}" for path, problem in refused)
-    if V1 in dict(refused).values():
-        message = f"The AWS CLI here is version 1, which has no `aws sso login` ({told}). "
-        raise Failure("aws_cli_v1", message + AWS_CLI_INSTALL)
-    where = named or "PATH and the usual places"
-    message = f"There is no AWS CLI v2 to log in with, looking in {where}"
-    raise Failure("aws_cli_not_found", f"{message}{told and f' ({told})'}. {AWS_CLI_INSTALL}")
+    told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
+    told = told or "none is on PATH, nor in the usual places"
+    reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
+    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {AWS_CLI_INSTALL}")
 
 
 def run_aws(
@@ -1490,8 +1486,7 @@ class Renewal:
         self.seen, self.silently = seen, silently
         self.lock = FileLock(lock_path(profile.session))
         self.problem = ""  # why there is no lock
-        self.remote = is_remote()
-        self.opens = not self.remote or "BROWSER" in surroundings()  # pages that are AWS's
+        self.local, self.opens = browser_here()
         self.page: Json = {}  # of this login
         self.began_at = time.time()  # wall-clock time, which goes on in a laptop that sleeps
         self.wanted_anew = False  # guarded by CHANGED
@@ -1602,7 +1597,7 @@ class Renewal:
     def _log_in(self, flight: Flight) -> None:
         """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""
         arguments = ["sso", "login", f"--profile={self.profile}", "--no-browser"]
-        arguments += ["--use-device-code"] if self.remote else []
+        arguments += [] if self.local else ["--use-device-code"]
         fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
         while True:
             with CHANGED:
@@ -1706,20 +1701,16 @@ def is_aws_page(url: str) -> bool:
     return match is not None and re.fullmatch(AWS_HOSTS, match[1]) is not None
 
 
-def surroundings() -> dict[str, str]:
-    """Return the variables that tell of a screen, or that the person is elsewhere."""
-    both = {**client_environment(), **os.environ}
-    return {name: both[name] for name in (*REMOTE, *SCREENS) if both.get(name)}
+def browser_here() -> tuple[bool, bool]:
+    """Guess whether the person's browser is on this machine, and whether a page can be opened.
 
-
-def is_remote() -> bool:
-    """Guess whether the person has no browser on this machine; AWS_SSO_MCP_LOGIN overrides it."""
-    wish, around = setting("AWS_SSO_MCP_LOGIN"), surroundings()
-    if wish in ("browser", "device"):
-        return wish == "device"
-    if not around.keys().isdisjoint(REMOTE) or any(map(changed_at, CONTAINER_MARKS)):
-        return True
-    return sys.platform.startswith("linux") and around.keys().isdisjoint(SCREENS)
+    AWS_SSO_MCP_LOGIN overrides the former; $BROWSER may reach a browser that is elsewhere.
+    """
+    around = {name for name, value in {**client_environment(), **os.environ}.items() if value}
+    is_remote = any(map(changed_at, CONTAINER_MARKS)) or not around.isdisjoint(REMOTE)
+    is_remote = is_remote or (sys.platform == "linux" and around.isdisjoint(SCREENS))
+    wish = {"browser": True, "device": False}.get(setting("AWS_SSO_MCP_LOGIN") or "", not is_remote)
+    return wish, wish or "BROWSER" in around
 
 
 def open_page(url: str) -> None:

@@ -1,24 +1,28 @@
 """Tests of aws_sso_mcp.py: `python3 -m unittest`, nothing to install, some seconds.
 
-Top to bottom: the kit (a throw-away HOME, stand-ins for `aws` and the browser that do what the
-test says when it says so, an MCP client), then one class for each section of the server, then the
-server as a process. The real AWS CLI, real clients and real hosts are in interop/.
+Top to bottom: the kit (a place apart from this machine, a throw-away HOME, stand-ins for `aws` and
+the browser that do what the test says when it says so, an MCP client), then one class for each
+section of the server, then the server as a process. No test sees this machine's environment, home,
+programs or configuration, and one that starts a program which no test made fails. The real AWS
+CLI, real clients and real hosts are in interop/.
 """
 
 from __future__ import annotations
 
 import ast
-import atexit
 import contextlib
 import errno
 import functools
 import hashlib
+import inspect
 import io
 import json
+import locale
 import os
 import py_compile
 import queue
 import re
+import shlex
 import signal
 import socket
 import stat
@@ -27,6 +31,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import unittest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SERVER = Path(aws_sso_mcp.__file__).resolve()
+PYTHON = sys.executable  # what the server takes for it is a stand-in
 POSIX = os.name == "posix"
 DEADLINE_S = 20  # for what takes milliseconds: only a broken test ever waits that long
 SECRETS = ("access-token-8f3a", "refresh-token-77c1", "client-secret-52de")
@@ -117,11 +123,182 @@ def iso(minutes: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * minutes))
 
 
+def isolated(server: Any) -> dict[str, Any]:
+    """Return what the server must hold instead, to see no file of this machine: `~/machine/...`.
+
+    Runs in this process and, as text, in each server that a test starts.
+    """
+
+    def inside(places: Any) -> Any:
+        if isinstance(places, tuple):
+            return tuple(map(inside, places))
+        return re.sub(r"(^|\s)/", r"\1~/machine/", places)
+
+    names = "AWS_CLI_PLACES", "CLIENT_FILES", "CONTAINER_MARKS"
+    return {name: inside(vars(server)[name]) for name in names}
+
+
+def guard(folder: str, refuse: Callable[[str], None], *others: str) -> None:
+    """Let this process start nothing but what lies in `folder` and `others`, from now on.
+
+    What else it would start, `refuse` is told, which raises. Runs as `isolated` does.
+    """
+    places = {"subprocess.Popen": 0, "os.exec": 0, "os.posix_spawn": 0, "os.spawn": 1}
+    allowed = {os.path.realpath(path) for path in others}
+    inside = os.path.join(os.path.realpath(folder), "")
+
+    def look(event: str, arguments: Any) -> None:
+        if event in places:
+            # Windows names no program, only the line of its arguments.
+            program = os.fsdecode(arguments[places[event]] or arguments[1])
+            program = re.findall(r'"[^"]*"|.+', program)[0].strip('"')
+            path = os.path.realpath(program) if os.path.isabs(program) else ""
+            if path not in allowed and not path.startswith(inside):
+                refuse(program)
+        elif event in ("os.system", "os.startfile"):
+            refuse(str(arguments[0]))
+
+    sys.addaudithook(look)
+
+
+# What is started below the test is guarded too.
+GUARDED = """\
+from __future__ import annotations
+import os, re, sys
+folder = {folder!r}
+{functions}
+def refuse(program):
+    with open(os.path.join(folder, "refused"), "a", encoding="utf-8") as file:
+        file.write(ascii(program) + "\\n")
+    raise RuntimeError("no test made this program: " + program)
+guard(folder, refuse)
+"""
+# A server as a process: the file under test, compiled once for all its starts, off this machine.
+SERVER_APART = """\
+sys.path.insert(0, os.path.join(folder, "compiled"))
+import aws_sso_mcp
+del sys.path[0]
+aws_sso_mcp.__file__, sys.executable = sys.argv[1:3]
+del sys.argv[1:3]
+os.getppid = lambda: -1
+vars(aws_sso_mcp).update(isolated(aws_sso_mcp))
+sys.exit(aws_sso_mcp.main())
+"""
+
+
+class Apart:
+    """The place where these tests run: a folder that this machine's own things are not in.
+
+    Entered by `setUpModule`; interop/, which only borrows the kit, stays on the machine.
+    """
+
+    folder: str | None = None
+    refused: list[str]  # programs that somebody tried to start in this process
+
+    def __init__(self) -> None:
+        self.refused = []
+        self._stack = contextlib.ExitStack()
+
+    def enter(self) -> None:
+        temporary = tempfile.TemporaryDirectory(dir=trusted_folder())
+        self._stack.callback(temporary.cleanup)
+        self.folder = os.path.realpath(temporary.name)
+        self._stack.callback(os.chdir, os.getcwd())
+        self._stack.callback(os.umask, os.umask(0o022))
+        for name in ("compiled", "empty"):
+            os.mkdir(os.path.join(self.folder, name))
+        os.chdir(os.path.join(self.folder, "empty"))
+        for patch in (
+            mock.patch.dict(os.environ, self.environment(os.getcwd()), clear=True),
+            mock.patch.multiple(aws_sso_mcp, **isolated(aws_sso_mcp)),
+            mock.patch("sys.executable", os.path.join(os.getcwd(), "python")),
+            mock.patch("os.getppid", lambda: -1),  # whose environment the server would read
+        ):
+            self._stack.enter_context(patch)
+        compiled = os.path.join(self.folder, "compiled", "aws_sso_mcp.pyc")
+        py_compile.compile(str(SERVER), cfile=compiled, doraise=True)
+        script = Path(self.folder, "server.py")
+        script.write_text(self.guarded(SERVER_APART), encoding="utf-8")
+        py_compile.compile(str(script), cfile=f"{script}c", doraise=True)
+        guard(self.folder, functools.partial(self._refuse, self.folder), PYTHON)
+
+    def leave(self) -> None:
+        self._stack.close()
+        self.folder = None
+
+    def _refuse(self, folder: str, program: str) -> None:
+        if self.folder == folder:  # a hook stays for good
+            self.refused.append(program)
+            raise RuntimeError(f"no test made this program: {program}")
+
+    def guarded(self, script: str) -> str:
+        """Return a script that starts only programs of tests, and tells of others."""
+        functions = inspect.getsource(isolated) + inspect.getsource(guard)
+        return GUARDED.format(folder=self.folder, functions=functions) + script
+
+    def environment(self, home: str | Path) -> dict[str, str]:
+        """Return the least that Python needs, with this home and no program to be found."""
+        keep = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
+        base = {name: os.environ[name] for name in keep if name in os.environ}
+        return {**base, "PATH": "", "HOME": str(home), "USERPROFILE": str(home)}
+
+    def argv(self, home: str) -> list[str]:
+        """Return how to start the server, less its own arguments."""
+        if self.folder is None:
+            return [PYTHON, "-IS", str(SERVER)]
+        python = os.path.join(home, "bin", "python")
+        return [PYTHON, "-IS", os.path.join(self.folder, "server.pyc"), str(SERVER), python]
+
+    def foreign(self) -> list[str]:
+        """Return what somebody tried to start since the last look, here or in a server."""
+        found, self.refused = self.refused, []
+        if self.folder is not None:
+            with contextlib.suppress(FileNotFoundError):
+                path = Path(self.folder, "refused")
+                found += path.read_text(encoding="utf-8").splitlines()
+                path.unlink()
+        return found
+
+
+APART = Apart()
+
+
+def trusted_folder() -> str:
+    """Return a folder for temporary ones where programs can be run, and the server trusts them."""
+    for folder in map(os.path.realpath, (tempfile.gettempdir(), "/var/tmp", "/dev/shm")):
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=folder) as temporary:
+            program = Path(temporary, "program")
+            program.touch(0o700)
+            modes = [above.stat().st_mode for above in program.parents if POSIX]
+            is_open = any(mode & 0o002 and not mode & 0o1000 for mode in modes)
+            if os.access(program, os.X_OK) and not is_open and os.pathsep not in folder:
+                return folder
+    raise unittest.SkipTest("there is no folder for temporary files whose programs can be trusted")
+
+
+def setUpModule() -> None:
+    APART.enter()
+
+
+def tearDownModule() -> None:
+    APART.leave()
+
+
+class Test(unittest.TestCase):
+    """Fails when a program was to be started that no test made."""
+
+    def setUp(self) -> None:
+        self.addCleanup(self.assert_nothing_foreign)
+
+    def assert_nothing_foreign(self) -> None:
+        self.assertEqual([], APART.foreign(), "no test made these programs")
+
+
 class Home:
     """A throw-away HOME with `~/.aws`."""
 
     def __init__(self, test: unittest.TestCase, config: str = CONFIG) -> None:
-        folder = tempfile.TemporaryDirectory()
+        folder = tempfile.TemporaryDirectory(dir=APART.folder)
         test.addCleanup(folder.cleanup)
         self.path = Path(folder.name).resolve()
         (self.path / ".aws" / "sso" / "cache").mkdir(parents=True)
@@ -145,7 +322,7 @@ class Home:
             token.update({"clientId": "id", "clientSecret": SECRETS[2], "refreshToken": SECRETS[1]})
             token["registrationExpiresAt"] = iso(90 * 24 * 60)
         path = self.token_path(key)
-        path.write_text(json.dumps(token))
+        path.write_text(json.dumps(token), encoding="utf-8")
         os.utime(path, (time.time() - age_s, time.time() - age_s))
 
     def write_role_credentials(self, account: str, role: str, session: str, age_s: int) -> None:
@@ -154,13 +331,11 @@ class Home:
         name = hashlib.sha1(json.dumps(key, sort_keys=True, separators=(",", ":")).encode())
         path = self.path / ".aws" / "cli" / "cache" / (name.hexdigest() + ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
+        path.write_text("{}", encoding="utf-8")
         os.utime(path, (time.time() - age_s, time.time() - age_s))
 
     def environment(self, **more: str) -> dict[str, str]:
-        keep = ("PATH", "SYSTEMROOT", "TEMP", "LANG")
-        base = {name: os.environ[name] for name in keep if name in os.environ}
-        return {**base, "HOME": str(self.path), "USERPROFILE": str(self.path), **more}
+        return {**APART.environment(self.path), **more}
 
     def patch(self, test: unittest.TestCase, **more: str) -> None:
         """Let the functions of this process see this HOME."""
@@ -171,24 +346,48 @@ class Home:
 
 # Started hundreds of times, so it imports what costs nothing: dicts travel as Python's literals.
 STAND_IN = """\
-#!{python} -IS
 import _socket, os, sys
-wire = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-wire.connect(("127.0.0.1", {port}))
-argv = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
-about = dict(argv=argv, env=dict(os.environ), cwd=os.getcwd(), stdin=sys.stdin.read())
-wire.sendall(ascii(about).encode() + b"\\n")
-heard = b""
-for chunk in iter(lambda: wire.recv(1 << 20), b""):
-    *lines, heard = (heard + chunk).split(b"\\n")
-    for line in lines:
-        do = eval(line)
-        for stream in ("stdout", "stderr"):
-            getattr(sys, stream).buffer.write(do.get(stream, "").encode("latin-1"))
-            getattr(sys, stream).buffer.flush()
-        if "exit" in do:
-            os._exit(do["exit"])
+def tell_the_test(argv):
+    wire = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    wire.connect(("127.0.0.1", {port}))
+    about = dict(argv=argv, env=dict(os.environ), cwd=os.getcwd(), stdin=sys.stdin.read())
+    wire.sendall(ascii(about).encode() + b"\\n")
+    heard = b""
+    for chunk in iter(lambda: wire.recv(1 << 20), b""):
+        *lines, heard = (heard + chunk).split(b"\\n")
+        for line in lines:
+            do = eval(line)
+            for stream in ("stdout", "stderr"):
+                getattr(sys, stream).buffer.write(do.get(stream, "").encode("latin-1"))
+                getattr(sys, stream).buffer.flush()
+            if "exit" in do:
+                os._exit(do["exit"])
 """
+PROGRAM = STAND_IN + "tell_the_test([{name!r}, *sys.argv[1:]])\n"
+
+# Python as the server finds it, to open a page. Its `webbrowser` tells the test, for a quarter of
+# the time; `real_webbrowser` makes it the library's.
+BROWSER = """\
+class webbrowser:
+    open = staticmethod(lambda url: tell_the_test(["page", url]))
+sys.modules["webbrowser"] = webbrowser
+"""
+OPENER = """\
+[option, code], sys.argv[:] = sys.argv[1:4:2], ["-c", *sys.argv[4:]]
+assert option == "-IS", option
+exec(code)
+"""
+
+
+def make_program(path: Path, script: str) -> Path:
+    """Make a program of a script for `python -IS`: the one place that knows how this is done."""
+    first = f"#!{PYTHON} -IS"
+    if " " in PYTHON or len(first) > 120:  # no kernel reads that; the shell does, as pip has it
+        first = f"#!/bin/sh\n'''exec' {shlex.quote(PYTHON)} -IS \"$0\" \"$@\"\n' '''"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{first}\n{script}", encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 class Run:
@@ -207,6 +406,10 @@ class Run:
         with contextlib.suppress(OSError):
             self._wire.write(ascii(what) + "\n")
             self._wire.flush()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wire.close()
 
     def gone(self) -> bool:
         """Wait until the process is gone, however it ended."""
@@ -228,16 +431,26 @@ class StandIns:
         self.seen: list[list[str]] = []
         self.kept: list[Run] = []  # a stand-in ends when its Run does
         self._runs: dict[str, queue.Queue[Run]] = {"aws": queue.Queue(), "page": queue.Queue()}
+        self._over = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         test.addCleanup(self._listener.close)
         self.folder = home.path / "bin"
-        self.folder.mkdir()
-        port = self._listener.getsockname()[1]
-        for name in self._runs:
-            path = self.folder / name
-            path.write_text(STAND_IN.format(python=sys.executable, port=port))
-            path.chmod(0o755)
+        self.aws, self.browser = map(self.make, self._runs)
+        self._make_python(BROWSER)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def make(self, name: str, folder: str = "bin") -> Path:
+        """Make a program below the home that does what the test says."""
+        script = PROGRAM.format(port=self._listener.getsockname()[1], name=name)
+        return make_program(self.home.path / folder / name, script)
+
+    def _make_python(self, *more: str) -> None:
+        script = STAND_IN.format(port=self._listener.getsockname()[1])
+        make_program(self.folder / "python", "".join((script, *more, OPENER)))
+
+    def real_webbrowser(self) -> None:
+        """Have pages opened by Python's own library, which looks for the programs of a machine."""
+        make_program(self.folder / "python", APART.guarded(OPENER))
 
     def _accept(self) -> None:
         while True:
@@ -249,13 +462,20 @@ class StandIns:
                 run = Run(connection)
                 self.kept.append(run)
                 self.seen.append(run.argv)
-                if not self.auto(run):
+                if self._over:
+                    run.close()
+                elif not self.auto(run):
                     self._runs[run.argv[0]].put(run)
 
+    def hang_up(self) -> None:
+        """End what still runs, and what starts from now on."""
+        self._over = True
+        for run in self.kept:
+            run.close()
+
     def environment(self, **more: str) -> dict[str, str]:
-        path = f"{self.folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        page = f"{self.folder / 'page'} %s"
-        ours = {"PATH": path, "BROWSER": page, "AWS_SSO_MCP_LOGIN": "browser"}
+        page = f"{shlex.quote(str(self.browser))} %s"
+        ours = {"PATH": str(self.folder), "BROWSER": page, "AWS_SSO_MCP_LOGIN": "browser"}
         return self.home.environment(**{**ours, **more})
 
     def next_run(self, name: str) -> Run:
@@ -279,15 +499,6 @@ def identity_known(run: Run) -> bool:
     return known
 
 
-@functools.lru_cache
-def compiled_server() -> str:
-    """Return the server as Python compiles it at each start, done once for a hundred of them."""
-    folder = tempfile.TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    path = os.path.join(folder.name, "aws_sso_mcp.pyc")
-    return str(py_compile.compile(str(SERVER), cfile=path, doraise=True))
-
-
 class Client:
     """An MCP client on the server's real stdin and stdout.
 
@@ -297,34 +508,41 @@ class Client:
 
     def __init__(self, test: unittest.TestCase, environment: dict[str, str], **more: Any) -> None:
         self.test = test
-        self.process = subprocess.Popen(
-            [sys.executable, "-IS", compiled_server()],
-            env=environment,
-            **{**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), **more},
-        )
         self.notifications: queue.Queue[dict[str, Any]] = queue.Queue()
         self.requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self._answers: dict[Any, queue.Queue[dict[str, Any]]] = {}
         self._lines: list[bytes] = []
         self._errors: list[bytes] = []
         self._last_id = 0
+        self._start(environment, **more)
+        test.addCleanup(self.close)
+
+    def _start(self, environment: dict[str, str], **more: Any) -> None:
+        home = environment["HOME"]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        cwd = None if APART.folder is None else home
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(
+            APART.argv(home), env=environment, **{"cwd": cwd, **pipes, **more}
+        )
         self._threads = [
             threading.Thread(target=self._read, daemon=True),
             threading.Thread(target=self._drain, daemon=True),
         ]
         for thread in self._threads:
             thread.start()
-        test.addCleanup(self.close)
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
-            self._lines.append(line)
-            with contextlib.suppress(ValueError):
-                message = json.loads(line)
-                if "method" in message:
-                    (self.requests if "id" in message else self.notifications).put(message)
-                else:
-                    self._box(message.get("id")).put(message)
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        self._lines.append(line)
+        with contextlib.suppress(ValueError):
+            message = json.loads(line)
+            if "method" in message:
+                (self.requests if "id" in message else self.notifications).put(message)
+            else:
+                self._box(message.get("id")).put(message)
 
     def _drain(self) -> None:
         assert self.process.stderr
@@ -406,13 +624,59 @@ class Client:
         if self.process.stdout:
             self.process.stdout.close()
         self.process.stderr.close()
-        errors = b"".join(self._errors).decode()
+        return self._checked(b"".join(self._errors).decode())
+
+    def _checked(self, errors: str) -> str:
         for line in self._lines:
             self.test.assertEqual("2.0", json.loads(line.decode("ascii"))["jsonrpc"])
         self.test.assertNotIn("Traceback", errors)
         for secret in SECRETS:
             self.test.assertNotIn(secret, errors + b"".join(self._lines).decode())
         return errors
+
+
+@functools.lru_cache
+def server_code() -> types.CodeType:
+    code: types.CodeType = compile(SERVER.read_text(encoding="utf-8"), str(SERVER), "exec")
+    return code
+
+
+class LocalClient(Client):
+    """The same on a server in this process, new and with a state of its own as one just started.
+
+    For what a tool answers, which no process is needed to show; `module` is the server's.
+    """
+
+    test: ProcessTest
+
+    def _start(self, environment: dict[str, str], **_: Any) -> None:
+        python = str(self.test.stand_ins.folder / "python")
+        self._stderr = io.StringIO()
+        for patch in (
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch("sys.executable", python),
+            mock.patch("sys.stderr", self._stderr),
+        ):
+            patch.start()
+            self.test.addCleanup(patch.stop)
+        self.module: Any = types.ModuleType("aws_sso_mcp")
+        self.module.__file__ = str(SERVER)
+        exec(server_code(), vars(self.module))
+        vars(self.module).update(isolated(self.module))
+        self._before = set(threading.enumerate())
+        self._server = self.module.Server(self._take)
+
+    def write(self, line: bytes) -> None:
+        self._server.handle_line(line + b"\n")
+
+    def close(self, code: int = 0) -> str:
+        """Wait until all that the server has begun is over."""
+        assert code == 0
+        self.test.stand_ins.hang_up()
+        for thread in set(threading.enumerate()) - self._before:
+            thread.join(DEADLINE_S)
+            self.test.assertFalse(thread.is_alive(), thread)
+        return self._checked(self._stderr.getvalue())
 
 
 # --- AWS configuration ------------------------------------------------------------------
@@ -510,8 +774,9 @@ CASES: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
 HEADERS_OF_3_10 = {"quoted bracket", "brackets comment w brackets"}  # configparser changed there
 
 
-class ConfigTest(unittest.TestCase):
+class ConfigTest(Test):
     def setUp(self) -> None:
+        super().setUp()
         self.home = Home(self)
         self.home.patch(self)
 
@@ -525,12 +790,25 @@ class ConfigTest(unittest.TestCase):
             if name in HEADERS_OF_3_10 and sys.version_info < (3, 10):
                 continue
             with self.subTest(name):
-                self.home.write_config(text.encode("latin-1" if name == "latin-1" else "utf-8"))
-                if profiles is None:
+                content = text.encode("latin-1" if name == "latin-1" else "utf-8")
+                self.home.write_config(content)
+                expected = self.in_this_encoding(name, content, profiles)
+                if expected is None:
                     self.assertEqual("config_unparsable", self.failure().reason)
                 else:
                     config = aws_sso_mcp.read_aws_config()
-                    self.assertEqual((profiles, sso_sessions), config[1:])
+                    self.assertEqual((expected, sso_sessions), config[1:])
+
+    def in_this_encoding(self, name: str, content: bytes, profiles: Any) -> Any:
+        """Return the profiles as botocore has them here, where text need not be UTF-8."""
+        encoding = locale.getpreferredencoding(False)
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError:
+            return None
+        if name == "latin-1":
+            return {b"caf\xe9".decode(encoding): {"x": "1"}}
+        return json.loads(json.dumps(profiles, ensure_ascii=False).encode().decode(encoding))
 
     def test_error_names_file_and_line_but_not_what_stands_there(self) -> None:
         rows = (
@@ -555,7 +833,7 @@ class ConfigTest(unittest.TestCase):
 
     def test_config_file_may_be_elsewhere_missing_or_no_file(self) -> None:
         other = self.home.path / "other config"
-        other.write_text("[profile x]\na = 1\n")
+        other.write_text("[profile x]\na = 1\n", encoding="utf-8")
         rows: tuple[tuple[str, set[str]], ...] = (
             (str(other), {"x"}),
             ("$HOME/other config", {"x"}),
@@ -576,7 +854,7 @@ class ConfigTest(unittest.TestCase):
         self.assertIn("larger than 16 MiB", str(self.failure()))
 
 
-class SsoProfileTest(unittest.TestCase):
+class SsoProfileTest(Test):
     def resolve(self, text: str, name: str) -> Any:
         home = Home(self, text)
         home.patch(self)
@@ -641,8 +919,9 @@ class SsoProfileTest(unittest.TestCase):
 # --- Token cache ------------------------------------------------------------------------
 
 
-class TokenTest(unittest.TestCase):
+class TokenTest(Test):
     def setUp(self) -> None:
+        super().setUp()
         self.home = Home(self)
         self.home.patch(self)
         self.session = aws_sso_mcp.SsoSession("corp", "https://x.awsapps.com/start", "us-east-1")
@@ -692,8 +971,8 @@ class TokenTest(unittest.TestCase):
     def test_expired_client_registration_cannot_renew(self) -> None:
         self.home.write_token(-1)
         path = self.home.token_path()
-        token = json.loads(path.read_text())
-        path.write_text(json.dumps({**token, "registrationExpiresAt": iso(-1)}))
+        token = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**token, "registrationExpiresAt": iso(-1)}), encoding="utf-8")
         self.assertEqual("expired", aws_sso_mcp.token_state(aws_sso_mcp.read_token(self.session)))
 
     def test_what_is_no_token_counts_as_none(self) -> None:
@@ -703,7 +982,7 @@ class TokenTest(unittest.TestCase):
                  json.dumps({"accessToken": "x", "expiresAt": "soon"}))  # fmt: skip
         for text in texts:
             with self.subTest(text[:20]), mock.patch("time.sleep"):
-                self.home.token_path().write_text(text)
+                self.home.token_path().write_text(text, encoding="utf-8")
                 self.assertIsNone(aws_sso_mcp.read_token(self.session))
 
     def test_folder_in_place_of_the_file(self) -> None:
@@ -711,7 +990,7 @@ class TokenTest(unittest.TestCase):
         self.assertIsNone(aws_sso_mcp.read_token(self.session))
 
     def test_torn_file_is_read_again(self) -> None:
-        self.home.token_path().write_text('{"accessTok')
+        self.home.token_path().write_text('{"accessTok', encoding="utf-8")
         with mock.patch("time.sleep", lambda _: self.home.write_token(60)):
             self.assertIsNotNone(aws_sso_mcp.read_token(self.session))
 
@@ -721,8 +1000,9 @@ class TokenTest(unittest.TestCase):
 ENTRY = {"command": "uvx", "args": ["awslabs.x@latest"], "env": {"AWS_PROFILE": "dev"}}
 
 
-class ClientConfigTest(unittest.TestCase):
+class ClientConfigTest(Test):
     def setUp(self) -> None:
+        super().setUp()
         self.home = Home(self)
         self.project = self.home.path / "project"
         self.home.patch(self, CLAUDE_PROJECT_DIR=str(self.project))
@@ -907,7 +1187,7 @@ class ClientConfigTest(unittest.TestCase):
 # --- Choosing a profile -----------------------------------------------------------------
 
 
-class ChoosingTest(unittest.TestCase):
+class ChoosingTest(Test):
     def choose(self, parameter: str | None = None, **environment: str) -> tuple[str, str]:
         self.home.patch(self, **environment)
         choice = aws_sso_mcp.choose_profile(aws_sso_mcp.read_aws_config(), parameter)
@@ -915,6 +1195,7 @@ class ChoosingTest(unittest.TestCase):
         return choice.profile, choice.source
 
     def setUp(self) -> None:
+        super().setUp()
         self.home = Home(self)
 
     def test_order_of_sources(self) -> None:
@@ -929,7 +1210,8 @@ class ChoosingTest(unittest.TestCase):
     def test_server_comes_after_the_parameter_and_before_the_environment(self) -> None:
         entries = {"a": ENTRY, "b": {"command": "x"}}
         (self.home.path / ".cursor").mkdir()
-        (self.home.path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": entries}))
+        path = self.home.path / ".cursor" / "mcp.json"
+        path.write_text(json.dumps({"mcpServers": entries}), encoding="utf-8")
         self.home.patch(self, AWS_PROFILE="ops")
         config = aws_sso_mcp.read_aws_config()
         rows = (("p", "a", "p", "parameter"), (None, "a", "dev", "server"),
@@ -958,7 +1240,7 @@ class ChoosingTest(unittest.TestCase):
     def test_foreign_files_are_never_taken(self) -> None:
         cache = self.home.token_path().parent
         foreign = json.dumps({"accessToken": "x", "expiresAt": iso(60)})
-        (cache / "kiro-auth-token.json").write_text(foreign)
+        (cache / "kiro-auth-token.json").write_text(foreign, encoding="utf-8")
         self.home.write_token(60, "a session that no profile uses", age_s=0)
         self.assertEqual(("default", "default"), self.choose())
 
@@ -966,17 +1248,15 @@ class ChoosingTest(unittest.TestCase):
 # --- AWS CLI ----------------------------------------------------------------------------
 
 
-class FindAwsCliTest(unittest.TestCase):
+class FindAwsCliTest(Test):
     def setUp(self) -> None:
+        super().setUp()
         self.home = Home(self)
         self.folder = self.home.path / "bin"
         self.folder.mkdir()
         self.aws = self.folder / "aws"
-        self.aws.write_text("#!/bin/sh\n")
+        self.aws.write_text("#!/bin/sh\n", encoding="utf-8")
         self.aws.chmod(0o755)
-        patched = mock.patch.multiple(aws_sso_mcp, AWS_CLI_PLACES="/nowhere/aws", _v1=set())
-        patched.start()
-        self.addCleanup(patched.stop)
 
     def find(self, path: str, **more: str) -> str:
         self.home.patch(self, PATH=path, **more)
@@ -1019,22 +1299,13 @@ class FindAwsCliTest(unittest.TestCase):
         self.folder.chmod(0o1777)  # sticky: others may still add files
         self.assertIn("may be written by others", str(self.refusal(str(self.folder))))
 
-    def test_v1_is_named_with_the_way_to_v2(self) -> None:
-        aws_sso_mcp._v1.add((str(self.aws), self.aws.stat().st_mtime_ns))
-        failure = self.refusal(str(self.folder))
-        self.assertEqual("aws_cli_v1", failure.reason)
-        for words in (str(self.aws), "getting-started-install", "AWS_SSO_MCP_AWS_CLI"):
-            self.assertIn(words, str(failure))
-        os.utime(self.aws, (1, 1))  # somebody has installed another there
-        self.assertEqual(str(self.aws), self.find(str(self.folder)))
-
     def test_setting_names_the_only_one(self) -> None:
         self.assertEqual(str(self.aws), self.find("", AWS_SSO_MCP_AWS_CLI=str(self.aws)))
         failure = self.refusal(str(self.folder), AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
         self.assertIn("looking in /nowhere/aws", str(failure))
 
 
-class ChildEnvironmentTest(unittest.TestCase):
+class ChildEnvironmentTest(Test):
     def test_nothing_that_injects_shadows_or_redirects(self) -> None:
         dropped = ("LD_PRELOAD", "LD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES", "PYTHONPATH",
                    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
@@ -1063,7 +1334,7 @@ class ChildEnvironmentTest(unittest.TestCase):
 # --- Login ------------------------------------------------------------------------------
 
 
-class LoginOutputTest(unittest.TestCase):
+class LoginOutputTest(Test):
     def test_url_and_code_are_taken_when_all_is_there(self) -> None:
         rows = (
             (PKCE_PROMPT, PKCE_URL, None),
@@ -1112,7 +1383,7 @@ class LoginOutputTest(unittest.TestCase):
                 self.assertFalse(aws_sso_mcp.is_aws_page(url))
 
 
-class CliFailureTest(unittest.TestCase):
+class CliFailureTest(Test):
     def test_what_the_cli_says_is_told_apart(self) -> None:
         operation = "when calling the X operation: "
         rows = (
@@ -1167,7 +1438,7 @@ class CliFailureTest(unittest.TestCase):
         self.assertNotIn("x9x9", str(aws_sso_mcp.cli_failure(run)))
 
 
-class DiagnosisTest(unittest.TestCase):
+class DiagnosisTest(Test):
     """The hook's eye; interop/test_failures.py holds hundreds of real outputs."""
 
     def test_what_is_said(self) -> None:
@@ -1198,7 +1469,7 @@ class DiagnosisTest(unittest.TestCase):
                 self.assertIsNone(aws_sso_mcp.diagnosis(text))
 
 
-class OutputTest(unittest.TestCase):
+class OutputTest(Test):
     def test_only_the_beginning_is_kept(self) -> None:
         run = aws_sso_mcp.AwsRun("key", ["sso", "login"], 1)
         with tempfile.TemporaryFile() as file:
@@ -1209,7 +1480,7 @@ class OutputTest(unittest.TestCase):
         self.assertLessEqual(len(run.output["stdout"]), aws_sso_mcp.MAX_OUTPUT_BYTES)
 
 
-class RemoteTest(unittest.TestCase):
+class RemoteTest(Test):
     def guess(self, environment: dict[str, str], platform: str = "linux", marks: Any = ()) -> bool:
         with (
             mock.patch.dict(os.environ, environment, clear=True),
@@ -1245,7 +1516,7 @@ class RemoteTest(unittest.TestCase):
             for environment, platform, remote in rows:
                 with self.subTest(environment, platform=platform):
                     self.assertEqual(remote, self.guess(environment, platform))
-            for mark in ("/.dockerenv", "/run/.containerenv"):
+            for mark in ("~/machine/.dockerenv", "~/machine/run/.containerenv"):
                 self.assertTrue(self.guess({"DISPLAY": ":0"}, marks=[mark]))
 
     @unittest.skipUnless(Path("/proc/self/environ").exists(), "needs Linux's /proc")
@@ -1260,7 +1531,7 @@ class RemoteTest(unittest.TestCase):
         script = "import sys; print(flush=True); sys.stdin.read()"
         pipes: Any = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
         for theirs, ours, remote in rows:
-            argv = [sys.executable, "-IS", "-c", script]
+            argv = [PYTHON, "-IS", "-c", script]
             client: Any
             with (
                 self.subTest(theirs, ours=ours),
@@ -1279,7 +1550,7 @@ class RemoteTest(unittest.TestCase):
 # --- Tools ------------------------------------------------------------------------------
 
 
-class ToolTest(unittest.TestCase):
+class ToolTest(Test):
     def test_schema_is_the_functions_signature(self) -> None:
         import inspect
 
@@ -1327,10 +1598,11 @@ ENVELOPE = {
 }
 
 
-class ServerTest(unittest.TestCase):
+class ServerTest(Test):
     """Lines in, lines out, without a process."""
 
     def setUp(self) -> None:
+        super().setUp()
         self.lines: list[bytes] = []
         self.server = aws_sso_mcp.Server(self.lines.append)
         stderr = mock.patch("sys.stderr", new_callable=io.StringIO)
@@ -1528,16 +1800,22 @@ class ServerTest(unittest.TestCase):
 
 
 @unittest.skipUnless(POSIX, "its stand-ins are scripts, which Windows cannot start")
-class ProcessTest(unittest.TestCase):
+class ProcessTest(Test):
     """A real client on real pipes, stand-ins for `aws` and the browser."""
 
     def setUp(self) -> None:
+        super().setUp()
         self.home = Home(self)
         self.stand_ins = StandIns(self, self.home)
         self.stand_ins.auto = identity_known
 
     def client(self, **environment: str) -> Client:
         client = Client(self, self.stand_ins.environment(**environment))
+        client.initialize()
+        return client
+
+    def local(self, **environment: str) -> LocalClient:
+        client = LocalClient(self, self.stand_ins.environment(**environment))
         client.initialize()
         return client
 
@@ -1548,12 +1826,16 @@ class ProcessTest(unittest.TestCase):
         run.do(stdout=text)
         return run
 
-    def until_ended(self, renewal: Any) -> None:
-        """Wait until a renewal of this process has written its last word."""
-        with aws_sso_mcp.CHANGED:
-            self.assertTrue(
-                aws_sso_mcp.CHANGED.wait_for(lambda: renewal.ended_at is not None, DEADLINE_S)
-            )
+    def until_ended(self, client: Client) -> None:
+        """Wait until the login that a client's server runs is over there too."""
+        while client.status(profile="dev")["sessions"][0]["loginInProgress"]:
+            pass
+
+    def until_told(self, client: Client, token: Any, text: str = "") -> None:
+        """Wait until a call with this progress token is told so, and so waits."""
+        told: dict[str, Any] = {}
+        while told.get("progressToken") != token or text not in told["message"]:
+            told = client.notifications.get(timeout=DEADLINE_S)["params"]
 
     def outcome(self, client: Client, **arguments: Any) -> dict[str, Any]:
         """Return how a login that is about to end ended, as the next calls tell."""
@@ -1569,8 +1851,59 @@ class ProcessTest(unittest.TestCase):
         return run.argv[1]
 
 
+class GuardTest(ProcessTest):
+    """The kit's own: whoever starts what no test made is stopped, and its test fails."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(dir=trusted_folder())
+        self.addCleanup(folder.cleanup)
+        self.ran = Path(folder.name, "ran")
+        script = f"open({str(self.ran)!r}, 'w').close()"
+        self.foreign = str(make_program(Path(folder.name).resolve() / "aws", script))
+
+    def assert_caught(self, *programs: str) -> None:
+        with self.assertRaises(AssertionError) as caught:
+            self.assert_nothing_foreign()
+        for program in programs:
+            self.assertIn(program, str(caught.exception))
+        self.assertFalse(self.ran.exists())
+
+    def test_this_process(self) -> None:
+        with self.assertRaises(RuntimeError):
+            subprocess.run([self.foreign], check=False)
+        with self.assertRaises(RuntimeError):
+            os.system(shlex.quote(self.foreign))
+        with self.assertRaises(RuntimeError):
+            os.execv(self.foreign, [self.foreign])
+        self.assert_caught(self.foreign)
+        with self.assertRaises(RuntimeError):
+            subprocess.run(["aws"], check=False)
+        link = self.stand_ins.folder / "linked"
+        link.symlink_to(self.foreign)
+        with self.assertRaises(RuntimeError):
+            subprocess.run([str(link)], check=False)
+        self.assert_caught("aws", str(link))
+
+    def test_server(self) -> None:
+        client = self.client(AWS_SSO_MCP_AWS_CLI=self.foreign)
+        self.assertIs(False, client.refresh(profile="dev")["success"])
+        client.close()
+        self.assert_caught(self.foreign)
+
+    def test_process_that_opens_a_page(self) -> None:
+        self.stand_ins.real_webbrowser()
+        argv = [str(self.stand_ins.folder / "python"), "-IS", "-c"]
+        argv.append("import webbrowser; webbrowser.open('https://example.com/')")
+        environment = self.stand_ins.environment(BROWSER=f"{shlex.quote(self.foreign)} %s")
+        run = subprocess.run(argv, env=environment, stderr=subprocess.PIPE, check=False)
+        self.assertNotEqual(0, run.returncode)
+        self.assert_caught(self.foreign)
+
+
 class LoginTest(ProcessTest):
     def test_first_login_opens_one_page_and_proves_the_token(self) -> None:
+        self.stand_ins.real_webbrowser()
         client = self.client(AWS_ACCESS_KEY_ID="AKIA", LD_PRELOAD="", HTTPS_PROXY="http://p")
         call = client.call(profile="dev")
         run = self.stand_ins.next_run("aws")
@@ -1604,7 +1937,7 @@ class LoginTest(ProcessTest):
     def test_session_that_aws_refuses_is_logged_in_again(self) -> None:
         self.home.write_token(60)
         self.stand_ins.auto = lambda _: False
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         self.stand_ins.next_run("aws").do(stderr=SESSION_EXPIRED, exit=255)
         run = self.prompt()
@@ -1616,7 +1949,7 @@ class LoginTest(ProcessTest):
     def test_role_that_is_not_assigned_is_no_reason_to_log_in(self) -> None:
         self.home.write_token(60)
         self.stand_ins.auto = lambda _: False
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         self.stand_ins.next_run("aws").do(stderr=NOT_ASSIGNED, exit=254)
         answer = client.result(call)
@@ -1625,7 +1958,7 @@ class LoginTest(ProcessTest):
 
     def test_new_token_that_aws_refuses_leads_in_no_circle(self) -> None:
         self.stand_ins.auto = lambda _: False
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
@@ -1637,7 +1970,7 @@ class LoginTest(ProcessTest):
 
     def test_role_that_is_not_assigned_is_told_after_a_login_too(self) -> None:
         self.stand_ins.auto = lambda _: False
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
@@ -1648,7 +1981,7 @@ class LoginTest(ProcessTest):
     def test_expired_token_is_renewed_without_a_page(self) -> None:
         self.home.write_token(-60)
         self.home.write_role_credentials("123456789012", "Developer", "corp", age_s=60)
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         run = self.stand_ins.next_run("aws")
         arguments = ["configure", "export-credentials", "--profile=ops", "--no-cli-auto-prompt"]
@@ -1660,7 +1993,7 @@ class LoginTest(ProcessTest):
 
     def test_renewal_just_before_the_sessions_end_opens_no_page(self) -> None:
         self.home.write_token(-60)
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         run = self.stand_ins.next_run("aws")
         self.home.write_token(10, age_s=0)  # all that AWS grants until the session ends
@@ -1671,7 +2004,7 @@ class LoginTest(ProcessTest):
 
     def test_refused_renewal_leads_to_a_page(self) -> None:
         self.home.write_token(-60)
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         self.stand_ins.next_run("aws").do(stderr=SESSION_EXPIRED, exit=255)
         run = self.prompt()
@@ -1681,7 +2014,7 @@ class LoginTest(ProcessTest):
 
     def test_force_logs_in_although_the_token_is_good(self) -> None:
         self.home.write_token(60)
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev", force=True)
         run = self.prompt()
         self.page()
@@ -1690,7 +2023,7 @@ class LoginTest(ProcessTest):
 
     def test_good_token_does_not_wait_for_a_login_that_somebody_forced(self) -> None:
         self.home.write_token(60)
-        client = self.client()
+        client = self.local()
         forced = client.call(profile="dev", force=True)
         run = self.prompt()
         self.page()
@@ -1699,7 +2032,7 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", client.result(forced)["status"])
 
     def test_role_profile_logs_in_to_its_source(self) -> None:
-        client = self.client()
+        client = self.local()
         call = client.call(profile="deploy")
         run = self.prompt()
         self.assertIn("--profile=dev", run.argv)
@@ -1709,7 +2042,7 @@ class LoginTest(ProcessTest):
         self.assertEqual(("deploy", "dev"), (answer["profile"], answer["loginProfile"]))
 
     def test_legacy_profile_shows_the_code(self) -> None:
-        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
         call = client.call(profile="old")
         run = self.prompt(DEVICE_PROMPT)
         self.assertEqual(FULL_DEVICE_URL, self.page())
@@ -1721,7 +2054,7 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", self.outcome(client, profile="old")["status"])
 
     def test_remote_login_uses_a_device_code_and_opens_nothing(self) -> None:
-        client = self.client(AWS_SSO_MCP_LOGIN="device", BROWSER="")
+        client = self.local(AWS_SSO_MCP_LOGIN="device", BROWSER="")
         call = client.call(profile="dev")
         run = self.prompt(DEVICE_PROMPT)
         self.assertIn("--use-device-code", run.argv)
@@ -1731,7 +2064,7 @@ class LoginTest(ProcessTest):
         self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
 
     def test_remote_login_with_a_cli_before_2_22(self) -> None:
-        client = self.client(AWS_SSO_MCP_LOGIN="device", BROWSER="")
+        client = self.local(AWS_SSO_MCP_LOGIN="device", BROWSER="")
         call = client.call(profile="dev")
         self.stand_ins.next_run("aws").do(stderr=NO_DEVICE_OPTION, exit=252)
         run = self.prompt(DEVICE_PROMPT)
@@ -1741,7 +2074,7 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_pending_login_is_joined_by_the_next_call(self) -> None:
-        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
         call = client.call(profile="dev", force=True)
         run = self.prompt()
         self.page()
@@ -1754,7 +2087,7 @@ class LoginTest(ProcessTest):
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
     def test_login_in_a_terminal_ends_the_pending_one(self) -> None:
-        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
@@ -1764,15 +2097,14 @@ class LoginTest(ProcessTest):
         self.assertTrue(run.gone())
 
     def test_end_between_two_calls_is_told_to_the_next(self) -> None:
-        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
         client.until_asked(call, profile="dev")
         run.do(stderr="\naws: [ERROR]: Failed to retrieve an authorization code.\n", exit=255)
         run.gone()
-        while client.status()["sessions"][0]["loginInProgress"]:
-            pass
+        self.until_ended(client)
         answer = client.refresh(profile="dev")
         self.assertEqual(("failed", "denied"), (answer["status"], answer["reason"]))
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
@@ -1784,14 +2116,13 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_good_token_counts_more_than_a_failure_that_nobody_heard(self) -> None:
-        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
         client.until_asked(call, profile="dev")
         run.do(exit=255)
-        while client.status(profile="dev")["sessions"][0]["loginInProgress"]:
-            pass
+        self.until_ended(client)
         self.home.write_token(60, age_s=0)
         self.assertEqual("valid", client.refresh(profile="dev")["status"])
 
@@ -1812,42 +2143,28 @@ class LoginTest(ProcessTest):
         self.assertEqual(1, len([argv for argv in self.stand_ins.seen if argv[0] == "page"]))
 
     def test_calls_that_meet_the_end_of_a_login_start_no_other(self) -> None:
-        self.home.patch(self, **self.stand_ins.environment())
-        results: list[dict[str, Any]] = []
-        find = aws_sso_mcp.running_renewal
-
-        def found_and_then_heard_by_another(session: Any) -> Any:
-            renewal = find(session)
-            if renewal is not None and renewal.ended_at is not None:
-                with aws_sso_mcp.CHANGED:
-                    renewal.forget()
-            return renewal
-
-        def refresh(force: bool) -> None:
-            call = aws_sso_mcp.Call(lambda _: None)
-            results.append(aws_sso_mcp.refresh_aws_sso_token(call, "dev", force=force))
-
-        for force in (False, True):
-            with mock.patch.dict(os.environ, AWS_SSO_MCP_WAIT_SECONDS="0"):
-                refresh(force=True)
-            self.assertEqual("pending", results[-1]["status"])
-            self.stand_ins.log_in(self.prompt())
-            renewal: Any = find(aws_sso_mcp.SsoSession("corp", "", ""))
-            self.until_ended(renewal)
-            with mock.patch.object(aws_sso_mcp, "running_renewal", found_and_then_heard_by_another):
-                refresh(force)
-            self.assertEqual("logged_in", results[-1]["status"])
-        self.assertEqual(2, self.stand_ins.count("sso", "login"))
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0")
+        for rounds in range(1, 4):
+            self.assertEqual("pending", client.refresh(profile="dev", force=True)["status"])
+            run = self.prompt()
+            os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "20"
+            waiting = client.call(profile="dev", force=True, meta={"progressToken": rounds})
+            self.until_told(client, rounds)
+            self.stand_ins.log_in(run)
+            calls = [client.call(profile="dev") for _ in range(8)]
+            for call in (waiting, *calls):
+                self.assertIn(client.result(call)["status"], ("logged_in", "valid"))
+            self.assertEqual(rounds, self.stand_ins.count("sso", "login"))
+            os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "0"
 
     def test_login_whose_token_is_gone_again_is_not_told_as_done(self) -> None:
-        client = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.2")
         call = client.call(profile="dev")
         run = self.prompt()
         self.page()
         client.until_asked(call, profile="dev")
         self.stand_ins.log_in(run)
-        while client.status(profile="dev")["sessions"][0]["loginInProgress"]:
-            pass
+        self.until_ended(client)
         self.home.token_path().unlink()  # `aws sso logout`
         call = client.call(profile="dev")
         run = self.prompt()
@@ -1857,24 +2174,21 @@ class LoginTest(ProcessTest):
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_threads_that_cannot_be_had_cost_no_answer(self) -> None:
-        self.home.patch(self, **self.stand_ins.environment())
-        lines: list[bytes] = []
-        server = aws_sso_mcp.Server(lines.append)
-        server.handle_line(b'{"id": 0, "method": "initialize", "params": {"protocolVersion": ""}}')
-        params = {"name": "refresh_aws_sso_token", "arguments": {"profile": "dev"}}
-        request = json.dumps({"id": 1, "method": "tools/call", "params": params}).encode()
+        client = self.local()
         with mock.patch("threading.Thread.start", side_effect=RuntimeError):
-            server.handle_line(request)
-            call = aws_sso_mcp.Call(lambda _: None)
-            answer = aws_sso_mcp.refresh_aws_sso_token(call, "dev")
-        self.assertIn("No more threads", json.loads(lines[-1])["error"]["message"])
-        self.assertEqual([], server._running)
+            call = client.call(profile="dev")
+            self.assertIn("No more threads", client.answer(call)["error"]["message"])
+            module = client.module
+            answer = module.refresh_aws_sso_token(module.Call(lambda _: None), "dev")
         self.assertEqual("no_thread", answer["reason"])
-        session = aws_sso_mcp.SsoSession("corp", "", "")
-        self.assertIsNone(aws_sso_mcp.running_renewal(session))  # nobody would wait for it in vain
+        call = client.call(profile="dev")  # waits for no renewal that could not start
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
 
     def test_sessions_do_not_wait_for_each_other(self) -> None:
-        client = self.client()
+        client = self.local()
         first = client.call(profile="dev")
         self.prompt()
         self.page()
@@ -1906,7 +2220,7 @@ class LoginTest(ProcessTest):
         self.assertEqual(call, last["id"])  # nothing follows the answer
 
     def test_cancelled_call_is_not_answered_and_its_login_can_be_joined(self) -> None:
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev", meta={"progressToken": "t"})
         run = self.prompt()
         self.page()
@@ -1920,25 +2234,17 @@ class LoginTest(ProcessTest):
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
     def test_login_that_nobody_waits_for_ends(self) -> None:
-        with mock.patch.object(aws_sso_mcp, "ABANDONED_S", 0.01):
-            self.home.patch(self, **self.stand_ins.environment())
-            call = aws_sso_mcp.Call(lambda _: None)
-            thread = threading.Thread(target=self.refresh_in_process, args=(call,))
-            thread.start()
-            run = self.prompt()
-            self.page()
-            renewal = aws_sso_mcp.running_renewal(aws_sso_mcp.SsoSession("corp", "", ""))
-            call.end(cancelled=True)
-            thread.join(DEADLINE_S)
-            self.assertTrue(run.gone())
-            self.until_ended(renewal)
-
-    def refresh_in_process(self, call: aws_sso_mcp.Call) -> None:
-        with contextlib.suppress(aws_sso_mcp.Cancelled):
-            aws_sso_mcp.refresh_aws_sso_token(call, "dev")
+        client = self.local()
+        client.module.ABANDONED_S = 0.01
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        client.notify("notifications/cancelled", {"requestId": call})
+        self.assertTrue(run.gone())
+        self.until_ended(client)
 
     def test_ping_and_status_are_answered_meanwhile(self) -> None:
-        client = self.client()
+        client = self.local()
         client.call(profile="dev")
         self.prompt()
         self.assertEqual({}, client.ask("ping")["result"])
@@ -1962,7 +2268,7 @@ class AnswerTest(ProcessTest):
 
     def test_forced_login_that_brought_no_more_time_says_so(self) -> None:
         self.home.write_token(60)
-        client = self.client()
+        client = self.local()
         answer = self.log_in(client, profile="dev", force=True)
         self.assertIn("It ends when the old one did", answer["message"])
         answer = self.log_in(client, minutes=90, profile="dev", force=True)
@@ -1971,7 +2277,7 @@ class AnswerTest(ProcessTest):
         self.assertNotIn("It ends when the old one did", answer["message"])
 
     def test_legacy_profile_hears_once_of_sso_sessions(self) -> None:
-        client = self.client()
+        client = self.local()
         advice = "[sso-session] section"
         self.assertIn(advice, self.log_in(client, profile="old")["message"])
         again = self.log_in(client, minutes=90, profile="old", force=True)
@@ -1980,18 +2286,19 @@ class AnswerTest(ProcessTest):
 
     def test_keys_that_come_before_the_profile_are_named(self) -> None:
         self.home.write_token(60)
-        answer = self.client(AWS_ACCESS_KEY_ID="AKIAEXAMPLE").refresh(profile="dev")
+        answer = self.local(AWS_ACCESS_KEY_ID="AKIAEXAMPLE").refresh(profile="dev")
         self.assertIn("AWS_ACCESS_KEY_ID is set", answer["message"])
         self.assertNotIn("AKIAEXAMPLE", json.dumps(answer))
-        self.assertNotIn("AWS_ACCESS_KEY_ID", self.client().refresh(profile="dev")["message"])
+        self.assertNotIn("AWS_ACCESS_KEY_ID", self.local().refresh(profile="dev")["message"])
 
     def test_server_leads_to_the_profile_that_it_is_configured_with(self) -> None:
         self.home.write_token(60)
         (self.home.path / ".cursor").mkdir()
         (self.home.path / ".cursor" / "mcp.json").write_text(
-            json.dumps({"mcpServers": {"bedrock-kb": {"args": ["--profile", "ops"]}}})
+            json.dumps({"mcpServers": {"bedrock-kb": {"args": ["--profile", "ops"]}}}),
+            encoding="utf-8",
         )
-        client = self.client()
+        client = self.local()
         answer = client.refresh(server="mcp__bedrock-kb__query")
         self.assertEqual(("ops", "server"), (answer["profile"], answer["profileSource"]))
         self.assertIn("configured for MCP server 'mcp__bedrock-kb__query'", answer["message"])
@@ -2008,7 +2315,7 @@ class ElicitationTest(ProcessTest):
 
     def remote(self) -> Client:
         environment = self.stand_ins.environment(AWS_SSO_MCP_LOGIN="device", BROWSER="")
-        return Client(self, environment)
+        return LocalClient(self, environment)
 
     def asked(self, client: Client) -> tuple[Any, Run, dict[str, Any]]:
         """Return a legacy client's call, the login, and the request that the server sent."""
@@ -2062,7 +2369,7 @@ class ElicitationTest(ProcessTest):
                 self.home.token_path().unlink()
 
     def test_legacy_client_that_never_responds(self) -> None:
-        client = Client(self, self.stand_ins.environment(
+        client = LocalClient(self, self.stand_ins.environment(
             AWS_SSO_MCP_LOGIN="device", BROWSER="", AWS_SSO_MCP_WAIT_SECONDS="0.3"))  # fmt: skip
         client.initialize(capabilities=URL_MODE)
         call = client.call(profile="dev")
@@ -2089,8 +2396,7 @@ class ElicitationTest(ProcessTest):
                 run = self.prompt(DEVICE_PROMPT)
                 self.assertEqual("pending", client.result(call)["status"])
                 self.assertTrue(client.requests.empty())
-                client.close()
-                self.assertTrue(run.gone())
+                run.do(exit=1)
 
     def modern(self, client: Client, capabilities: Any = URL_MODE, **params: Any) -> dict[str, Any]:
         meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": capabilities}
@@ -2162,13 +2468,13 @@ class ElicitationTest(ProcessTest):
 class LoginFailureTest(ProcessTest):
     def test_login_without_a_new_token_is_no_success(self) -> None:
         self.home.write_token(60)
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev", force=True)
         self.stand_ins.next_run("aws").do(stdout="an alias of somebody's\n", exit=0)
         self.assertEqual("no_token", client.result(call)["reason"])
 
     def test_page_that_is_not_awss_is_shown_at_once_but_not_opened(self) -> None:
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         self.prompt(NO_BROWSER + "https://evil.example/authorize?x=1\n")
         answer = client.result(call)
@@ -2177,7 +2483,7 @@ class LoginFailureTest(ProcessTest):
         self.assertFalse([argv for argv in self.stand_ins.seen if argv[0] == "page"])
 
     def test_page_without_https_ends_the_login(self) -> None:
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         run = self.prompt(NO_BROWSER + "http://oidc.us-east-1.amazonaws.com/authorize?x=1\n")
         answer = client.result(call)
@@ -2186,7 +2492,7 @@ class LoginFailureTest(ProcessTest):
         self.assertTrue(run.gone())
 
     def test_cli_that_fails(self) -> None:
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         text = '\nCould not connect to the endpoint URL: "https://oidc.us-east-1.amazonaws.com/"\n'
         self.stand_ins.next_run("aws").do(stderr=text, exit=255)
@@ -2194,7 +2500,7 @@ class LoginFailureTest(ProcessTest):
         self.assertEqual(("failed", "network"), (answer["status"], answer["reason"]))
 
     def test_noise_of_the_cli_is_bounded_and_harmless(self) -> None:
-        client = self.client()
+        client = self.local()
         call = client.call(profile="dev")
         run = self.stand_ins.next_run("aws")
         run.do(stdout=PKCE_PROMPT, stderr="\xff\xfe\x1b[31m noise " * 100_000)
@@ -2204,27 +2510,39 @@ class LoginFailureTest(ProcessTest):
         self.assertEqual("logged_in", client.result(call)["status"])
 
     def test_v1_is_passed_over_and_remembered(self) -> None:
-        self.home.write_token(60)
-        client = self.client()
-        self.stand_ins.auto = lambda _: False
-        call = client.call(profile="dev", force=True)
+        client = self.local()
+        call = client.call(profile="dev")
         self.stand_ins.next_run("aws").do(stderr=V1_ERROR, exit=2)
-        v2 = [str(self.stand_ins.folder / "aws")]
         answer = client.result(call)
         self.assertEqual("aws_cli_v1", answer["reason"])
-        self.assertIn(v2[0], answer["message"])
-        self.assertEqual("aws_cli_v1", client.refresh(profile="dev", force=True)["reason"])
+        for words in (str(self.stand_ins.aws), "getting-started-install", "AWS_SSO_MCP_AWS_CLI"):
+            self.assertIn(words, answer["message"])
+        self.assertEqual("aws_cli_v1", client.refresh(profile="dev")["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
         self.assertIn("version 1", client.status()["awsCli"]["problem"])
+        os.utime(self.stand_ins.aws, (1, 1))  # somebody has installed another there
+        self.assertEqual(str(self.stand_ins.aws), client.status()["awsCli"]["path"])
+
+    @unittest.skipUnless(POSIX, "Windows has one place, of another kind")
+    def test_v2_in_a_usual_place_is_taken_when_path_has_a_v1(self) -> None:
+        v2 = self.stand_ins.make("aws", "machine/usr/local/bin")
+        client = self.local()
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=V1_ERROR, exit=2)
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+        self.assertEqual(str(v2), client.status()["awsCli"]["path"])
 
     def test_no_cli_says_how_to_get_one(self) -> None:
-        client = self.client(PATH="/nowhere", AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
+        client = self.local(PATH="/nowhere", AWS_SSO_MCP_AWS_CLI="/nowhere/aws")
         answer = client.refresh(profile="dev")
         self.assertEqual("aws_cli_not_found", answer["reason"])
         self.assertIn("getting-started-install", answer["message"])
 
     def test_profile_that_no_login_mends_runs_nothing(self) -> None:
-        client = self.client()
+        client = self.local()
         rows = (
             ("static", "not_sso"),
             ("develop", "profile_not_found"),
@@ -2240,13 +2558,13 @@ class LoginFailureTest(ProcessTest):
 
     def test_unparsable_config_is_named_by_both_tools(self) -> None:
         self.home.write_config("[profile a]\nnonsense\n")
-        client = self.client()
+        client = self.local()
         for answer in (client.refresh(), client.status()):
             self.assertEqual("config_unparsable", answer["reason"])
             self.assertIn("line 2", answer["message"])
 
     def test_wrong_arguments_are_a_result_that_says_so(self) -> None:
-        client = self.client()
+        client = self.local()
         self.assertEqual("bad_argument", client.refresh(profile=7)["reason"])
         self.assertEqual("bad_argument", client.status(nonsense=1)["reason"])
 
@@ -2268,8 +2586,7 @@ class ManyProcessesTest(ProcessTest):
     def join(self, client: Client, text: str = PKCE_URL, **arguments: Any) -> Any:
         """Return the call of a client, once it waits for the login of another process."""
         call = client.call(**arguments, meta={"progressToken": 1})
-        while text not in client.notifications.get(timeout=DEADLINE_S)["params"]["message"]:
-            pass
+        self.until_told(client, 1, text)
         return call
 
     def test_one_login_serves_all(self) -> None:
@@ -2335,7 +2652,7 @@ class ManyProcessesTest(ProcessTest):
 
     def test_lock_file_is_private_and_holds_no_secret(self) -> None:
         *_, run = self.two_at_one_login()
-        content = self.lock_path().read_text()
+        content = self.lock_path().read_text(encoding="utf-8")
         self.assertEqual({"url": PKCE_URL, "code": None}, json.loads(content))
         if POSIX:
             self.assertEqual(0o600, stat.S_IMODE(self.lock_path().stat().st_mode))
@@ -2359,86 +2676,86 @@ class ManyProcessesTest(ProcessTest):
     def test_status_that_tries_the_lock_is_taken_for_no_login(self) -> None:
         import fcntl
 
-        with mock.patch.dict(os.environ, self.home.environment()):
-            lock = aws_sso_mcp.SessionLock(aws_sso_mcp.SsoSession("corp", "https://x/", "r"))
-        self.addCleanup(lock.release)
+        client = self.local()
         busy_once = [BlockingIOError(errno.EAGAIN, "busy"), None]
         with mock.patch.object(fcntl, "flock", side_effect=busy_once):
-            self.assertEqual((True, ""), (lock.acquire(), lock.problem))
+            call = client.call(profile="dev", meta={"progressToken": 1})
+            run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+        while not client.notifications.empty():
+            told = client.notifications.get()["params"]["message"]
+            self.assertNotIn("Another program", told)
 
     def test_foreign_text_in_the_lock_file_is_harmless(self) -> None:
-        self.lock_path().parent.mkdir()
-        session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
-        with mock.patch.dict(os.environ, self.home.environment()):
-            held = aws_sso_mcp.SessionLock(session)
-        self.assertTrue(held.acquire())
-        self.addCleanup(held.release)
-        for text in ("", "{", "[]", '{"url": 7}', "[" * 99_999):
-            self.lock_path().write_text(text)
-            self.assertEqual({}, held.told())
-        self.lock_path().write_text('{"url": "http://evil.example/", "code": 7}')
-        answer = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.3").refresh(profile="dev")
-        self.assertEqual("pending", answer["status"])
-        self.assertNotIn("loginUrl", answer)
-        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+        self.client().call(profile="dev")
+        login = self.stand_ins.next_run("aws")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
+        client.module.LOOK_EVERY_S = 0.01
+        foreign = ("", "{", "[]", '{"url": 7}', "[" * 99_999,
+                   '{"url": "http://evil.example/", "code": 7}')  # fmt: skip
+        for text in foreign:
+            self.lock_path().write_text(text, encoding="utf-8")
+            answer = client.refresh(profile="dev")
+            self.assertEqual("pending", answer["status"])
+            self.assertNotIn("loginUrl", answer)
+        self.lock_path().write_text(json.dumps({"url": PKCE_URL}), encoding="utf-8")
+        self.assertEqual(PKCE_URL, client.until_asked(client.call(profile="dev"))["loginUrl"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+        login.do(exit=1)
 
     def test_login_that_its_own_calls_gave_up_is_taken_over_by_those_who_wait(self) -> None:
-        self.home.patch(self, **self.stand_ins.environment())
-        call = aws_sso_mcp.Call(lambda _: None)
-        first = threading.Thread(target=self.cancelled_refresh, args=(call,))
-        with mock.patch.object(aws_sso_mcp, "ABANDONED_S", 0.01):
-            first.start()
-            run = self.prompt()
-            self.page()
-            second = self.client()
-            second_call = self.join(second, profile="ops")
-            renewal = aws_sso_mcp.running_renewal(aws_sso_mcp.SsoSession("corp", "", ""))
-            call.end(cancelled=True)
-            first.join(DEADLINE_S)
-            self.assertTrue(run.gone())
-            self.until_ended(renewal)
+        first, second = self.local(), self.client()
+        first.module.ABANDONED_S = 0.01
+        call = first.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        second_call = self.join(second, profile="ops")
+        first.notify("notifications/cancelled", {"requestId": call})
+        self.assertTrue(run.gone())
         run = self.prompt()
         self.page()
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", second.result(second_call)["status"])
 
-    def cancelled_refresh(self, call: aws_sso_mcp.Call) -> None:
-        with contextlib.suppress(aws_sso_mcp.Cancelled):
-            aws_sso_mcp.refresh_aws_sso_token(call, "dev")
-
     @unittest.skipUnless(Path("/proc/self/fd").exists(), "needs Linux's /proc")
     def test_wait_that_ends_without_the_lock_leaves_no_file_open(self) -> None:
-        self.home.patch(self, **self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0"))
-        session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
-        held = aws_sso_mcp.SessionLock(session)
-        self.assertTrue(held.acquire())
-        self.addCleanup(held.release)
-        profile = aws_sso_mcp.SsoProfile("dev", "dev", session, None, None)
-        renewal = aws_sso_mcp.Renewal(profile, None, None)
-        renewal.limit_s = -1
-        renewal.run()
-        self.assertEqual("timeout", renewal.failure and renewal.failure.reason)
+        self.client().call(profile="dev")
+        login = self.prompt()
+        self.page()
+        client = self.local()
+        client.module.LOGIN_LIMIT_S = 0.1
+        self.assertEqual("timeout", client.refresh(profile="dev")["reason"])
         open_files = []
         for fd in os.listdir("/proc/self/fd"):
             with contextlib.suppress(OSError):  # that of the listing itself, or of another test
                 open_files.append(os.readlink(f"/proc/self/fd/{fd}"))
-        self.assertEqual(1, open_files.count(str(held.path)))  # `held` itself
+        self.assertNotIn(str(self.lock_path()), open_files)
+        login.do(exit=1)
 
+    @unittest.skipUnless(POSIX, "Windows has no limit on the size of files")
     def test_full_disk_costs_the_others_the_url_but_not_the_lock(self) -> None:
-        self.home.patch(self)
-        session = aws_sso_mcp.SsoSession("corp", "https://x/", "us-east-1")
-        first, second = aws_sso_mcp.SessionLock(session), aws_sso_mcp.SessionLock(session)
-        self.assertTrue(first.acquire())
-        with mock.patch.object(Path, "write_text", side_effect=OSError(errno.ENOSPC, "full")):
-            first.tell(url=PKCE_URL)
-        self.assertFalse(second.acquire())
-        self.assertEqual({}, second.told())
-        first.release()
-        self.assertTrue(second.acquire())
-        second.release()
+        import resource
+
+        def fill() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+        first = Client(self, self.stand_ins.environment(), preexec_fn=fill)
+        first.initialize()
+        first_call = first.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        second = self.client()
+        second_call = self.join(second, "Another program", profile="ops")
+        self.assertEqual("", self.lock_path().read_text(encoding="utf-8"))
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", first.result(first_call)["status"])
+        self.assertTrue(second.result(second_call)["success"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
     def test_without_a_lock_the_login_goes_on_and_the_answer_says_so(self) -> None:
-        self.lock_path().parent.write_text("a file in the way")
+        self.lock_path().parent.write_text("a file in the way", encoding="utf-8")
         client = self.client()
         call = client.call(profile="dev")
         run = self.prompt()
@@ -2449,7 +2766,7 @@ class ManyProcessesTest(ProcessTest):
         self.assertIn("for want of a lock", answer["message"])
 
 
-class WindowsTest(unittest.TestCase):
+class WindowsTest(Test):
     """Branches that only Windows takes, tried by injection."""
 
     def lock(self, *errors: int) -> bool:
@@ -2565,7 +2882,7 @@ aws_sso_mcp.main([])
         params = {"name": "get_aws_sso_status", "_meta": ENVELOPE}
         request = json.dumps({"id": 1, "method": "tools/call", "params": params})
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        argv = [sys.executable, "-S", "-c", script]
+        argv = [PYTHON, "-S", "-c", script]
         process: Any
         with subprocess.Popen(argv, cwd=SERVER.parent, text=True, **pipes) as process:
             process.stdin.write(request + "\n")
@@ -2573,16 +2890,14 @@ aws_sso_mcp.main([])
             self.assertEqual(1, json.loads(process.stdout.readline())["id"])
             self.assertEqual(("", "stray\nstray"), process.communicate(timeout=DEADLINE_S))
 
-    @unittest.skipUnless(POSIX, "needs /bin/sh")
+    @unittest.skipUnless(POSIX, "Windows has no such files")
     def test_without_stderr(self) -> None:
-        ping = b'{"id": 1, "method": "ping"}'
-        for streams in ("2>&-", "2>/dev/full"):
-            with self.subTest(streams):
-                command = f"exec '{sys.executable}' -IS '{SERVER}' {streams}"
-                argv = ["/bin/sh", "-c", command]
-                run = subprocess.run(
-                    argv, input=b"nonsense\n" + ping, capture_output=True, check=True
-                )
+        lines = b'nonsense\n{"id": 1, "method": "ping"}'
+        for change in ("os.close(2)", "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)"):
+            with self.subTest(change):
+                script = f"import os, sys; {change}; os.execv(sys.argv[1], sys.argv[1:])"
+                argv = [PYTHON, "-IS", "-c", script, PYTHON, "-IS", str(SERVER)]
+                run = subprocess.run(argv, input=lines, stdout=subprocess.PIPE, check=True)
                 self.assertEqual({}, json.loads(run.stdout)["result"])
 
     @unittest.skipUnless(POSIX, "needs a pipe that can be closed on one side")
@@ -2603,7 +2918,7 @@ aws_sso_mcp.main([])
 class StatusTest(ProcessTest):
     def test_sessions_and_what_a_refresh_would_take(self) -> None:
         self.home.write_token(60)
-        answer = self.client(AWS_ACCESS_KEY_ID="AKIA").status()
+        answer = self.local(AWS_ACCESS_KEY_ID="AKIA").status()
         first, second = answer["sessions"]
         self.assertEqual(("corp", "valid"), (first["ssoSession"], first["state"]))
         self.assertEqual((59, 2), (first["minutesLeft"], first["profileCount"]))
@@ -2620,22 +2935,22 @@ class StatusTest(ProcessTest):
                     + "".join(f"[profile p{n}-{m}]\nsso_session = s{n}\n" for m in range(40))
                     for n in range(40)]  # fmt: skip
         self.home.write_config("".join(sections))
-        answer = self.client(AWS_PROFILE="p39-39").status()
+        answer = self.local(AWS_PROFILE="p39-39").status()
         self.assertEqual("s39", answer["sessions"][0]["ssoSession"])
         self.assertEqual("p39-39", answer["sessions"][0]["profiles"][0]["profile"])
         self.assertGreater(len(answer["sessions"]), 1)
-        answer = self.client().status(profile="p7-30")
+        answer = self.local().status(profile="p7-30")
         self.assertEqual(["s7"], [row["ssoSession"] for row in answer["sessions"]])
         self.assertEqual("p7-30", answer["sessions"][0]["profiles"][0]["profile"])
 
     def test_refresh_that_would_fail_is_told(self) -> None:
-        answer = self.client().status()
+        answer = self.local().status()
         self.assertIn("take profile default, as nothing names another, and fail", answer["message"])
         self.assertIn("no profile 'default'", answer["problems"][0])
 
     def test_token_that_runs_out_still_works(self) -> None:
         self.home.write_token(10)
-        answer = self.client().status(profile="dev")
+        answer = self.local().status(profile="dev")
         self.assertEqual("refreshable", answer["sessions"][0]["state"])
         self.assertIn("1 of 1", answer["message"])
 
@@ -2652,7 +2967,7 @@ class StatusTest(ProcessTest):
         self.assertEqual("server_not_found", client.refresh(server="x")["reason"])
 
     def test_one_profile_by_exact_name(self) -> None:
-        client = self.client()
+        client = self.local()
         answer = client.status(profile="deploy")
         self.assertEqual(["corp"], [each["ssoSession"] for each in answer["sessions"]])
         self.assertEqual("profile_not_found", client.status(profile="DEV")["reason"])
@@ -2664,7 +2979,7 @@ class StatusTest(ProcessTest):
             for n in range(40)
         ] + [f"[profile broken{n}]\nsso_session = gone\n" for n in range(30)]
         self.home.write_config("".join(sections))
-        answer = self.client().status()
+        answer = self.local().status()
         self.assertLess(len(json.dumps(answer)), 4000)
         self.assertGreater(len(answer["sessions"]), 4)
         self.assertEqual(25, answer["sessions"][0]["profileCount"])
@@ -2676,15 +2991,17 @@ class StatusTest(ProcessTest):
 
 class CommandLineTest(ProcessTest):
     def run_server(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-IS", str(SERVER), *arguments]
-        environment = self.stand_ins.environment()
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60,
-                              check=False, input="for nobody below", **more)  # fmt: skip
+        home = str(self.home.path)
+        options: dict[str, Any] = {"env": self.stand_ins.environment(), "cwd": home, **more}
+        if "stdin" not in options:
+            options = {"input": "for nobody below", "capture_output": True, **options}
+        return subprocess.run([*APART.argv(home), *arguments], text=True, encoding="utf-8",
+                              timeout=60, check=False, **options)  # fmt: skip
 
     def test_version_help_and_wrong_usage(self) -> None:
-        self.assertEqual(
-            f"aws-sso-mcp {aws_sso_mcp.__version__}\n", self.run_server("--version").stdout
-        )
+        argv = [PYTHON, "-IS", str(SERVER), "--version"]  # the file itself
+        told = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout
+        self.assertEqual(f"aws-sso-mcp {aws_sso_mcp.__version__}\n", told)
         usage = self.run_server("--help").stdout
         for words in (
             str(SERVER),
@@ -2730,9 +3047,8 @@ class CommandLineTest(ProcessTest):
         self.home.write_token(60)
         for more, colours in (({}, True), ({"NO_COLOR": "1"}, False)):
             main, side = pty.openpty()
-            argv = [sys.executable, "-IS", str(SERVER), "status"]
             environment = self.stand_ins.environment(**more)
-            subprocess.run(argv, env=environment, stdin=side, stdout=side, check=False)
+            self.run_server("status", stdin=side, stdout=side, env=environment)
             shown = os.read(main, 65536).decode()
             os.close(side)
             os.close(main)
@@ -2758,10 +3074,9 @@ class CommandLineTest(ProcessTest):
 
     def test_hook_reads_what_the_host_writes(self) -> None:
         event = {"hook_event_name": "PostToolUseFailure", "error": SESSION_EXPIRED}
-        argv = [sys.executable, "-IS", str(SERVER), "hook"]
-        for text, words in ((json.dumps(event), b"refresh_aws_sso_token"), ("nonsense", b"")):
-            run = subprocess.run(argv, input=text.encode(), capture_output=True, check=True)
-            self.assertEqual(b"", run.stderr)
+        for text, words in ((json.dumps(event), "refresh_aws_sso_token"), ("nonsense", "")):
+            run = self.run_server("hook", input=text)
+            self.assertEqual((0, ""), (run.returncode, run.stderr))
             self.assertEqual(bool(words), bool(run.stdout))
             self.assertIn(words, run.stdout)
 
@@ -2803,10 +3118,11 @@ class CommandLineTest(ProcessTest):
             self.assertIsNone(self.hook(each))
 
     def start_refresh(self) -> tuple[Any, Run]:
-        argv = [sys.executable, "-IS", str(SERVER), "refresh", "dev"]
+        home = str(self.home.path)
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.2")
-        process = subprocess.Popen(argv, env=environment, text=True, **pipes)
+        argv = [*APART.argv(home), "refresh", "dev"]
+        process = subprocess.Popen(argv, env=environment, cwd=home, text=True, **pipes)
         self.addCleanup(process.communicate)
         return process, self.prompt()
 
@@ -2834,7 +3150,7 @@ class CommandLineTest(ProcessTest):
 # --- Promises ---------------------------------------------------------------------------
 
 
-class PromiseTest(unittest.TestCase):
+class PromiseTest(Test):
     source = SERVER.read_text(encoding="utf-8")
 
     def test_standard_library_only(self) -> None:
@@ -2860,10 +3176,9 @@ class PromiseTest(unittest.TestCase):
     @unittest.skipUnless(SERVER.with_name("plugin.json").exists(), "needs the repository around it")
     def test_one_version_everywhere(self) -> None:
         version = aws_sso_mcp.__version__
-        self.assertEqual(
-            version, json.loads(SERVER.with_name("plugin.json").read_text())["version"]
-        )
-        self.assertIn(f"\n## {version} ", SERVER.with_name("CHANGELOG.md").read_text())
+        plugin, changes = map(SERVER.with_name, ("plugin.json", "CHANGELOG.md"))
+        self.assertEqual(version, json.loads(plugin.read_text(encoding="utf-8"))["version"])
+        self.assertIn(f"\n## {version} ", changes.read_text(encoding="utf-8"))
 
     def test_one_place_starts_processes(self) -> None:
         self.assertEqual(1, len(re.findall(r"subprocess\.Popen\(", self.source)))
@@ -2877,7 +3192,7 @@ class PromiseTest(unittest.TestCase):
             'server.handle_line(b\'{"id": 2, "method": "tools/list"}\');'
             "print(*sys.modules)"
         )
-        argv = [sys.executable, "-S", "-c", script]
+        argv = [PYTHON, "-S", "-c", script]
         loaded = subprocess.run(argv, cwd=SERVER.parent, capture_output=True, text=True, check=True)
         heavy = {"subprocess", "pathlib", "configparser", "hashlib", "datetime", "difflib", "shlex",
                  "webbrowser", "typing", "tempfile", "shutil", "argparse", "logging"}  # fmt: skip
@@ -2897,7 +3212,7 @@ class PromiseTest(unittest.TestCase):
                 client.status(profile="dev")
                 client.refresh(profile="static")
             proc = Path("/proc") / str(client.process.pid)
-            pages = int((proc / "statm").read_text().split()[1])
+            pages = int((proc / "statm").read_text(encoding="utf-8").split()[1])
             return pages, len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
 
         before, after = ask_all(20), ask_all(60)
