@@ -50,7 +50,7 @@ if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from typing import Any, NoReturn, TextIO
 
     Json = dict[str, Any]
@@ -133,6 +133,11 @@ class ProtocolError(Exception):
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
+def unreadable(path: str, error: OSError) -> Failure:
+    message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+    return Failure("config_unreadable", message)
+
+
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
     import traceback
@@ -145,18 +150,31 @@ def bug(error: Exception) -> Failure:
     return Failure("internal_error", message)
 
 
+SETTINGS = {  # those that take not just any value: what they take
+    "AWS_SSO_MCP_WAIT_SECONDS": (r"\d{1,4}(\.\d+)?", "a number of seconds"),
+    "AWS_SSO_MCP_LOGIN": ("browser|device", "`browser` or `device`"),
+}
+
+
 def setting(name: str) -> str | None:
     """Return an environment variable; None when unset, empty, or a `${...}` left unexpanded."""
-    value = os.environ.get(name, "")
-    return None if not value or value.startswith("${") else value
+    value, (pattern, _) = os.environ.get(name, ""), SETTINGS.get(name, ("(?s).+", ""))
+    return value if re.fullmatch(pattern, value) and not value.startswith("${") else None
+
+
+def setting_problems() -> list[str]:
+    """Return what to say of settings whose value cannot be meant, so that they count as unset."""
+    given = {name: os.environ.get(name, "") for name in SETTINGS if not setting(name)}
+    return [
+        f"{name}={harmless(value)!r} is ignored: it takes {SETTINGS[name][1]}."
+        for name, value in given.items()
+        if value and not value.startswith("${")
+    ]
 
 
 def wait_seconds() -> float:
     """Return how long one tool call may wait for a person: below the 60 s that clients allow."""
-    try:
-        return min(max(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 0), 3600)
-    except ValueError:
-        return 50
+    return min(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 3600)
 
 
 def home() -> str:
@@ -204,6 +222,14 @@ def inner(content: Any, *keys: str) -> Json:
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}
+
+
+def harmless(name: str, known: Container[str] = ()) -> str:
+    """Return a name as an answer shows it: in full if it is known, else what can say nothing.
+
+    It may stand in a project's file, with words in it for the model that reads the answer.
+    """
+    return name if name in known else re.sub(r"[^A-Za-z0-9._/@+:-]+", "?", name)[:64]
 
 
 def listed(names: Iterable[str]) -> str:
@@ -677,8 +703,7 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         raise unparsable(path, None, "it is not text in this machine's encoding") from None
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-        raise Failure("config_unreadable", message) from None
+        raise unreadable(path, error) from None
 
 
 def named_section(header: str, values: Json) -> dict[str, Json]:
@@ -752,7 +777,7 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
             raise Failure("profile_loop", message)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
-            what = f"There is no profile {source!r}{of} in {config.path}."
+            what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
             raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
         values = config.profiles[source]
@@ -870,6 +895,14 @@ def epoch(text: Any) -> float | None:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def check_token_file(session: SsoSession) -> None:
+    """Raise Failure `config_unreadable` when a token is there that nobody here can read."""
+    try:
+        read_file(token_path(session), MAX_OUTPUT_BYTES)
+    except OSError as error:
+        raise unreadable(token_path(session), error) from None
 
 
 def is_other(token: Token | None, other: Token | None) -> bool:
@@ -1065,8 +1098,8 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
     if server:
         profile = profile_of_server(server)
         if profile:
-            return Choice(profile, "server", f"configured for MCP server {server!r}", [])
-        but = f" (MCP server {server!r} is configured with none)"
+            return Choice(profile, "server", f"configured for MCP server {harmless(server)!r}", [])
+        but = f" (MCP server {harmless(server)!r} is configured with none)"
     for variable in ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         value = setting(variable)
         if value:
@@ -1800,17 +1833,19 @@ def refresh_aws_sso_token(
     try:
         config = read_aws_config()
         choice = choose_profile(config, profile, server)
-        known.update({"profile": choice.profile, "profileSource": choice.source})
+        name = harmless(choice.profile, config.profiles)
+        known.update({"profile": name, "profileSource": choice.source})
         known.update({"candidates": choice.others} if choice.others else {})
-        told = f" Profile: {choice.profile}, {choice.why}."
+        told = f" Profile: {name!r}, {choice.why}."
         target = sso_profile(config, choice.profile)
+        check_token_file(target.session)
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
         outcome = renew(call, target, force)
     except Failure as failure:
         outcome = failed(failure, config)
-    outcome["message"] += told
+    outcome["message"] += " ".join([told, *setting_problems()])
     return {**known, **outcome}
 
 
@@ -1978,14 +2013,15 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     rows = session_rows(config, taken, only=bool(profile))
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
-    message += f"A refresh would take profile {choice.profile}, {choice.why}"
+    name = harmless(choice.profile, config.profiles)
+    message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
     problems = config_problems(config, choice)
     answer = {
         "success": True,
         "message": message,
         "sessions": rows[:MAX_SHOWN],
-        "next": {"profile": choice.profile, "profileSource": choice.source},
+        "next": {"profile": name, "profileSource": choice.source},
         "awsCli": aws_cli_status(),
         "problems": problems[:MAX_SHOWN],
     }
@@ -2033,10 +2069,13 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
-    problems = [shadowing_keys().strip()] if shadowing_keys() else []
-    for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
+    problems = [*filter(None, [shadowing_keys().strip()]), *setting_problems()]
+    names = dict.fromkeys([choice.profile, *sso_profile_names(config)])
+    checks: list[Callable[[], object]] = [partial(sso_profile, config, name) for name in names]
+    checks += [partial(check_token_file, session) for session in profiles_by_session(config)]
+    for check in checks:
         try:
-            sso_profile(config, name)
+            check()
         except Failure as failure:
             problems.append(str(failure))
     return problems
