@@ -416,9 +416,9 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
     project -= folder_ids(way_to(home()))  # who works in the home, or above it, is in no project
     for place in (*way_to(path), *way_to(target)):
         status, name = os.lstat(place), os.path.basename(place)
-        is_kept = status.st_mode & stat.S_ISVTX and place != last
-        has_mode = os.name == "posix" and not is_kept and not stat.S_ISLNK(status.st_mode)
-        mode = status.st_mode if has_mode else 0
+        is_kept = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and place != last
+        is_moot = is_kept or stat.S_ISLNK(status.st_mode) or os.name != "posix"
+        mode = 0 if is_moot else status.st_mode
         problems = (
             ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
             ("came with a project", name == "node_modules" or folder_ids((place,)) & project),
@@ -723,6 +723,7 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
     import configparser
 
     parser = configparser.RawConfigParser()
+    text = re.sub(r"[^\S\n]{100,}", " ", text)  # as its time is quadratic to blanks in a row
     try:
         parser.read_string(text)
     except configparser.Error as error:
