@@ -50,7 +50,7 @@ if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from typing import Any, NoReturn, TextIO
 
     Json = dict[str, Any]
@@ -88,9 +88,11 @@ LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout 
 # No child gets a variable that begins so: each loads foreign code into the AWS CLI, a shim or a
 # browser's opener.
 INJECTING = (
-    "LD_", "DYLD_", "PYTHON", "PERL5", "RUBY", "NODE_", "BASH_ENV=", "BASH_FUNC_", "ENV=",
-    "SHELLOPTS=", "BASHOPTS=", "ZDOTDIR=", "GIO_", "GTK_", "GCONV_PATH=", "JAVA_TOOL_OPTIONS=",
-    "OPENSSL_CONF=", "OPENSSL_MODULES=", "OPENSSL_ENGINES=",
+    "LD_", "DYLD_", "PYTHON", "PERL", "RUBY", "NODE_", "BASH", "SHELLOPTS=", "ENV=", "PS4=",
+    "ZDOTDIR=", "GCONV_PATH=", "OPENSSL_", "JAVA_TOOL_OPTIONS=", "_JAVA_OPTIONS=", "GIO_",
+    "GTK_MODULES=", "GTK3_MODULES=", "GTK_PATH=", "GTK_EXE_PREFIX=", "GTK_IM_MODULE_FILE=",
+    "GDK_PIXBUF_MODULE", "QT_PLUGIN_PATH=", "QT_QPA_PLATFORM_PLUGIN_PATH=", "QML",
+    "SSLKEYLOGFILE=",  # this one has TLS keys written down
 )  # fmt: skip
 # Of AWS_* only those that say where things are: keys, AWS_PROFILE, endpoints, retry and output
 # settings would shadow, redirect or break what is asked of the CLI.
@@ -102,6 +104,7 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
 LAUNCHERS = ("sh", "bash", "dash", "zsh", "fish", "env", "npx", "npm", "uvx", "uv", "pipx")
 MACOS_ADMINS = 80  # the group that shares /opt/homebrew
+OURS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a file: no link, no pipe
 WINDOWS_FLAGS = 0x8000200 if os.name == "nt" else 0  # no console window, a process group
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" else ()
 
@@ -132,6 +135,11 @@ class ProtocolError(Exception):
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
+def unreadable(path: str, error: OSError) -> Failure:
+    message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+    return Failure("config_unreadable", message)
+
+
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
     import traceback
@@ -142,24 +150,37 @@ def bug(error: Exception) -> Failure:
     return Failure("internal_error", f"A bug in aws_sso_mcp.py, {what}. Report it, then go on.")
 
 
+SETTINGS = {  # those that take not just any value: what they take
+    "AWS_SSO_MCP_WAIT_SECONDS": (r"\d{1,4}(\.\d+)?", "a number of seconds"),
+    "AWS_SSO_MCP_LOGIN": ("browser|device", "`browser` or `device`"),
+}
+
+
 def setting(name: str) -> str | None:
     """Return an environment variable; None when unset, empty, or a `${...}` left unexpanded."""
-    value = os.environ.get(name, "")
-    return None if not value or value.startswith("${") else value
+    value, (pattern, _) = os.environ.get(name, ""), SETTINGS.get(name, ("(?s).+", ""))
+    return value if re.fullmatch(pattern, value) and not value.startswith("${") else None
+
+
+def setting_problems() -> list[str]:
+    """Return what to say of settings whose value cannot be meant, so that they count as unset."""
+    given = {name: os.environ.get(name, "") for name in SETTINGS if not setting(name)}
+    return [
+        f"{name}={harmless(value)!r} is ignored: it takes {SETTINGS[name][1]}."
+        for name, value in given.items()
+        if value and not value.startswith("${")
+    ]
 
 
 def wait_seconds() -> float:
     """Return how long one tool call may wait for a person: below the 60 s that clients allow."""
-    try:
-        return min(max(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 0), 3600)
-    except ValueError:
-        return 50
+    return min(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 3600)
 
 
 def home() -> str:
     """Return the person's home folder. Raises Failure `no_home`."""
     path = os.path.expanduser("~")
-    if path == "~":
+    if not os.path.isabs(path):
         message = "No home folder is known. Set HOME (on Windows USERPROFILE) in this server's "
         raise Failure("no_home", message + "entry of the client's configuration, then reconnect.")
     return path
@@ -172,10 +193,14 @@ def working_folder() -> str:
         return os.devnull
 
 
+def filled_in(path: str) -> str:
+    """Return a path as a person writes it, `$NAME` and `~` filled in."""
+    return os.path.expanduser(os.path.expandvars(path))
+
+
 def full_path(path: str) -> str:
-    """Return a path as a person writes it, `$NAME` and `~` filled in, absolute; "" for ""."""
-    path = os.path.expanduser(os.path.expandvars(path))
-    return os.path.join(working_folder(), path) if path else ""
+    """Return the absolute path of one that a person writes; "" for ""."""
+    return os.path.join(working_folder(), filled_in(path)) if path else ""
 
 
 def host_name() -> str:
@@ -184,35 +209,6 @@ def host_name() -> str:
     import platform  # which takes 10 ms
 
     return platform.node() or "?"
-
-
-def is_elevated() -> bool:
-    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
-    is_setuid = os.name == "posix" and os.getuid() != os.geteuid()
-    return is_setuid or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
-
-
-def path_folders() -> Iterator[str]:
-    """Yield the folders of PATH, but no relative ones and none of a project."""
-    for entry in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        folder = entry.strip('"') if os.name == "nt" else entry
-        # On Windows `/x` is relative: to the current drive.
-        if os.path.normpath(folder) == os.path.abspath(folder) and not is_of_project(folder):
-            yield folder
-
-
-def is_of_project(path: str) -> bool:
-    """Tell whether a path, as written or as linked, is in the working folder or in the project.
-
-    What is there came with the project; but a folder that holds the home, too, is none.
-    """
-    places = [os.path.normcase(each) for each in (os.path.realpath(path), os.path.abspath(path))]
-    for folder in filter(None, (working_folder(), setting("CLAUDE_PROJECT_DIR"))):
-        inside = os.path.join(os.path.normcase(os.path.realpath(folder)), "")
-        holds_home = os.path.join(os.path.realpath(home()), "").startswith(inside)
-        if not holds_home and any(os.path.join(each, "").startswith(inside) for each in places):
-            return True
-    return False
 
 
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
@@ -236,6 +232,14 @@ def inner(content: Any, *keys: str) -> Json:
     return content if isinstance(content, dict) else {}
 
 
+def harmless(name: str, known: Container[str] = ()) -> str:
+    """Return a name as an answer shows it: in full if it is known, else what can say nothing.
+
+    It may stand in a project's file, with words in it for the model that reads the answer.
+    """
+    return name if name in known else re.sub(r"[^A-Za-z0-9._/@+:-]+", "?", name)[:64]
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
@@ -250,7 +254,7 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
         text = other.casefold()[:MAX_COMPARED]
         parts = [text, *re.split(r"[\W_]+", text)]
         begins = any(part and wanted.startswith(part) for part in parts)
-        return begins or max(SequenceMatcher(None, wanted, part).ratio() for part in parts)
+        return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
 
     near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
     return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
@@ -282,7 +286,7 @@ def read_file(path: str, limit: int) -> bytes | None:
 
 def write_file(path: str, text: str) -> None:
     """Write a file, in a folder that is there, for this person only. Raises OSError."""
-    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags | OURS, 0o600)) as file:
         file.write(text)
 
 
@@ -312,7 +316,7 @@ class FileLock:
         if not self._is_there():  # the folder may have been removed meanwhile
             self.release()
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | OURS, 0o600)
             if not (lock_fd(self.fd) and self._is_there()):
                 self.release()
         return self.fd is not None
@@ -326,7 +330,7 @@ class FileLock:
     def is_taken(self) -> bool:
         """Tell whether any process has the lock, by sharing it for a moment."""
         try:
-            self.fd = os.open(self.path, os.O_RDWR)
+            self.fd = os.open(self.path, os.O_RDWR | OURS)
             return not lock_fd(self.fd, shared=True)
         except OSError:  # there was no login yet, on this machine
             return False
@@ -384,74 +388,104 @@ def client_environment() -> dict[str, str]:
                 pairs = (each.partition("=") for each in os.fsdecode(variables.read()).split("\0"))
                 found = {**{name: value for name, _, value in pairs}, **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
-        if me == "0":
-            found["BROWSER"] = ""  # no source of programs that root runs
+        if me == "0":  # no source of what root runs: $BROWSER, a D-Bus address with `unixexec:`
+            found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
     return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
+
+
+def is_elevated() -> bool:
+    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
+    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
+    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
+
+
+def path_folders() -> list[str]:
+    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
 
 
 def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield where a program is, and why it is not run: in the folders of PATH, then in places."""
     on_path = [os.path.join(folder, name) for folder in path_folders() for name in names]
-    for path in on_path + [os.path.expandvars(os.path.expanduser(place)) for place in places]:
-        if os.path.lexists(path) and not is_of_project(path):
-            yield path, program_problem(path)
+    for path in on_path + [filled_in(place) for place in places]:
+        if os.path.lexists(path) and not os.path.isdir(path):
+            yield path, path_problem(path)
 
 
-def program_problem(path: str, *, named: bool = False) -> str | None:
-    """Return why a program is not run: what leads to it is not of the person or the system.
+def path_problem(path: str, *, named: bool = False) -> str | None:
+    """Return why a program, or what is in a folder, is not run: all that leads there counts.
 
-    One that the person named is run, unless everybody could put another in its place. In a sticky
-    folder nobody replaces what is not theirs, but may add to it. Windows keeps no such modes.
+    One that the person named is run unless everybody could replace it. In a sticky folder nobody
+    replaces what is not theirs, but may add to it. Windows keeps no modes.
     """
-    if os.path.normpath(path) != os.path.abspath(path) or not os.access(path, os.X_OK):
-        return "is no program with an absolute path"
-    if os.name != "posix":
-        return None
-    owners, groups = trusted_ids()
-    last = os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path))
-    for place in way_to(path):
-        status = os.lstat(place)
-        is_kept = status.st_mode & stat.S_ISVTX and os.path.realpath(place) != last
-        mode = 0 if is_kept or stat.S_ISLNK(status.st_mode) else status.st_mode
-        is_admins = sys.platform == "darwin" and status.st_gid == MACOS_ADMINS
-        if mode & stat.S_IWOTH:
-            return f"may be changed by everybody ({place})"
-        if not (named or is_admins or status.st_uid in owners):
-            return f"belongs to another user ({place})"
-        if mode & stat.S_IWGRP and not (named or is_admins or status.st_gid in groups):
-            return f"may be changed by a group of users ({place})"
+    if os.path.normpath(path) != os.path.abspath(path):  # `/x` on Windows: of the current drive
+        return "is no absolute path"
+    if not os.access(path, os.X_OK) or (named and os.path.isdir(path)):
+        return "is no program"
+    (owners, groups), target = trusted_ids(), os.path.realpath(path)
+    last = target if os.path.isdir(target) else os.path.dirname(target)
+    project = folder_ids((os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir))
+    project -= folder_ids(way_to(home()))  # who works in the home, or above it, is in no project
+    for place in (*way_to(path), *way_to(target)):
+        status, name = os.lstat(place), os.path.basename(place)
+        is_kept = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and place != last
+        is_moot = is_kept or stat.S_ISLNK(status.st_mode) or os.name != "posix"
+        mode = 0 if is_moot else status.st_mode
+        problems = (
+            ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
+            ("came with a project", name == "node_modules" or folder_ids((place,)) & project),
+            ("belongs to another user", status.st_uid not in owners),
+            ("may be changed by a group", mode & stat.S_IWGRP and status.st_gid not in groups),
+        )
+        for problem, is_there in problems[: 1 if named else None]:
+            if is_there:
+                return f"{problem} ({place})"
     return None
 
 
 def trusted_ids() -> tuple[set[int], set[int]]:
-    """Return the users and the groups that may change a program which we run."""
-    import grp
-    import pwd
+    """Return the users and the groups that may change a program which we run.
 
-    owners, groups = {0, os.geteuid()}, {0}
-    with contextlib.suppress(OSError, KeyError):  # not Linux; an id without a name
-        if not is_elevated():  # in a container, root may work in a home mounted from outside
+    The system is who has `/` and `/usr`: root, also where a user namespace shows it as 65534.
+    """
+    owners, groups = {0}, {0}
+    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
+        import grp
+        import pwd
+
+        owners |= {os.geteuid(), os.stat("/").st_uid, os.stat("/usr").st_uid}
+        if os.geteuid() == 0 and not is_elevated():  # of a container, in a home from outside
             owners.add(os.stat(home()).st_uid)
-        if grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name:
-            groups.add(os.getegid())  # a group of one
-        with open("/proc/self/uid_map") as file:
-            if file.read().split() != ["0", "0", "4294967295"]:
-                owners.add(65534)  # root, as seen from this user namespace
+        me = pwd.getpwuid(os.geteuid())
+        own = grp.getgrgid(me.pw_gid)
+        if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
+            groups.add(own.gr_gid)
+        if sys.platform == "darwin":
+            groups.add(MACOS_ADMINS)
+            owners.update(pwd.getpwnam(each).pw_uid for each in grp.getgrgid(MACOS_ADMINS).gr_mem)
     return owners, groups
 
 
+def folder_ids(paths: Iterable[str]) -> set[tuple[int, int]]:
+    """Return which folders those are, whatever they are called."""
+    found = map(os.stat, filter(os.path.isdir, paths))
+    return {(status.st_dev, status.st_ino) for status in found}
+
+
 def way_to(path: str) -> Iterator[str]:
-    """Yield every folder and link that leads to `path`, and at last the file itself."""
-    place, rest = "/", path.split("/")[::-1]
+    """Yield every folder and link that leads to what is at `path`, and at last that itself."""
+    drive, way = os.path.splitdrive(path.replace("/", os.sep))
+    place, rest = drive + os.sep, way.split(os.sep)[::-1]
     while rest:
         yield place
         part = rest.pop()
-        here = os.path.dirname(place) if part == ".." else os.path.join(place, part)
-        if os.path.islink(here):
+        if part in ("", os.curdir):
+            continue
+        here = os.path.dirname(place) if part == os.pardir else os.path.join(place, part)
+        if os.path.islink(here) and os.path.exists(here):  # not in a circle
             yield here
-            target = os.readlink(here)
-            rest += target.split("/")[::-1]
-            here = "/" if target.startswith("/") else place
+            drive, way = os.path.splitdrive(os.readlink(here))
+            rest += way.split(os.sep)[::-1]
+            here = drive + os.sep if way.startswith(os.sep) else place
         place = here
     yield place
 
@@ -463,8 +497,8 @@ def child_environment() -> dict[str, str]:
         for name, value in {**client_environment(), **os.environ}.items()
         if name in AWS_PLACES or not f"{name}=".startswith((*INJECTING, "AWS_"))
     }
-    safe = (each for each in path_folders() if os.path.isdir(each) and not program_problem(each))
-    environment["PATH"] = os.pathsep.join(safe)
+    safe = (each for each in path_folders() if os.path.isdir(each) and not path_problem(each))
+    environment["PATH"] = os.pathsep.join(safe) or "/usr/bin:/bin"  # empty: the current folder
     return {**environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
 
 
@@ -547,7 +581,8 @@ class Process:
                 argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
                 subprocess.run(argv, creationflags=WINDOWS_FLAGS, timeout=5, check=False,  # noqa: S603
                                stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
-        self._popen.kill()
+        with contextlib.suppress(OSError):
+            self._popen.kill()
 
 
 class Wire:
@@ -661,8 +696,7 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         raise unparsable(path, None, "it is not text in this machine's encoding") from None
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-        raise Failure("config_unreadable", message) from None
+        raise unreadable(path, error) from None
 
 
 def kind_and_name(header: str) -> tuple[str, str | None]:
@@ -694,6 +728,7 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
     import configparser
 
     parser = configparser.RawConfigParser()
+    text = re.sub(r"[^\S\n]{100,}", " ", text)  # as its time is quadratic to blanks in a row
     try:
         parser.read_string(text)
     except configparser.Error as error:
@@ -788,7 +823,7 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
             raise Failure("profile_loop", message)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
-            what = f"There is no profile {source!r}{of} in {config.path}."
+            what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
             what += config.misspelled.get(source.casefold(), "")
             raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
@@ -939,6 +974,14 @@ def epoch(text: Any) -> float | None:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def check_token_file(session: SsoSession) -> None:
+    """Raise Failure `config_unreadable` when a token is there that nobody here can read."""
+    try:
+        read_file(token_path(session), MAX_OUTPUT_BYTES)
+    except OSError as error:
+        raise unreadable(token_path(session), error) from None
 
 
 def is_other(token: Token | None, other: Token | None) -> bool:
@@ -1128,8 +1171,8 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
     if server:
         profile = profile_of_server(server)
         if profile:
-            return Choice(profile, "server", f"configured for MCP server {server!r}", [])
-        but = f" (MCP server {server!r} is configured with none)"
+            return Choice(profile, "server", f"configured for MCP server {harmless(server)!r}", [])
+        but = f" (MCP server {harmless(server)!r} is configured with none)"
     for variable in ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         value = setting(variable)
         if value:
@@ -1508,8 +1551,8 @@ def find_aws_cli() -> str:
 
     Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say what was found.
     """
-    named = full_path(setting("AWS_SSO_MCP_AWS_CLI") or "")
-    found = [(named, program_problem(named, named=True))] if named else []
+    named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
+    found = [(named, path_problem(named, named=True))] if named else []
     refused = {}
     for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
         refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
@@ -1879,10 +1922,12 @@ def refresh_aws_sso_token(
     try:
         config = read_aws_config()
         choice = choose_profile(config, profile, server)
-        known.update({"profile": choice.profile, "profileSource": choice.source})
+        name = harmless(choice.profile, config.profiles)
+        known.update({"profile": name, "profileSource": choice.source})
         known.update({"candidates": choice.others} if choice.others else {})
-        told = f" Profile: {choice.profile}, {choice.why}."
+        told = f" Profile: {name!r}, {choice.why}."
         target = with_witness(config, sso_profile(config, choice.profile))
+        check_token_file(target.session)
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
@@ -1891,7 +1936,7 @@ def refresh_aws_sso_token(
         outcome = renew(call, target, force)
     except Failure as failure:
         outcome = failed(explained(failure, target), config, known.get("candidates", []))
-    outcome["message"] += told
+    outcome["message"] += " ".join([told, *setting_problems()])
     return {**known, **outcome}
 
 
@@ -2090,14 +2135,15 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     rows = session_rows(config, taken, only=bool(profile))
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
-    message += f"A refresh would take profile {choice.profile}, {choice.why}"
+    name = harmless(choice.profile, config.profiles)
+    message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
     problems = config_problems(config, choice)
     answer = {
         "success": True,
         "message": message,
         "sessions": rows[:MAX_SHOWN],
-        "next": {"profile": choice.profile, "profileSource": choice.source},
+        "next": {"profile": name, "profileSource": choice.source},
         "awsCli": aws_cli_status(),
         "problems": problems[:MAX_SHOWN],
     }
@@ -2146,13 +2192,16 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
     wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
-    for name in dict.fromkeys([choice.profile, *config.profiles]):
+    names = dict.fromkeys([choice.profile, *config.profiles])
+    checks: list[Callable[[], object]] = [partial(sso_profile, config, name) for name in names]
+    checks += [partial(check_token_file, session) for session in profiles_by_session(config)]
+    for check in checks:
         try:
-            sso_profile(config, name)
+            check()
         except Failure as failure:
-            is_other = failure.reason == "not_sso" and name != choice.profile
+            is_other = failure.reason == "not_sso" and failure.unusable != choice.profile
             wrong.append("" if is_other else str(failure))
-    return [each.strip() for each in dict.fromkeys(wrong) if each]
+    return [each.strip() for each in dict.fromkeys(wrong + setting_problems()) if each]
 
 
 def aws_cli_status() -> Json:
