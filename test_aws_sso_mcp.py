@@ -3636,7 +3636,7 @@ class ManyProcessesTest(ProcessTest):
         second = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         self.assertEqual("pending", second.refresh(profile="dev")["status"])
         self.home.write_token(60, age_s=0)
-        self.assertEqual("logged_in", second.refresh(profile="dev")["status"])
+        self.assertEqual("logged_in", self.outcome(second, profile="dev")["status"])
         run.do(exit=255)
 
     def test_failure_is_told_to_all_and_nobody_opens_another_page(self) -> None:
