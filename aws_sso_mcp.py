@@ -2612,6 +2612,17 @@ def cells(row: Json) -> tuple[str, ...]:
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
 
+# A command that only shows files or history prints what somebody wrote.
+SHOWS = (
+    r"\s*(?:cd \S+ && )?(?:cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff"
+    r"|gh (?:issue|pr)|git (?:diff|log|show|grep|blame))\s[^;&|]*"
+)
+HINT = (  # of the profile
+    r"(?:\baws2? sso login[^\n]{0,40}?--profile[= ]|\b(?:for|of) profile:? )[\"'`]?"
+    r"(?!your|profile)([\w.@+/-]*\w)"
+)
+
+
 def print_hook(event: bytes) -> int:
     """Tell a host, as its hook for tools that failed, what fixes this; return 0 in any case.
 
@@ -2619,44 +2630,30 @@ def print_hook(event: bytes) -> int:
     """
     try:
         told = inner(json.loads(event))
-        name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
         output = "\n".join(texts([told.get("error"), told.get("tool_response")]))
     except (ValueError, RecursionError):
         return 0
+    name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
     meaning = None if name.endswith(tuple(TOOLS)) else advice(name, command, output)
-    if meaning is None:
-        return 0
-    context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
-    return say(json.dumps({"hookSpecificOutput": context}))
-
-
-# A part of a command that shows what is in files; the others with it say nothing either.
-SHOWS = r"""(?x) \s* (?: (cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff
-    | git[ ]+(?:diff|log|show|grep|blame)) | cd|echo|true|false|exit | $ ) (?: \s | $ )"""
+    if meaning:
+        context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
+        say(json.dumps({"hookSpecificOutput": context}))
+    return 0
 
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
     output = output[-MAX_CHARACTERS:]
-    statement = expiry_in(output)
-    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
-    if damaged and not statement:
-        return (
+    if not expiry_in(output) or re.fullmatch(SHOWS, command):
+        damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
+        return damaged and (
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    parts = [re.match(SHOWS, part) for part in re.split(r"[;&|\n]+", command)]
-    if not statement or (all(parts) and any(part and part[1] for part in parts)):
-        return None
-    hints = (
-        ("aws2? sso login[^\n]{0,40}?--profile[= ][\"']?(?!your|profile)([\\w.@+/-]+)", output),
-        ("\\b(?:for|of) profile:? [\"'`]?(?!your)([\\w.@+/-]*\\w)", statement),
-    )
-    named = profile_of_command(command)
-    names = [named] if named and named != "$" else []
-    names += [name for hint in hints for name in re.findall(*hint, re.IGNORECASE)[:1]]
+    hints = re.findall(HINT, output, re.IGNORECASE)
+    profiles = [each for each in (profile_of_command(command), *hints) if each and each != "$"]
     server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
-    wish = {"profile": names[0]} if names else server
+    wish = {"profile": profiles[0]} if profiles else server
     return (
         "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
