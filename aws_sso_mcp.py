@@ -789,8 +789,7 @@ MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its outpu
 def profile_of_command(line: str) -> str | None:
     """Return the profile that a command names, `$` if it is yet to be worked out.
 
-    An option of AWS's own tools beats a variable, which beats a `--profile` of another program;
-    of those that have nothing to do with AWS, and of what is only printed, none counts.
+    An option of AWS's own tools beats a variable, that beats a `--profile` of another program.
     """
     ranks: dict[int, set[str]] = {}
     program: str | None = None
@@ -1124,12 +1123,9 @@ def filled(value: Any) -> str:
 
     Only variables of profiles are: a project's file could ask for a secret.
     """
-
-    def fill(found: re.Match[str]) -> str:
-        known = os.environ.get(found[1]) if "PROFILE" in found[1].upper() else None
-        return known or found[2] or "$"
-
-    return re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
+    known = {name: text for name, text in os.environ.items() if "PROFILE" in name.upper()}
+    text = value if isinstance(value, str) else ""
+    return re.sub(VARIABLE, lambda found: known.get(found[1]) or found[2] or "$", text)
 
 
 # --- Choosing a profile -----------------------------------------------------------------
@@ -1232,18 +1228,20 @@ FAILURES = (
 SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
 THING = r"(?:session|token|log-?in|cache|credentials?)\b(?! section| config| duration)"
 WRONG = (
-    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|failed|timed out"
-    r"|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd))\b"
+    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|refresh\w* \w* ?failed"
+    r"|failed to \w+|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+)\b"
 )
-LACK = r"\b(?:no|expired|invalid|missing|(?:unable|failed) to \w+|(?:can|could) ?not \w+|error \w+)"
+LACK = (
+    r"\b(?:no|expired|invalid|missing|unable to|failed to(?! run)|can ?not|could not|error \w+ing)"
+)
 ORDER = r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|via|fix|please|required)\b"
 STATEMENT = (
     rf"{SSO}(?=.{{0,60}}?\b{THING}).{{0,90}}?{WRONG}"
-    rf"|{LACK}(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}"
+    rf"|{LACK}(?: [\w']+){{0,4}}? {SSO} (?:access |session )?{THING}"
     rf"|{ORDER}.{{0,30}}?\baws2? sso login"
     r"|\b(?:not|need to|must|please) (?:be )?(?:log|sign|(?:re-?)?auth)[\w -]{0,30}\baws sso\b"
-    r"|\b\w*(?:(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))\w*"
-    r"(?:: |\))"  # the name of an exception; all others do not name SSO
+    r"|\bsso(?:token|session)(?:expired|invalid)\w*: |\binvalidsso\w+\)"  # names of exceptions
+    # what AWS's tools say without naming SSO
     r"|\btoken (?:not found or invalid|has expired and refresh failed|file at \S+sso[/\\]cache)"
     r"|(?:^ ?|exception: )token is expired|\bcached credentials not found under"
     r"|\baws credentials expired|\bexpired or invalid aws credentials"
@@ -1252,8 +1250,9 @@ STATEMENT = (
 QUOTED = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$"""
 SUPPOSED = r"\b(?:if|when(?! \w+ing)|before|once|after|is valid|expect\w*|assert\w*|shows)\b[^.:]*$"
 OTHER_CAUSE = (
-    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|send failed|not configured"
-    r"|required parameters|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
+    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|not configured|required param"
+    r"|send failed|timed out|refused|no such host|x509|certificate|\bdns\b|enotfound|econn"
+    r"|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
 )
 # in a line of a diff, a table, a listing, numbered source, a comment, a test's report, ...
 SHOWN = (
@@ -2585,10 +2584,7 @@ HINT = (
 
 
 def print_hook(event: bytes) -> int:
-    """Tell a host, as its hook for tools that failed, what fixes this; return 0 in any case.
-
-    `event` is JSON: `hook_event_name`, `tool_name`, `tool_input`, `error` or `tool_response`.
-    """
+    """Tell a host, as its hook for tools that failed (JSON), what fixes it; return 0 always."""
     try:
         told = inner(json.loads(event))
         said = [told.get("error"), told.get("tool_response")]
