@@ -770,19 +770,21 @@ def text_of(values: Json, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# What tells of a profile in a command: programs, the end of a simple command, and what names one:
-# an option of AWS's own tools, one that others have too, a variable. A tab parts arguments.
-NAMED = r"""(?xi) (?<![^\s"'(=]) (?: [^\s"'=:]{0,99}[/\\] )? (?: (?P<aws> aws ) | (?P<print> echo
-    | printf ) | (?P<other> bazel | cargo | dbt | docker(?:-compose)? | eas | gradlew? | kubectl
-    | minikube | mvnw? | nix | oci | podman | rustup | skaffold ) ) (?= [\s"'.@] )
+# In a command, where a tab parts arguments: what names a profile (an option of AWS's own tools, one
+# that others have too, a variable), the end of a simple command, and programs that tell whether
+# what follows counts.
+NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
+        (?: --aws-?profile | --profile-name | -profilename | profile_name ) [\s:=]+
+      | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ exec | assume | awsume ) \s+ (?:--[\w=-]+\s+)*
+      | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
+    | (?P<option> (?<![\w-]) --profile [\s=]+ )
+    | \bAWS_(?:DEFAULT_)?PROFILE ["']?\]? (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
+    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
+  ) (?P<value> "[^"]*" | '[^']*' | (?<=profile\t)[^\t]* | [^\s;&|(){}<>"',]* )
   | (?P<end> [;&|(){}\n] | \s--\s )
-  | (?: (?P<own> (?<![\w-]) (?: (?: --aws-?profile | --profile-name | -profilename | profile_name )
-          [\s:=]+ | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ exec | assume | awsume ) \s+
-          (?:--[\w=-]+\s+)* | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
-      | (?P<option> (?<![\w-]) --profile [\s=]+ )
-      | \bAWS_(?:DEFAULT_)?PROFILE ["']?\]? (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
-      | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
-    ) (?P<value> "[^"]*" | '[^']*' | (?<=profile\t)[^\t]* | [^\s;&|(){}<>"',]* )"""
+  | (?<![^\s"'(=]) (?: [^\s"'=:]{0,99}[/\\] )? (?: (?P<aws> aws[\w-]* ) | (?P<print> echo | printf )
+    | (?P<other> bazel | cargo | dbt | docker(?:-compose)? | eas | gradlew? | kubectl | minikube
+      | mvnw? | nix | oci | podman | rustup | skaffold ) ) (?= [\s"'.@] )"""
 MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
 
@@ -797,7 +799,7 @@ def profile_of_command(line: str) -> str | None:
         value, option = (found["value"] or "").strip("\"'"), found["option"]
         if found["value"] is None:
             program = found.lastgroup
-        elif value and value[0] != "-" and program != ("other" if option else "print"):
+        elif value and value[0] != "-" and program not in ("print", "other" if option else "print"):
             rank = 0 if found["own"] or (option and program == "aws") else 2 if option else 1
             ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
     best = ranks[min(ranks)] if ranks else {None}
@@ -1231,13 +1233,11 @@ WRONG = (
     r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|refresh\w* \w* ?failed"
     r"|failed to \w+|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+)\b"
 )
-LACK = (
-    r"\b(?:no|expired|invalid|missing|unable to|failed to(?! run)|can ?not|could not|error \w+ing)"
-)
 ORDER = r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|via|fix|please|required)\b"
 STATEMENT = (
     rf"{SSO}(?=.{{0,60}}?\b{THING}).{{0,90}}?{WRONG}"
-    rf"|{LACK}(?: [\w']+){{0,4}}? {SSO} (?:access |session )?{THING}"
+    r"|\b(?:no|expired|invalid|missing|unable to|failed to(?! run)|can ?not|could not|error \w+ing)"
+    rf"(?: [\w']+){{0,4}}? {SSO} (?:access |session )?{THING}"
     rf"|{ORDER}.{{0,30}}?\baws2? sso login"
     r"|\b(?:not|need to|must|please) (?:be )?(?:log|sign|(?:re-?)?auth)[\w -]{0,30}\baws sso\b"
     r"|\bsso(?:token|session)(?:expired|invalid)\w*: |\binvalidsso\w+\)"  # names of exceptions
