@@ -1063,11 +1063,11 @@ def is_named(name: str, wanted: str) -> bool:
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
     """Yield file, name and entry of each MCP server in the clients' config files."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
-    known = [keys.split("/") for keys in SERVERS.split()]
+    places = [*(keys.split("/") for keys in SERVERS.split()), ["projects", project, "mcpServers"]]
     for path in client_files(project):
         file = path.replace(os.path.join(project, ""), "./", 1).replace(filled_in("~"), "~", 1)
         content = read_client_config(path)
-        for keys in [*known, ["projects", project, "mcpServers"]]:
+        for keys in places:
             yield from ((file, name, inner(row)) for name, row in inner(content, *keys).items())
 
 
@@ -1268,7 +1268,6 @@ KEY = r"""["'@]{0,2}\b\w{0,9}(?:message|msg|err\w*|text|detail|source)["']?[:=] 
 
 
 def failure_of(reason: str) -> Failure:
-    """Return the Failure of a row of FAILURES."""
     return Failure(reason, next(row[2] for row in FAILURES if row[0] == reason))
 
 
@@ -2578,8 +2577,7 @@ def cells(row: Json) -> tuple[str, ...]:
 # A command that only shows files or history, and in an output the hint of a profile.
 SHOWS = r"\s*(?:cat|head|tail|less|sed|[ef]?grep|rg|diff|gh|git (?:diff|log|show|grep))\s[^;&|]*"
 HINT = (
-    r"(?:sso login.{0,40}?--profile[= ]|\b(?:for|of) profile:? )[\"'`]?"
-    r"(?!your|profile)([\w.@+/-]*\w)"
+    r"""(?:sso login.{,40}?--profile[= ]|\b(?:for|of) profile:? )["'`]?(?!your|prof)([\w.@/-]*\w)"""
 )
 
 
@@ -2611,9 +2609,8 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
     if not expiry_in(output) or re.fullmatch(SHOWS, command):
         return None
     named = profile_of_command(command), *re.findall(HINT, output, re.IGNORECASE)
-    profiles = [each for each in named if each and each != "$"]
-    server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
-    wish = {"profile": profiles[0]} if profiles else server
+    wish = {"server": tool_name} if tool_name.startswith("mcp__") else {}
+    wish = next(({"profile": each} for each in named if each and each != "$"), wish)
     return (
         "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "

@@ -4189,6 +4189,8 @@ class CommandLineTest(ProcessTest):
             ("docker compose --profile web up; aws s3 ls --profile dev", '{"profile": "dev"}'),
             ("docker compose --profile web up", "{}"),
             ("cargo run --profile release", "{}"),
+            ("AWS_PROFILE=a aws2-wrap --profile b terraform plan", '{"profile": "b"}'),
+            ("echo --profile web; aws s3 ls", "{}"),
             ("nix develop --profile ./x -c aws s3 ls --profile dev", '{"profile": "dev"}'),
             ("AWS_PROFILE=dev aws s3 ls --profile ops", '{"profile": "ops"}'),
             ("AWS_PROFILE=dev ./x --profile web", '{"profile": "dev"}'),
@@ -4225,6 +4227,7 @@ class CommandLineTest(ProcessTest):
             ("Run: aws sso login --profile=a.b", "a.b"),
             ("SSO token of profile 'x' is expired", "x"),
             ("Run aws sso login --profile <your-profile>", None),
+            ("Run aws sso login --profile PROFILE_NAME", None),
         )
         for text, profile in hints:
             wish = json.dumps({"profile": profile} if profile else {})
