@@ -1090,21 +1090,16 @@ def read_client_config(path: str) -> Json:
     """Return what a file of JSON, JSON with comments or TOML holds; {} if it can't be read."""
     try:
         text = (read_file(path, MAX_CLIENT_FILE_BYTES) or b"").decode("utf-8-sig")
-        return parsed_config(text, path.endswith(".toml"))
+        if path.endswith(".toml") and sys.version_info >= (3, 11):
+            import tomllib
+
+            is_sane = all(line.count(".") <= MAX_DOTS for line in text.split("\n"))
+            return tomllib.loads(text) if is_sane else {}
+        for _ in range(2):  # a comment may stand between comma and bracket
+            text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
+        return inner(json.loads(text))
     except (OSError, ValueError, RecursionError):
         return {}
-
-
-def parsed_config(text: str, is_toml: bool) -> Json:
-    """Return the object that a client's config file holds; raises ValueError, RecursionError."""
-    if is_toml and sys.version_info >= (3, 11):
-        import tomllib
-
-        is_sane = all(line.count(".") <= MAX_DOTS for line in text.split("\n"))
-        return tomllib.loads(text) if is_sane else {}
-    for _ in range(2):  # a comment may stand between comma and bracket
-        text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
-    return inner(json.loads(text))
 
 
 def profile_of_entry(entry: Json) -> str | None:

@@ -1294,12 +1294,15 @@ class HostileTextTest(unittest.TestCase):
             self.assertLess(twice, 3.3 * once + 0.05)
 
     def test_files_of_clients(self) -> None:
-        parse = aws_sso_mcp.parsed_config
+        def read(path: str, text: str) -> None:
+            with mock.patch.object(aws_sso_mcp, "read_file", return_value=text.encode()):
+                aws_sso_mcp.read_client_config(path)
+
         for piece in ('\\"', '{"', '"', "/*", "//", "/* */", "//\n", ", ", ",/*", "[", '{"a":'):
-            self.assert_linear(lambda text: parse('{"' + text, is_toml=False), piece)
-            self.assert_linear(lambda text: parse(text, is_toml=False), piece)
+            self.assert_linear(lambda text: read("x.json", '{"' + text), piece)
+            self.assert_linear(lambda text: read("x.json", text), piece)
         for piece in ("a.", "[a.b.", "a.b.c.d=1\n", "[a]\n", "a={b.c=1},\n", "[", "'", '"""'):
-            self.assert_linear(lambda text: parse(text, is_toml=True), piece)
+            self.assert_linear(lambda text: read("x.toml", text), piece)
 
     def test_entries_and_commands(self) -> None:
         pieces = ("{a:-", "${a:-", "$a", "$(", '"', "'", "\\", "AWS_PROFILE=a ", "--profile a ",
