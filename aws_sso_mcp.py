@@ -1231,7 +1231,7 @@ AWS_CLI_INSTALL = (
 )
 V1 = "is version 1, which has no `aws sso login`"
 EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
-NO_CHOICE, NO_AUTO_PROMPT = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
+NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
 LOGIN_URL = r"(?m)^https?://\S+$"
@@ -1246,12 +1246,12 @@ AWS_HOSTS = (
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
+# Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
+# outcomes; whoever changes any of it notifies all. Held for moments: never while a file is read or
+# written, a process starts or a message is sent.
 CHANGED = threading.Condition()
-"""Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
-outcomes. Whoever changes any of it notifies all. Held for moments: never while a file is read or
-written, a process starts or a message is sent."""
 
-_flights: dict[Any, Flight] = {}  # by key; guarded by CHANGED
+_flights: dict[Any, Flight] = {}  # by key
 _v1: set[tuple[str, float]] = set()  # path and time of each `aws` that has shown itself a v1
 
 # What a person can be told of a flight. `urgent`: only they can open the page at `url`, so an
@@ -1262,15 +1262,12 @@ News = namedtuple("News", "text url code urgent offered", defaults=(None, None, 
 class Call:
     """One request for a tool, as the tool sees it.
 
-    `report` tells the caller of progress; `offer` lets a client that can do so show a page
-    (elicitation), and says whether it does.
+    `report(message)` tells of progress; `offer(url, message)` has the client show a page, and tells
+    whether the call goes on meanwhile.
     """
 
-    def __init__(
-        self, report: Callable[[str], None], offer: Callable[[str, str], bool] | None = None
-    ) -> None:
-        self.report = report
-        self.offer = offer or (lambda _url, _message: False)
+    def __init__(self, report: Callable[[str], object], offer: Any = lambda *_: False) -> None:
+        self.report, self.offer = report, offer
         self.cancelled = False  # the client no longer wants an answer
         self.hurried = False  # it wants the one that there is now
         self.known: News | None = None  # what the flight had to tell when the call joined it
@@ -1294,23 +1291,19 @@ class Flight:
         self.work: Any = work
         self.news = News("Running the AWS CLI ...")
         self.outcome: Any = None  # what `work` returned, or the Failure that it raised
-        self.ended_at: float | None = None
+        self.ended_at = 0.0
         self._waiting = 0
         self._left_at: float | None = None  # when the last to wait for it was cancelled
         self._is_offered = False
 
     def join(self, call: Call) -> Flight:
-        """Return the flight of this key that is in the table, else this one, started.
-
-        Raises Failure `no_thread`.
-        """
+        """Return the flight of this key that is in the table, else this one, started."""
         with CHANGED:
-            flight = _flights.get(self.key)
-            if flight is None:
+            if self.key not in _flights:
                 in_thread(self._run)
-                flight = _flights[self.key] = self
-            else:
-                call.known = flight.news
+                _flights[self.key] = self
+            flight = _flights[self.key]
+            call.known = flight.news
             return flight
 
     def _run(self) -> None:
@@ -1327,9 +1320,10 @@ class Flight:
             CHANGED.notify_all()
 
     def forget(self) -> None:
-        """Make room for another flight of the same key. The caller holds CHANGED."""
-        if _flights.get(self.key) is self:
-            del _flights[self.key]
+        """Make room for another flight of the same key."""
+        with CHANGED:
+            if _flights.get(self.key) is self:
+                del _flights[self.key]
 
     def tell(self, news: News) -> None:
         """Let the calls that wait hear something new."""
@@ -1338,8 +1332,8 @@ class Flight:
                 self.news = news
                 CHANGED.notify_all()
 
-    def wait(self, call: Call, deadline: float) -> bool:
-        """Wait for the outcome, with news at once and every 10 s; False when it did not come.
+    def wait(self, call: Call, deadline: float) -> Any:
+        """Return the outcome, None if it does not come; with news at once and every 10 s.
 
         Raises Cancelled, and the Failure that is the outcome.
         """
@@ -1354,17 +1348,16 @@ class Flight:
         with CHANGED:
             self._waiting -= 1
             self._left_at = time.monotonic() if call.cancelled else None
-            ended = self.ended_at is not None
-            if ended and not call.cancelled:
+            if call.cancelled:
+                raise Cancelled
+            if self.outcome is not None:
                 self.forget()
-        if call.cancelled:
-            raise Cancelled
-        if isinstance(self.outcome, Failure):
-            raise self.outcome
-        return ended
+            if isinstance(self.outcome, Failure):
+                raise self.outcome
+            return self.outcome
 
     def _is_over(self, call: Call) -> bool:
-        return self.ended_at is not None or call.cancelled or (self.lasts and call.hurried)
+        return self.outcome is not None or call.cancelled or (self.lasts and call.hurried)
 
     def _pass_on(self, news: News, call: Call) -> None:
         """Tell a call; let the client show an urgent page, or have the call answered at once."""
@@ -1430,23 +1423,19 @@ def run_aws(
         errors = run.output["stderr"]
         if NO_DEVICE_CODE in errors and run.code:
             arguments = [each for each in arguments if each != "--use-device-code"]
-        elif re.search(NO_AUTO_PROMPT, errors) or (
-            run.code == EXIT_V1 and re.search(NO_CHOICE, errors)
-        ):
+        elif re.search(NO_OPTION, errors) or (run.code == EXIT_V1 and re.search(NO_CHOICE, errors)):
             _v1.add((aws, changed_at(aws)))
         else:
             return run
 
 
 def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
-    """Return the run of a command that needs no person, joining one that is the same.
-
-    Raises Failure, Cancelled.
-    """
+    """Run a command that needs no person, or join one that is the same. Raises also Cancelled."""
     flight = Flight(arguments, lambda flight: run_aws(arguments, flight.is_wanted)).join(call)
-    if flight.wait(call, max(deadline, time.monotonic() + 5)):
-        return flight.outcome  # type: ignore[no-any-return]
-    raise no_answer(arguments)
+    run: Process | None = flight.wait(call, max(deadline, time.monotonic() + 5))
+    if run is None:
+        raise no_answer(arguments)
+    return run
 
 
 def no_answer(arguments: Sequence[str]) -> Failure:
@@ -1478,22 +1467,18 @@ class Renewal:
         """Return `refreshed` or `logged_in`. Raises Failure."""
         try:
             by_page = self._wait_for_others(flight)
-            if self.is_done():
-                return "logged_in" if by_page else "refreshed"
-            self._publish()
-            if self.silently and self._refresh(flight):
-                return "refreshed"
-            self._log_in(flight)
-        except Failure as failure:
-            if failure.reason == "denied":
-                self._publish(outcome="denied")
-            elif failure.reason == "abandoned":  # by its calls, not by others
+            if not self.is_done():
                 self._publish()
+                by_page = not (self.silently and self._refresh(flight))
+                if by_page:
+                    self._log_in(flight)
+        except Failure as failure:
+            if failure.reason in ("denied", "abandoned"):  # no longer a page to wait for
+                self._publish(outcome=failure.reason)
             raise
-        else:
-            return "logged_in"
         finally:
             self.lock.release()
+        return "logged_in" if by_page else "refreshed"
 
     def begin_anew(self) -> None:
         """Have a login that is no longer young ended, and another one begun in its place."""
@@ -1533,8 +1518,8 @@ class Renewal:
             return True
 
     def _publish(self, **what: str | None) -> None:
-        """Tell the other processes."""
-        if not self.problem:
+        """Tell the other processes, if the lock is ours."""
+        if self.lock.fd is not None:
             with contextlib.suppress(OSError):  # a full disk: the lock still holds
                 write_file(self.lock.path, json.dumps(what))
 
@@ -1590,14 +1575,10 @@ class Renewal:
             run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
-            if not self.wanted_anew and run.code != 0:
-                raise cli_failure(run)
             if not self.wanted_anew:
-                message = "`aws sso login` ended well, but there is no new token. Look for an `sso`"
-                message += (
-                    " alias in ~/.aws/cli/alias and at this machine's clock, then call again."
-                )
-                raise Failure("no_token", message)
+                message = "`aws sso login` ended well without a new token. Look for an alias `sso` "
+                message += "in ~/.aws/cli/alias and at this machine's clock, then call again."
+                raise cli_failure(run) if run.code != 0 else Failure("no_token", message)
 
     def _goes_on(self, flight: Flight, text: str) -> bool:
         """Show the page once `text` names it; tell whether the login goes on. Raises Failure."""
@@ -1659,14 +1640,12 @@ def find_renewal(session: SsoSession) -> Flight | None:
     """Return the session's renewal that runs, or has ended lately and unheard."""
     with CHANGED:
         flight = _flights.get(lock_path(session))
-    if flight is None or flight.ended_at is None:
-        return flight
-    is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # by `aws sso logout`
-    if not is_gone and time.monotonic() - flight.ended_at < UNHEARD_S:
-        return flight
-    with CHANGED:
-        flight.forget()
-    return None
+    if flight and flight.outcome is not None:
+        is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # `aws sso logout`
+        if is_gone or time.monotonic() - flight.ended_at > UNHEARD_S:
+            flight.forget()
+            return None
+    return flight
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
@@ -1698,10 +1677,7 @@ def browser_here() -> tuple[bool, bool]:
 
 
 def open_page(url: str) -> None:
-    """Open `url` with `webbrowser`, in a process without streams and for a limited time.
-
-    Nothing tells whether a page appeared, so nobody asks: the answer carries the URL.
-    """
+    """Open `url` with `webbrowser`; nothing tells whether a page appeared, so nobody asks."""
     with contextlib.suppress(Failure):
         process = Process([sys.executable, "-IS", "-c", PAGE_OPENER, url], streams=())
         process.wait(PAGE_LIMIT_S)
@@ -1814,26 +1790,24 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     call.known = flight.news if flight else None
     # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
     # somebody forced while this token was good, is not.
-    failed = flight is not None and isinstance(flight.outcome, Failure)
-    joins = flight is not None and not failed and is_other(seen, flight.work.seen)
-    if token_state(seen) == "valid" and not force and not joins:
+    joins = flight and not isinstance(flight.outcome, Failure) and is_other(seen, flight.work.seen)
+    if token_state(seen) == "valid" and not (force or joins):
         try:
             return usable("valid", target, caller_identity(call, target, deadline))
         except Failure as failure:
             if failure.reason != "session_expired":
                 raise
-    if flight is None or not (joins or force):  # one found may be forgotten by now
-        silently = not force and token_state(seen) == "refreshable"
-        renewal = Renewal(target, seen, silently=silently)
+    if flight is None or not joins:  # one that is joined may be forgotten by now
+        renewal = Renewal(target, seen, silently=not force and token_state(seen) == "refreshable")
         flight = Flight(renewal.lock.path, renewal, lasts=True).join(call)
-    elif force:
+    if force:
         flight.work.begin_anew()
-    if not flight.wait(call, deadline):
+    outcome = flight.wait(call, deadline)
+    if outcome is None:
         return pending(flight, force=force)
     identity, notes = identity_or_doubt(call, target, deadline)
-    return usable(
-        flight.outcome, target, identity, notes + warm_session(flight.work) + flight.work.problem
-    )
+    notes += warm_session(flight.work) + flight.work.problem
+    return usable(outcome, target, identity, notes)
 
 
 def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = "") -> Json:
@@ -1984,7 +1958,7 @@ def shorten(answer: Json) -> None:
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
     """Return what get_aws_sso_status says of one session."""
     token, flight = read_token(session), find_renewal(session)
-    runs_here = flight is not None and flight.ended_at is None
+    runs_here = flight is not None and flight.outcome is None
     keys = ("profile", "accountId", "roleName")
     shown = [(each.name, each.account_id, each.role_name) for each in profiles[:MAX_SHOWN]]
     return {
