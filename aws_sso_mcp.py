@@ -2031,24 +2031,23 @@ MAX_COMPLAINTS = 20  # lines on stderr about bad input: a client may never read 
 
 
 class Request:
-    """One request of the client; `is_open` until it is answered or cancelled."""
+    """One request of the client."""
 
     def __init__(self, request_id: str | int, method: str, params: Any) -> None:
         self.id, self.method = request_id, method
         self.params, self.meta = inner(params), inner(params, "_meta")
         self.modern = not self.meta.keys().isdisjoint(ENVELOPE)
-        self.is_open = True
         self.progress = 0
-        self.call: Call | None = None
-        self.elicitation: Json | None = None  # params of the one that the client was sent
+        self.call: Call  # of a tools/call
+        self.elicitation: Json = {}  # params of the one that the client is sent
 
 
 class Server:
     """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
 
     Threads: `handle_line` is called by the one that reads stdin, and never waits for a tool; each
-    `tools/call` runs in a daemon thread. `_wire` guards what is written, the running calls, and
-    whether a request is open, so that nothing follows an answer.
+    `tools/call` runs in a daemon thread. `_wire` guards what is written and the requests that run,
+    neither answered nor cancelled: only for those is anything sent.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
@@ -2057,7 +2056,6 @@ class Server:
         self._running: list[Request] = []
         self._initialized = False
         self._capabilities: Any = None  # of a legacy client
-        self._asked: dict[str, Request] = {}  # by the id of an elicitation
         self._complaints = 0
         both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
@@ -2088,15 +2086,14 @@ class Server:
         if not is_id(message["id"]):
             return self._complain("a request whose id is no string and no integer was ignored")
         request = Request(message["id"], method, params)
+        with self._wire:
+            self._running.append(request)
         try:
             if not isinstance(params, (dict, type(None))):
                 raise ProtocolError(INVALID_PARAMS, "params must be an object")
             result = self._handler(request)(request)
         except ProtocolError as error:
-            return self._send(request, {"id": request.id, "error": error.body})
-        except RecursionError:
-            deep = ProtocolError(INVALID_PARAMS, "params are nested too deeply")
-            return self._send(request, {"id": request.id, "error": deep.body})
+            return self._send(request, id=request.id, error=error.body)
         return None if result is None else self._reply(request, result)
 
     def _handler(self, request: Request) -> Callable[[Request], Json | None]:
@@ -2137,27 +2134,25 @@ class Server:
         """Start the tool in a thread of its own, which answers when it is done."""
         name, arguments = request.params.get("name"), request.params.get("arguments")
         if not isinstance(name, str) or name not in TOOLS:
-            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {str(name)[:100]}")
+            raise ProtocolError(INVALID_PARAMS, f"Unknown tool; there are: {listed(TOOLS)}")
         if not isinstance(arguments, (dict, type(None))):
             raise ProtocolError(INVALID_PARAMS, "arguments must be an object")
-        call = request.call = Call(
-            lambda message: self._report(request, message),
-            lambda url, message: self._offer(request, url, message),
-        )
-        call.hurried = self._is_declined(request)
+        call = request.call = Call(partial(self._report, request), partial(self._offer, request))
+        if request.modern and "inputResponses" in request.params:  # what its person did not want
+            action = inner(request.params, "inputResponses", "login").get("action")
+            call.hurried = action != "accept"
         with self._wire:
-            if len(self._running) >= MAX_CALLS:
+            if len(self._running) > MAX_CALLS:
                 raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
-            self._running.append(request)
         try:
-            in_thread(self._run_tool, request, call, TOOLS[name], arguments or {})
+            in_thread(self._run_tool, request, TOOLS[name], arguments or {})
         except Failure as failure:
             raise ProtocolError(INTERNAL_ERROR, str(failure)) from None
 
-    def _run_tool(self, request: Request, call: Call, chosen: Tool, arguments: Json) -> None:
+    def _run_tool(self, request: Request, chosen: Tool, arguments: Json) -> None:
         try:
             arguments = checked_arguments(chosen.definition, arguments)
-            answer = chosen.function(call, **arguments)
+            answer = chosen.function(request.call, **arguments)
         except Cancelled:
             return None
         except Failure as failure:
@@ -2166,13 +2161,13 @@ class Server:
             answer = failed(bug(error))
             self._complain(answer["message"])
         waits = answer.get("status") == "pending"
-        if request.elicitation and request.modern and waits:
-            ask = {"login": {"method": "elicitation/create", "params": request.elicitation}}
+        asked = request.elicitation
+        if asked and request.modern and waits:
+            ask = {"login": {"method": "elicitation/create", "params": asked}}
             return self._reply(request, {"resultType": "input_required", "inputRequests": ask})
-        if request.elicitation and not request.modern and not waits:
-            params = {"elicitationId": request.elicitation["elicitationId"]}
-            done = {"method": "notifications/elicitation/complete", "params": params}
-            self._send(request, done, last=False)
+        if asked and not request.modern and not waits:
+            params = {"elicitationId": asked["elicitationId"]}
+            self._send(request, method="notifications/elicitation/complete", params=params)
         content = [{"type": "text", "text": json.dumps(answer, ensure_ascii=False)}]
         is_error = not answer["success"] and not waits
         result = {"content": content, "structuredContent": answer, "isError": is_error}
@@ -2180,89 +2175,66 @@ class Server:
 
     # Elicitation in URL mode: legacy (2025-11-25, client/elicitation) sends a request of its own,
     # modern (2026-07-28, basic/patterns/mrtr) answers that input is required. A client that says
-    # anything but yes gets the plain answer at once; one that never replies, as if it had not
-    # been asked.
+    # anything but yes gets the plain answer at once; one that never replies, as if never asked.
 
     def _offer(self, request: Request, url: str, message: str) -> bool:
-        """Offer a URL to the client; False when it declares no such capability."""
+        """Have the client show a page if it can; tell whether the call goes on meanwhile."""
         declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
         if "url" not in inner(declared, "elicitation"):
             return False
-        params = request.elicitation = {"mode": "url", "url": url, "message": message}
-        if request.modern and request.call:
-            request.call.end(cancelled=False)
-            return True
-        params["elicitationId"] = key = os.urandom(8).hex()
-        with self._wire:
-            if request.is_open:
-                self._asked[key] = request
-        ask = {"id": key, "method": "elicitation/create", "params": params}
-        self._send(request, ask, last=False)
+        request.elicitation = {"mode": "url", "url": url, "message": message}
+        if request.modern:  # the answer asks
+            return False
+        request.elicitation["elicitationId"] = key = os.urandom(8).hex()
+        self._send(request, id=key, method="elicitation/create", params=request.elicitation)
         return True
 
     def _take_response(self, message: Any) -> None:
         """Let the call that asked go on waiting, or answer at once."""
         key = message.get("id") if isinstance(message, dict) else None
         with self._wire:
-            asked = self._asked.pop(key, None) if isinstance(key, str) else None
-        if asked is None or asked.call is None:
-            return self._complain("a message without a method was ignored")
-        if inner(message, "result").get("action") != "accept":
-            asked.call.end(cancelled=False)
-        return None
-
-    def _is_declined(self, request: Request) -> bool:
-        """Tell whether a call is repeated by a client whose person did not want the page."""
-        action = inner(request.params, "inputResponses", "login").get("action")
-        return request.modern and "inputResponses" in request.params and action != "accept"
+            asked = [each for each in self._running if each.elicitation.get("elicitationId") == key]
+        if key is None or not asked:
+            self._complain("a message without a method was ignored")
+        elif inner(message, "result").get("action") != "accept":
+            asked[0].call.end(cancelled=False)
 
     def _cancel(self, request_id: Any) -> None:
         """Stop a call: nothing more is sent for it."""
         with self._wire:
             same = [each for each in self._running if repr(each.id) == repr(request_id)]
             for request in same:
-                self._close(request)
+                self._running.remove(request)
         for request in same:
-            if request.call is not None:
-                request.call.end(cancelled=True)
-
-    def _close(self, request: Request) -> None:
-        """Let nothing more be sent for a request. The caller holds `_wire`."""
-        request.is_open = False
-        if request in self._running:
-            self._running.remove(request)
-            self._asked = {key: each for key, each in self._asked.items() if each is not request}
+            request.call.end(cancelled=True)
 
     def _report(self, request: Request, message: str) -> None:
         token = request.meta.get("progressToken")
         if is_id(token):
             request.progress += 1
             params = {"progressToken": token, "progress": request.progress, "message": message}
-            self._send(request, {"method": "notifications/progress", "params": params}, last=False)
+            self._send(request, method="notifications/progress", params=params)
 
     def _reply(self, request: Request, result: Json) -> None:
         if request.modern:
             meta = {META + "serverInfo": SERVER_INFO}
             result = {"resultType": "complete", **result, "_meta": meta}
-        self._send(request, {"id": request.id, "result": result})
+        self._send(request, id=request.id, result=result)
 
-    def _send(self, request: Request, message: Json, *, last: bool = True) -> None:
-        """Write one message for a request, unless that is answered or cancelled already."""
+    def _send(self, request: Request, **message: Any) -> None:
+        """Write one message for a request that runs; its response, without a method, ends it."""
         line = wire_line({"jsonrpc": "2.0", **message})
         with self._wire:
-            if request.is_open:
+            if request in self._running:
                 self._write(line)
-                if last:
-                    self._close(request)
+                if "method" not in message:
+                    self._running.remove(request)
 
     def _complain(self, text: str) -> None:
         self._complaints += 1
-        if self._complaints > MAX_COMPLAINTS or sys.stderr is None:
-            return
-        try:
-            sys.stderr.write(f"aws-sso-mcp: {text}\n")
-        except (OSError, ValueError):  # closed
-            return
+        if self._complaints <= MAX_COMPLAINTS and sys.stderr:
+            with contextlib.suppress(OSError, ValueError):  # closed
+                sys.stderr.write(f"aws-sso-mcp: {text}\n")
 
 
 def is_id(value: Any) -> bool:
