@@ -43,7 +43,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
-from functools import partial
+from functools import lru_cache, partial
 
 if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somewhere below
     sys.exit("aws_sso_mcp.py needs Python 3.9 or newer; this is " + sys.version.split()[0])
@@ -1778,9 +1778,7 @@ DONE = {
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
-RETRY = (
-    " Retry what failed; reconnect an MCP server only if its retry fails, as it may keep old keys."
-)
+RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may keep old keys."
 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
@@ -1820,14 +1818,13 @@ def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = 
 
 def warm_session(renewal: Renewal) -> str:
     """Return what to say of a login that brought no more time, or of one that will come often."""
-    session = renewal.session
+    session, seen = renewal.session, renewal.seen
     token: Any = read_token(session)
-    seen: Any = renewal.seen
     is_later = token and seen and token.written_at > seen.written_at + 2 * SAME_END_S
-    if is_later and token.expires_at < seen.expires_at + SAME_END_S:
+    if seen and is_later and token.expires_at < seen.expires_at + SAME_END_S:
+        what = " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
         return (
-            " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
-            " refusing, let the person sign out in the portal (startUrl), then force again."
+            what + " refusing, let the person sign out in the portal (startUrl), then force again."
         )
     if session.name or session in _advised:
         return ""
@@ -1840,12 +1837,9 @@ _advised: set[SsoSession] = set()  # sessions whose person has heard of sso-sess
 
 def shadowing_keys() -> str:
     """Return a warning when keys of the environment come before any profile."""
-    if not os.environ.get("AWS_ACCESS_KEY_ID"):
-        return ""
-    return (
-        " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use those "
-        "keys and not AWS_PROFILE. Unset it, or give them --profile."
-    )
+    what = " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use that"
+    what += " key and not AWS_PROFILE. Unset it, or give them --profile."
+    return what if os.environ.get("AWS_ACCESS_KEY_ID") else ""
 
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
@@ -1913,16 +1907,14 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
         taken = sso_profile(config, choice.profile)
     except Failure as failure:
         if config is None or profile:
-            answer = failed(failure, config)
-            del answer["status"]
-            return answer
+            return failed(failure, config)
     rows = session_rows(config, taken, only=bool(profile))
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
     message += f"A refresh would take profile {choice.profile}, {choice.why}"
     message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
     problems = config_problems(config, choice)
-    answer = {
+    answer: Json = {
         "success": True,
         "message": message,
         "sessions": rows[:MAX_SHOWN],
@@ -2138,7 +2130,7 @@ class Server:
         if not isinstance(arguments, (dict, type(None))):
             raise ProtocolError(INVALID_PARAMS, "arguments must be an object")
         call = request.call = Call(partial(self._report, request), partial(self._offer, request))
-        if request.modern and "inputResponses" in request.params:  # what its person did not want
+        if request.modern and "inputResponses" in request.params:  # its person has been asked
             action = inner(request.params, "inputResponses", "login").get("action")
             call.hurried = action != "accept"
         with self._wire:
@@ -2305,29 +2297,26 @@ STATES = {  # of a session: its colour on a terminal (SGR), and what a refresh w
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve MCP, or do what the command line says; return the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments and not (sys.stdin and sys.stdin.isatty()):
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if not command and not (sys.stdin and sys.stdin.isatty()):
         wire = Wire()
         handle_signals(wire)
         serve(wire.read, Server(wire.write))
         end(0)
     handle_signals()
-    usage = USAGE.format(path=os.path.abspath(__file__))
-    if arguments in ([], ["--help"], ["-h"], ["--version"]):
-        return say(f"aws-sso-mcp {__version__}" if arguments == ["--version"] else usage)
-    command, force = arguments.pop(0), "--force" in arguments
-    profiles = [each for each in arguments if each != "--force"]
-    profile = profiles[0] if profiles else None
-    if any(each.startswith("-") for each in profiles):
-        command = ""
-    if command == "hook" and not arguments:
+    names = [each for each in rest if not each.startswith("-")]
+    options = {*rest}.difference(names)
+    if command == "status" and not options and not names[1:]:
+        return print_status(*names)
+    if command == "refresh" and options <= {"--force"} and not names[1:]:
+        return print_refresh(*names, force=bool(options))
+    if command == "hook" and not rest:
         return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES))
-    if command == "refresh" and len(profiles) <= 1:
-        return print_refresh(profile, force=force)
-    if command == "status" and len(profiles) <= 1 and not force:
-        return print_status(profile)
-    sys.stderr.write(usage)
-    return 2
+    if command == "--version" and not rest:
+        return say(f"aws-sso-mcp {__version__}")
+    is_asked = command in ("", "--help", "-h") and not rest
+    say(USAGE.format(path=os.path.abspath(__file__)), sys.stdout if is_asked else sys.stderr)
+    return 0 if is_asked else 2
 
 
 def say(text: str, stream: TextIO | None = None) -> int:
@@ -2339,15 +2328,9 @@ def say(text: str, stream: TextIO | None = None) -> int:
 CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
 
 
-def print_refresh(profile: str | None, *, force: bool) -> int:
+def print_refresh(profile: str | None = None, *, force: bool) -> int:
     """Do what the tool does, its progress on stderr, until the person is done."""
-    told = [""]
-
-    def report(message: str) -> None:
-        if message != told[-1]:
-            told.append(message)
-            say(message, sys.stderr)
-
+    report = lru_cache(maxsize=1)(partial(say, stream=sys.stderr))  # what is not the same again
     os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "600"  # here no client gives up
     answer: Json = {"status": "pending"}
     while answer["status"] == "pending":
@@ -2356,9 +2339,9 @@ def print_refresh(profile: str | None, *, force: bool) -> int:
     return 0 if answer["success"] else 1
 
 
-def print_status(profile: str | None) -> int:
+def print_status(profile: str | None = None) -> int:
     """Print a table of the sessions, then what is wrong; return 0 if a token works."""
-    answer = get_aws_sso_status(Call(lambda _: None), profile)
+    answer = get_aws_sso_status(Call(say), profile)
     sessions = answer.get("sessions", [])
     rows = [("SESSION", "TOKEN", "TIME LEFT", "A REFRESH TAKES", "PROFILES"), *map(cells, sessions)]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -2368,21 +2351,17 @@ def print_status(profile: str | None) -> int:
         if colours:
             padded[1] = f"\x1b[{STATES.get(row[1], '1')[0]}m{padded[1]}\x1b[0m"
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
-    say("\n" * bool(sessions) + answer["message"])
-    wrong = (answer.get("awsCli", {}).get("problem"), *answer.get("problems", []))
-    for line in filter(None, wrong):
-        say(f"- {line}")
+    wrong = (inner(answer, "awsCli").get("problem"), *answer.get("problems", []))
+    say("\n" * bool(sessions) + "\n- ".join([answer["message"], *filter(None, wrong)]))
     return 0 if any("expiresAt" in row for row in sessions) else 1
 
 
 def cells(row: Json) -> tuple[str, ...]:
     """Return a session's row of the table."""
     left = row.get("minutesLeft", 0)
-    days, hours, minutes = left // 1440, left // 60 % 24, left % 60
-    parts = [(days, "d"), (hours, "h"), (minutes, "min")][0 if days else 1 if hours else 2 :][:2]
-    time_left = (
-        " ".join(f"{number} {unit}" for number, unit in parts) if "expiresAt" in row else "-"
-    )
+    parts = [f"{left // 1440} d", f"{left // 60 % 24} h", f"{left % 60} min"]
+    first = 0 if left // 1440 else 1 if left // 60 else 2  # of the two that are shown
+    time_left = " ".join(parts[first:][:2]) if "expiresAt" in row else "-"
     profiles = [each["profile"] for each in row["profiles"]]
     more = row["profileCount"] - len(profiles)
     names = ", ".join(profiles) + (f" and {more} more" if more else "")
