@@ -50,7 +50,7 @@ if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from typing import Any, NoReturn, TextIO
 
     Json = dict[str, Any]
@@ -65,6 +65,8 @@ MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
+MAX_CANDIDATES = 5  # whose names look like one that is none
+MAX_COMPARED = 64  # characters of two names
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
@@ -86,9 +88,11 @@ LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout 
 # No child gets a variable that begins so: each loads foreign code into the AWS CLI, a shim or a
 # browser's opener.
 INJECTING = (
-    "LD_", "DYLD_", "PYTHON", "PERL5", "RUBY", "NODE_", "BASH_ENV=", "BASH_FUNC_", "ENV=",
-    "SHELLOPTS=", "BASHOPTS=", "ZDOTDIR=", "GIO_", "GTK_", "GCONV_PATH=", "JAVA_TOOL_OPTIONS=",
-    "OPENSSL_CONF=", "OPENSSL_MODULES=", "OPENSSL_ENGINES=",
+    "LD_", "DYLD_", "PYTHON", "PERL", "RUBY", "NODE_", "BASH", "SHELLOPTS=", "ENV=", "PS4=",
+    "ZDOTDIR=", "GCONV_PATH=", "OPENSSL_", "JAVA_TOOL_OPTIONS=", "_JAVA_OPTIONS=", "GIO_",
+    "GTK_MODULES=", "GTK3_MODULES=", "GTK_PATH=", "GTK_EXE_PREFIX=", "GTK_IM_MODULE_FILE=",
+    "GDK_PIXBUF_MODULE", "QT_PLUGIN_PATH=", "QT_QPA_PLATFORM_PLUGIN_PATH=", "QML",
+    "SSLKEYLOGFILE=",  # this one has TLS keys written down
 )  # fmt: skip
 # Of AWS_* only those that say where things are: keys, AWS_PROFILE, endpoints, retry and output
 # settings would shadow, redirect or break what is asked of the CLI.
@@ -100,6 +104,7 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
 LAUNCHERS = ("sh", "bash", "dash", "zsh", "fish", "env", "npx", "npm", "uvx", "uv", "pipx")
 MACOS_ADMINS = 80  # the group that shares /opt/homebrew
+OURS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a file: no link, no pipe
 WINDOWS_FLAGS = 0x8000200 if os.name == "nt" else 0  # no console window, a process group
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" else ()
 
@@ -130,6 +135,11 @@ class ProtocolError(Exception):
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
+def unreadable(path: str, error: OSError) -> Failure:
+    message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+    return Failure("config_unreadable", message)
+
+
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
     import traceback
@@ -140,24 +150,37 @@ def bug(error: Exception) -> Failure:
     return Failure("internal_error", f"A bug in aws_sso_mcp.py, {what}. Report it, then go on.")
 
 
+SETTINGS = {  # those that take not just any value: what they take
+    "AWS_SSO_MCP_WAIT_SECONDS": (r"\d{1,4}(\.\d+)?", "a number of seconds"),
+    "AWS_SSO_MCP_LOGIN": ("browser|device", "`browser` or `device`"),
+}
+
+
 def setting(name: str) -> str | None:
     """Return an environment variable; None when unset, empty, or a `${...}` left unexpanded."""
-    value = os.environ.get(name, "")
-    return None if not value or value.startswith("${") else value
+    value, (pattern, _) = os.environ.get(name, ""), SETTINGS.get(name, ("(?s).+", ""))
+    return value if re.fullmatch(pattern, value) and not value.startswith("${") else None
+
+
+def setting_problems() -> list[str]:
+    """Return what to say of settings whose value cannot be meant, so that they count as unset."""
+    given = {name: os.environ.get(name, "") for name in SETTINGS if not setting(name)}
+    return [
+        f"{name}={harmless(value)!r} is ignored: it takes {SETTINGS[name][1]}."
+        for name, value in given.items()
+        if value and not value.startswith("${")
+    ]
 
 
 def wait_seconds() -> float:
     """Return how long one tool call may wait for a person: below the 60 s that clients allow."""
-    try:
-        return min(max(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 0), 3600)
-    except ValueError:
-        return 50
+    return min(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 3600)
 
 
 def home() -> str:
     """Return the person's home folder. Raises Failure `no_home`."""
     path = os.path.expanduser("~")
-    if path == "~":
+    if not os.path.isabs(path):
         message = "No home folder is known. Set HOME (on Windows USERPROFILE) in this server's "
         raise Failure("no_home", message + "entry of the client's configuration, then reconnect.")
     return path
@@ -170,10 +193,14 @@ def working_folder() -> str:
         return os.devnull
 
 
+def filled_in(path: str) -> str:
+    """Return a path as a person writes it, `$NAME` and `~` filled in."""
+    return os.path.expanduser(os.path.expandvars(path))
+
+
 def full_path(path: str) -> str:
-    """Return a path as a person writes it, `$NAME` and `~` filled in, absolute; "" for ""."""
-    path = os.path.expanduser(os.path.expandvars(path))
-    return os.path.join(working_folder(), path) if path else ""
+    """Return the absolute path of one that a person writes; "" for ""."""
+    return os.path.join(working_folder(), filled_in(path)) if path else ""
 
 
 def host_name() -> str:
@@ -182,35 +209,6 @@ def host_name() -> str:
     import platform  # which takes 10 ms
 
     return platform.node() or "?"
-
-
-def is_elevated() -> bool:
-    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
-    is_setuid = os.name == "posix" and os.getuid() != os.geteuid()
-    return is_setuid or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
-
-
-def path_folders() -> Iterator[str]:
-    """Yield the folders of PATH, but no relative ones and none of a project."""
-    for entry in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        folder = entry.strip('"') if os.name == "nt" else entry
-        # On Windows `/x` is relative: to the current drive.
-        if os.path.normpath(folder) == os.path.abspath(folder) and not is_of_project(folder):
-            yield folder
-
-
-def is_of_project(path: str) -> bool:
-    """Tell whether a path, as written or as linked, is in the working folder or in the project.
-
-    What is there came with the project; but a folder that holds the home, too, is none.
-    """
-    places = [os.path.normcase(each) for each in (os.path.realpath(path), os.path.abspath(path))]
-    for folder in filter(None, (working_folder(), setting("CLAUDE_PROJECT_DIR"))):
-        inside = os.path.join(os.path.normcase(os.path.realpath(folder)), "")
-        holds_home = os.path.join(os.path.realpath(home()), "").startswith(inside)
-        if not holds_home and any(os.path.join(each, "").startswith(inside) for each in places):
-            return True
-    return False
 
 
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
@@ -234,18 +232,32 @@ def inner(content: Any, *keys: str) -> Json:
     return content if isinstance(content, dict) else {}
 
 
+def harmless(name: str, known: Container[str] = ()) -> str:
+    """Return a name as an answer shows it: in full if it is known, else what can say nothing.
+
+    It may stand in a project's file, with words in it for the model that reads the answer.
+    """
+    return name if name in known else re.sub(r"[^A-Za-z0-9._/@+:-]+", "?", name)[:64]
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def nearest_names(name: str, names: Iterable[str]) -> list[str]:
-    """Return names to choose from, those that look like `name` first."""
+def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
+    """Return names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
-    def likeness(other: str) -> float:
-        return SequenceMatcher(None, name.casefold(), other.casefold()).ratio()
+    wanted = name.casefold()[:MAX_COMPARED]
 
-    return sorted(names, key=likeness, reverse=True)[:MAX_SHOWN]
+    def likeness(other: str) -> float:
+        text = other.casefold()[:MAX_COMPARED]
+        parts = [text, *re.split(r"[\W_]+", text)]
+        begins = any(part and wanted.startswith(part) for part in parts)
+        return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
+
+    near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
+    return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
@@ -274,7 +286,7 @@ def read_file(path: str, limit: int) -> bytes | None:
 
 def write_file(path: str, text: str) -> None:
     """Write a file, in a folder that is there, for this person only. Raises OSError."""
-    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags | OURS, 0o600)) as file:
         file.write(text)
 
 
@@ -304,7 +316,7 @@ class FileLock:
         if not self._is_there():  # the folder may have been removed meanwhile
             self.release()
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | OURS, 0o600)
             if not (lock_fd(self.fd) and self._is_there()):
                 self.release()
         return self.fd is not None
@@ -318,7 +330,7 @@ class FileLock:
     def is_taken(self) -> bool:
         """Tell whether any process has the lock, by sharing it for a moment."""
         try:
-            self.fd = os.open(self.path, os.O_RDWR)
+            self.fd = os.open(self.path, os.O_RDWR | OURS)
             return not lock_fd(self.fd, shared=True)
         except OSError:  # there was no login yet, on this machine
             return False
@@ -376,74 +388,104 @@ def client_environment() -> dict[str, str]:
                 pairs = (each.partition("=") for each in os.fsdecode(variables.read()).split("\0"))
                 found = {**{name: value for name, _, value in pairs}, **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
-        if me == "0":
-            found["BROWSER"] = ""  # no source of programs that root runs
+        if me == "0":  # no source of what root runs: $BROWSER, a D-Bus address with `unixexec:`
+            found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
     return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
+
+
+def is_elevated() -> bool:
+    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
+    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
+    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
+
+
+def path_folders() -> list[str]:
+    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
 
 
 def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield where a program is, and why it is not run: in the folders of PATH, then in places."""
     on_path = [os.path.join(folder, name) for folder in path_folders() for name in names]
-    for path in on_path + [os.path.expandvars(os.path.expanduser(place)) for place in places]:
-        if os.path.lexists(path) and not is_of_project(path):
-            yield path, program_problem(path)
+    for path in on_path + [filled_in(place) for place in places]:
+        if os.path.lexists(path) and not os.path.isdir(path):
+            yield path, path_problem(path)
 
 
-def program_problem(path: str, *, named: bool = False) -> str | None:
-    """Return why a program is not run: what leads to it is not of the person or the system.
+def path_problem(path: str, *, named: bool = False) -> str | None:
+    """Return why a program, or what is in a folder, is not run: all that leads there counts.
 
-    One that the person named is run, unless everybody could put another in its place. In a sticky
-    folder nobody replaces what is not theirs, but may add to it. Windows keeps no such modes.
+    One that the person named is run unless everybody could replace it. In a sticky folder nobody
+    replaces what is not theirs, but may add to it. Windows keeps no modes.
     """
-    if os.path.normpath(path) != os.path.abspath(path) or not os.access(path, os.X_OK):
-        return "is no program with an absolute path"
-    if os.name != "posix":
-        return None
-    owners, groups = trusted_ids()
-    last = os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path))
-    for place in way_to(path):
-        status = os.lstat(place)
-        is_kept = status.st_mode & stat.S_ISVTX and os.path.realpath(place) != last
-        mode = 0 if is_kept or stat.S_ISLNK(status.st_mode) else status.st_mode
-        is_admins = sys.platform == "darwin" and status.st_gid == MACOS_ADMINS
-        if mode & stat.S_IWOTH:
-            return f"may be changed by everybody ({place})"
-        if not (named or is_admins or status.st_uid in owners):
-            return f"belongs to another user ({place})"
-        if mode & stat.S_IWGRP and not (named or is_admins or status.st_gid in groups):
-            return f"may be changed by a group of users ({place})"
+    if os.path.normpath(path) != os.path.abspath(path):  # `/x` on Windows: of the current drive
+        return "is no absolute path"
+    if not os.access(path, os.X_OK) or (named and os.path.isdir(path)):
+        return "is no program"
+    (owners, groups), target = trusted_ids(), os.path.realpath(path)
+    last = target if os.path.isdir(target) else os.path.dirname(target)
+    project = folder_ids((os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir))
+    project -= folder_ids(way_to(home()))  # who works in the home, or above it, is in no project
+    for place in (*way_to(path), *way_to(target)):
+        status, name = os.lstat(place), os.path.basename(place)
+        is_kept = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and place != last
+        is_moot = is_kept or stat.S_ISLNK(status.st_mode) or os.name != "posix"
+        mode = 0 if is_moot else status.st_mode
+        problems = (
+            ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
+            ("came with a project", name == "node_modules" or folder_ids((place,)) & project),
+            ("belongs to another user", status.st_uid not in owners),
+            ("may be changed by a group", mode & stat.S_IWGRP and status.st_gid not in groups),
+        )
+        for problem, is_there in problems[: 1 if named else None]:
+            if is_there:
+                return f"{problem} ({place})"
     return None
 
 
 def trusted_ids() -> tuple[set[int], set[int]]:
-    """Return the users and the groups that may change a program which we run."""
-    import grp
-    import pwd
+    """Return the users and the groups that may change a program which we run.
 
-    owners, groups = {0, os.geteuid()}, {0}
-    with contextlib.suppress(OSError, KeyError):  # not Linux; an id without a name
-        if not is_elevated():  # in a container, root may work in a home mounted from outside
+    The system is who has `/` and `/usr`: root, also where a user namespace shows it as 65534.
+    """
+    owners, groups = {0}, {0}
+    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
+        import grp
+        import pwd
+
+        owners |= {os.geteuid(), os.stat("/").st_uid, os.stat("/usr").st_uid}
+        if os.geteuid() == 0 and not is_elevated():  # of a container, in a home from outside
             owners.add(os.stat(home()).st_uid)
-        if grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name:
-            groups.add(os.getegid())  # a group of one
-        with open("/proc/self/uid_map") as file:
-            if file.read().split() != ["0", "0", "4294967295"]:
-                owners.add(65534)  # root, as seen from this user namespace
+        me = pwd.getpwuid(os.geteuid())
+        own = grp.getgrgid(me.pw_gid)
+        if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
+            groups.add(own.gr_gid)
+        if sys.platform == "darwin":
+            groups.add(MACOS_ADMINS)
+            owners.update(pwd.getpwnam(each).pw_uid for each in grp.getgrgid(MACOS_ADMINS).gr_mem)
     return owners, groups
 
 
+def folder_ids(paths: Iterable[str]) -> set[tuple[int, int]]:
+    """Return which folders those are, whatever they are called."""
+    found = map(os.stat, filter(os.path.isdir, paths))
+    return {(status.st_dev, status.st_ino) for status in found}
+
+
 def way_to(path: str) -> Iterator[str]:
-    """Yield every folder and link that leads to `path`, and at last the file itself."""
-    place, rest = "/", path.split("/")[::-1]
+    """Yield every folder and link that leads to what is at `path`, and at last that itself."""
+    drive, way = os.path.splitdrive(path.replace("/", os.sep))
+    place, rest = drive + os.sep, way.split(os.sep)[::-1]
     while rest:
         yield place
         part = rest.pop()
-        here = os.path.dirname(place) if part == ".." else os.path.join(place, part)
-        if os.path.islink(here):
+        if part in ("", os.curdir):
+            continue
+        here = os.path.dirname(place) if part == os.pardir else os.path.join(place, part)
+        if os.path.islink(here) and os.path.exists(here):  # not in a circle
             yield here
-            target = os.readlink(here)
-            rest += target.split("/")[::-1]
-            here = "/" if target.startswith("/") else place
+            drive, way = os.path.splitdrive(os.readlink(here))
+            rest += way.split(os.sep)[::-1]
+            here = drive + os.sep if way.startswith(os.sep) else place
         place = here
     yield place
 
@@ -455,8 +497,8 @@ def child_environment() -> dict[str, str]:
         for name, value in {**client_environment(), **os.environ}.items()
         if name in AWS_PLACES or not f"{name}=".startswith((*INJECTING, "AWS_"))
     }
-    safe = (each for each in path_folders() if os.path.isdir(each) and not program_problem(each))
-    environment["PATH"] = os.pathsep.join(safe)
+    safe = (each for each in path_folders() if os.path.isdir(each) and not path_problem(each))
+    environment["PATH"] = os.pathsep.join(safe) or "/usr/bin:/bin"  # empty: the current folder
     return {**environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
 
 
@@ -539,7 +581,8 @@ class Process:
                 argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
                 subprocess.run(argv, creationflags=WINDOWS_FLAGS, timeout=5, check=False,  # noqa: S603
                                stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
-        self._popen.kill()
+        with contextlib.suppress(OSError):
+            self._popen.kill()
 
 
 class Wire:
@@ -608,14 +651,15 @@ def end(code: int) -> NoReturn:
 
 # --- AWS configuration: ~/.aws/config and ~/.aws/credentials, as botocore reads them ----
 
-AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions")  # by name: {key: text or dict}
+# By name: {key: text or dict}; by lower-case name, what to write instead of a wrong header.
+AwsConfig = namedtuple("AwsConfig", "path profiles sso_sessions misspelled")
 
 # One login: an sso-session, or (name None) a start URL that stands in a profile itself.
-SsoSession = namedtuple("SsoSession", "name start_url region")
+SsoSession = namedtuple("SsoSession", "name start_url region scopes", defaults=[""])
 
 # A profile that a login serves; `login_profile`, mostly itself, holds the SSO settings.
-# Account and role are None where the profile only logs in.
-SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name")
+# Account and role are None where the profile only logs in; `witness` is one that has them.
+SsoProfile = namedtuple("SsoProfile", "name login_profile session account_id role_name witness")
 
 
 def aws_folder(*parts: str) -> str:
@@ -624,31 +668,24 @@ def aws_folder(*parts: str) -> str:
 
 
 def read_aws_config() -> AwsConfig:
-    """Return what both files say, credentials over config, as botocore.session merges them.
-
-    Raises Failure `config_unreadable` or `config_unparsable`. A missing file counts as empty.
-    """
+    """Return what both files say, as botocore.session merges them. Raises Failure."""
     path, text = config_text("AWS_CONFIG_FILE", "config")
-    profiles: dict[str, Json] = {}
-    sso_sessions: dict[str, Json] = {}
+    config = AwsConfig(path, {}, {}, {})
+    places = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
-        if header == "default":
-            profiles[header] = values
-        elif header.startswith("profile"):
-            profiles.update(named_section(header, values))
-        elif header.startswith("sso-session"):
-            sso_sessions.update(named_section(header, values))
+        kind, name = kind_and_name(header)
+        if name is not None:
+            places[kind][name] = values
+        elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
+            config.misspelled.update(respelled(header, values))
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
-        profiles[name] = {**profiles.get(name, {}), **values}
-    return AwsConfig(path, profiles, sso_sessions)
+        config.profiles[name] = {**config.profiles.get(name, {}), **values}
+    return config
 
 
 def config_text(variable: str, name: str) -> tuple[str, str]:
-    """Return the path and the text of a config file: at `variable`, else in `~/.aws`.
-
-    The text is in the encoding of the locale, as botocore has it. Raises Failure.
-    """
+    """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
     import io
 
     value = os.environ.get(variable)
@@ -659,20 +696,31 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         raise unparsable(path, None, "it is not text in this machine's encoding") from None
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-        raise Failure("config_unreadable", message) from None
+        raise unreadable(path, error) from None
 
 
-def named_section(header: str, values: Json) -> dict[str, Json]:
-    """Return {name: values} of a header such as `profile "a b"`; empty unless it is two words."""
+def kind_and_name(header: str) -> tuple[str, str | None]:
+    """Return what `default`, `profile "a b"` or `sso-session a` says; no name for what is none."""
     import shlex
 
+    header = "profile default" if header == "default" else header
+    kind = next((each for each in KINDS if header.startswith(each)), "")
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
     try:
         _, name = header.split() if is_plain else shlex.split(header)
     except ValueError:
-        return {}
-    return {name: values}
+        return kind, None
+    return kind, name if kind else None
+
+
+def respelled(header: str, values: Json) -> dict[str, str]:
+    """Return {name in lower case: what to write} of a header that no AWS tool reads."""
+    kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
+    is_session = "sso_start_url" in values and "sso_account_id" not in values
+    kind = KINDS[kind[0] in "sS" if kind else is_session]
+    name = name.strip(" \t\"'")
+    right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
+    return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -680,20 +728,21 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
     import configparser
 
     parser = configparser.RawConfigParser()
+    text = re.sub(r"[^\S\n]{100,}", " ", text)  # as its time is quadratic to blanks in a row
     try:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
         twice = type(error).__name__.startswith("Duplicate")
         what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        if text.startswith(("\ufeff", "\xef\xbb\xbf")):
+            what = "it begins with a byte order mark. Save it as UTF-8 without one"
         raise unparsable(path, line, what) from None
-    return {
-        name: {
-            key: parse_nested(path, text, value) if value.startswith("\n") else value
-            for key, value in parser.items(name, raw=True)
-        }
-        for name in parser.sections()
-    }
+    sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
+    for values in sections.values():
+        nested = {key: value for key, value in values.items() if value.startswith("\n")}
+        values.update({key: parse_nested(path, text, nested[key]) for key in nested})
+    return sections
 
 
 def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
@@ -721,11 +770,51 @@ def text_of(values: Json, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
-    """Return what a login for profile `name` takes, a role profile resolved to its source.
+# A profile in a command: what only AWS's tools have, an option that others have too, a variable.
+NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
+          (?: --aws-?profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
+        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+
+            (?:--(?:[\w-]+=|no-|ecs-|lazy)\S*\s+)*
+        | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
+    | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
+    | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?
+        (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
+    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
+  ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
+PROGRAM = r"""(?xi) (?<![^\s"'(]) (?!-) (?:  # that tells whether an option after it counts
+      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"'.@]*(?:@[^\s"']*|\.exe)?(?![^\s"'])
+    | (?: [^\s"'=:]*[/\\] )? (echo|printf|bazel|cargo|dbt|docker(?:-compose)?|eas|gradlew?|kubectl
+      |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
+MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
-    Raises Failure when the profile is unknown, no SSO profile, or incomplete.
+
+def profile_of_command(line: str) -> str | None:
+    """Return the profile that a command names, `$` if it is yet to be worked out.
+
+    An option of AWS's own tools beats a variable, which beats a `--profile` of another program;
+    of those that have nothing to do with AWS, and of what is only printed, none counts.
     """
+    ranks: dict[int, set[str]] = {}
+    for found in re.finditer(NAMED, line[:MAX_CHARACTERS]):
+        value = found["a"] or found["b"] or found["c"] or ""
+        before = line[max(0, found.start() - 300) : found.start()]
+        programs = re.findall(PROGRAM, re.split(r"[;&|(){}\n]| -- ", before)[-1])
+        is_aws, other = programs[-1] if programs else ("", "")
+        rank = 0 if found["own"] or (found["option"] and is_aws) else 2 if found["option"] else 1
+        is_lost = other in ("echo", "printf") or (other and found["option"])
+        is_missing = rank != 1 and (not value or value.startswith("-"))
+        if not is_lost and not is_missing:
+            ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
+    best = ranks[min(ranks)] if ranks else {None}
+    return best.pop() if len(best) == 1 else "$"
+
+
+def is_worked_out(name: str) -> bool:
+    return bool(name.strip() and re.fullmatch(NAME, name) and not re.search(r"[$`%]", name))
+
+
+def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
+    """Return what a login for profile `name`, or for its source, takes. Raises Failure."""
     chain: list[str] = []
     source: str | None = name
     while source is not None:
@@ -734,53 +823,76 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
             raise Failure("profile_loop", message)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
-            what = f"There is no profile {source!r}{of} in {config.path}."
+            what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
+            what += config.misspelled.get(source.casefold(), "")
             raise Failure("profile_not_found", what, unusable=source)
         chain.append(source)
-        values = config.profiles[source]
-        takes_role = "role_arn" in values and "web_identity_token_file" not in values
-        source = text_of(values, "source_profile") if takes_role else None
+        source = source_of(config, chain)
+    values = config.profiles[chain[-1]]
     session = sso_session(config, chain[-1], values)
     role = text_of(values, "sso_account_id"), text_of(values, "sso_role_name")
-    return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)))
+    return SsoProfile(name, chain[-1], session, *(role if all(role) else (None, None)), None)
+
+
+def source_of(config: AwsConfig, chain: Sequence[str]) -> str | None:
+    """Return the source of a chain's last profile, as botocore has it: behind its static keys."""
+    name, values = chain[-1], config.profiles[chain[-1]]
+    is_static = "aws_access_key_id" in values or "aws_secret_access_key" in values
+    if "role_arn" in values and "web_identity_token_file" not in values:
+        source = text_of(values, "source_profile")
+        return None if is_static and (source == name or len(chain) > 1) else source
+    if is_static or not SSO_KEYS.isdisjoint(values):
+        return None
+    source = profile_of_command(text_of(values, "credential_process") or "")
+    return source if source in config.profiles and source != name else None
 
 
 def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     """Return the SSO session that `profile` logs in to. Raises Failure when there is none."""
-    name = values.get("sso_session")
-    name = "" if isinstance(name, dict) else name
-    if name is None and "sso_start_url" not in values:
+    name, where = values.get("sso_session"), f"Profile {profile!r}"
+    if SSO_KEYS.isdisjoint(values):
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
         what = f"No SSO login can fix profile {profile!r}: it {kind}"
         raise Failure("not_sso", what, unusable=profile)
-    where = f"Profile {profile!r}"
     if name is not None:
+        name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
         if name not in config.sso_sessions:
-            message = f"{where} is missing. Add it, with sso_start_url and sso_region."
+            near = nearest_names(name.partition(" #")[0], config.sso_sessions, LIKE)
+            step = f" If {near[0]!r} is meant, write that." if near else " Add it."
+            step = config.misspelled.get(name.casefold(), step)
+            message = f"{where} is missing in {config.path}.{step}"
             raise Failure("sso_session_not_found", message)
         values = config.sso_sessions[name]
-    start_url, region = text_of(values, "sso_start_url"), text_of(values, "sso_region")
-    if start_url is None or region is None:
-        lacking = "sso_start_url" if start_url is None else "sso_region"
-        message = f"{where} lacks {lacking}. Add it, or run in a terminal: aws configure sso"
-        raise Failure("sso_incomplete", message)
-    return SsoSession(name, start_url, region)
+    for key, (shape, example) in SHAPES.items():
+        value = text_of(values, key)
+        if value is None:
+            message = f"{where} lacks {key}. Add it, or run in a terminal: aws configure sso"
+            raise Failure("sso_incomplete", message)
+        if not re.fullmatch(shape, value):
+            found = re.search(shape, value[:MAX_NAME_CHARACTERS])
+            right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
+            message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
+            raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
+    scopes = text_of(values, "sso_registration_scopes") if name else None
+    return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
+KINDS = ("profile", "sso-session")
+LIKE = 0.65  # how much alike two names are when one may be meant by the other
+SSO_KEYS = {"sso_session", "sso_start_url"}
+SHAPES = {  # of a value, and an example
+    "sso_region": (r"(?i)\b[a-z]{2,9}(?:-[a-z]{2,9}){1,3}-\d{1,2}\b", "us-east-1"),
+    "sso_start_url": (r"https://[^\s\"'<>]+", "https://d-1234567890.awsapps.com/start"),
+}
 NOT_SSO = {  # the key that marks the kind: what the profile is, and what fixes it instead
+    "aws_access_key_id": "holds static keys. Those come from IAM.",
     "role_arn": "assumes a role without an SSO source. Renew what its credentials come from.",
     "login_session": "belongs to `aws login`. Run that in a terminal.",
     "credential_process": "gets its keys from another program. Use the login of that program.",
-    "aws_access_key_id": "holds static keys. Those come from IAM.",
     "": "has no SSO settings.",
 }
-
-
-def sso_profile_names(config: AwsConfig) -> list[str]:
-    """Return the profiles that hold SSO settings themselves, in the order of the file."""
-    keys = {"sso_session", "sso_start_url"}
-    return [name for name, values in config.profiles.items() if not keys.isdisjoint(values)]
+TELLING_KEYS = {*SSO_KEYS, *NOT_SSO}  # of a profile or a session
 
 
 # --- Token cache: ~/.aws/sso/cache ------------------------------------------------------
@@ -803,25 +915,35 @@ def token_path(session: SsoSession) -> str:
     return aws_folder("sso", "cache", cache_name(session.name or session.start_url))
 
 
-def last_used(profile: SsoProfile) -> float:
-    """Return when the AWS CLI cached role credentials of a profile (epoch seconds), 0 for never.
-
-    The name of the file is that of botocore.credentials.SSOCredentialFetcher._create_cache_key.
-    """
+def role_path(profile: SsoProfile) -> str:
+    """Return the AWS CLI's file of a role's credentials; botocore.credentials names it so."""
     session = profile.session
     key = {"accountId": profile.account_id, "roleName": profile.role_name}
     key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
-    return changed_at(aws_folder("cli", "cache", name))
+    return aws_folder("cli", "cache", name)
+
+
+def damaged_file(profile: SsoProfile) -> str | None:
+    """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
+    session, scopes = profile.session, re.findall(r"[^\s,]+", profile.session.scopes)
+    about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
+    about.update({"scopes": scopes or None, "session_name": session.name})
+    registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
+    files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
+    for path, *place, key in files:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            content = read_file(path, MAX_OUTPUT_BYTES)
+            if content is None or text_of(inner(json.loads(content), *place), key):
+                continue
+        return path
+    return None
 
 
 def read_token(session: SsoSession) -> Token | None:
-    """Return the session's token; None when there is none or its file is no token.
-
-    The AWS CLI writes the file in place, so one that does not parse is read again.
-    """
+    """Return the session's token; None when there is none or its file is no token."""
     path = token_path(session)
-    for pause_s in (0.05, 0.05, 0):
+    for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
         try:
             content = read_file(path, MAX_OUTPUT_BYTES)
             return None if content is None else parse_token(json.loads(content), changed_at(path))
@@ -854,6 +976,14 @@ def epoch(text: Any) -> float | None:
         return None
 
 
+def check_token_file(session: SsoSession) -> None:
+    """Raise Failure `config_unreadable` when a token is there that nobody here can read."""
+    try:
+        read_file(token_path(session), MAX_OUTPUT_BYTES)
+    except OSError as error:
+        raise unreadable(token_path(session), error) from None
+
+
 def is_other(token: Token | None, other: Token | None) -> bool:
     return (token and token.which) != (other and other.which)
 
@@ -876,157 +1006,155 @@ def expiry(token: Token | None) -> Json:
     return {"expiresAt": expires_at, "minutesLeft": int(token.expires_at - time.time()) // 60}
 
 
-# --- MCP clients: the profile that another server is configured with --------------------
+# --- MCP clients: the profile that another server, or a command, is configured with -----
 
-# Client; keys that lead to its servers in a file (`.`: that of the project); files. `./` is the
-# project's folder, CONFIG that of the system for settings; files with an unset variable are none.
-CLIENT_FILES = (
-    ("Claude Code", "mcpServers projects/./mcpServers",
-     "~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json ./.mcp.json /etc/claude-code/managed-mcp.json"
-     " /Library/Application*Support/ClaudeCode/managed-mcp.json"
-     " $ProgramFiles/ClaudeCode/managed-mcp.json"),
-    ("a plugin of Claude Code", "mcpServers",
-     "~/.claude/plugins/cache/*/*/*/.mcp.json"
-     " ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json"
-     " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json"
-     " $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json"),
-    ("Claude Desktop", "mcpServers", "CONFIG/Claude/claude_desktop_config.json"),
-    ("Codex", "mcp_servers",
-     "~/.codex/config.toml $CODEX_HOME/config.toml ./.codex/config.toml"),
-    ("Copilot CLI", "mcpServers",
-     "~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json"),
-    ("Cursor", "mcpServers", "~/.cursor/mcp.json ./.cursor/mcp.json"),
-    ("VS Code", "servers mcp/servers",
-     "CONFIG/Code/User/mcp.json CONFIG/Code/User/settings.json ./.vscode/mcp.json"),
-    ("Gemini CLI", "mcpServers", "~/.gemini/settings.json ./.gemini/settings.json"),
-    ("Kiro", "mcpServers", "~/.kiro/settings/mcp.json ./.kiro/settings/mcp.json"),
-    ("Amazon Q", "mcpServers",
-     "~/.aws/amazonq/mcp.json ./.amazonq/mcp.json ~/.aws/amazonq/agents/default.json"
-     " ~/.aws/amazonq/cli-agents/*.json"),
-    ("Cline", "mcpServers",
-     "CONFIG/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
-     " ~/.cline/data/settings/cline_mcp_settings.json ~/.cline/mcp.json"),
-    ("Roo Code", "mcpServers",
-     "CONFIG/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"
-     " ./.roo/mcp.json"),
-    ("Windsurf", "mcpServers", "~/.codeium/windsurf/mcp_config.json ~/.codeium/mcp_config.json"),
-    ("Zed", "context_servers", "~/.config/zed/settings.json ./.zed/settings.json"),
-    ("Junie", "mcpServers", "~/.junie/mcp/mcp.json ./.junie/mcp/mcp.json"),
-    ("OpenCode", "mcp", "~/.config/opencode/opencode.json ./opencode.json"),
-)  # fmt: skip
+# Clients' files: `.` is the project's folder, `@` that and the home, CONFIG the system's for
+# settings, `$X` the folder in a variable. In each, servers are looked for below all SERVER_KEYS.
+CLIENT_FILES = (*"""
+    ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json /etc/claude-code/managed-mcp.json
+    /Library/Application*Support/ClaudeCode/managed-mcp.json
+    $ProgramFiles/ClaudeCode/managed-mcp.json CONFIG/Claude/claude_desktop_config.json
+    ~/.claude/plugins/cache/*/*/*/.mcp.json ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json
+    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json ./.roo/mcp.json ./.vs/mcp.json
+    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json ./.vscode/mcp.json
+    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json @/.junie/mcp/mcp.json
+    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json ./opencode.json*
+    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json ~/.lmstudio/mcp.json
+    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.kiro/settings/mcp.json
+    @/.kiro/agents/*.json ~/.kiro/powers/*/*/mcp.json @/.amazonq/*.json @/.amazonq/*agents/*.json
+    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ~/.cline/mcp.json ./.vscode/settings.json
+    ~/.cline/data/settings/cline_mcp_settings.json ~/.codeium/windsurf/mcp_config.json
+    ~/.codeium/mcp_config.json ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
+    $APPDATA/Zed/settings.json ./.zed/settings.json
+""".split(), *(  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
+    f"{user}/{file}"
+    for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
+    for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
+                 "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
+))  # fmt: skip
+SERVER_KEYS = [key.split("/") for key in (
+    "mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers", "mcp/servers",
+    "mcp",
+)]  # fmt: skip
 SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
-VARIABLE = r"\$?\{(?:env:)?(\w+)(?::-([^}]*))?\}|\$(\w+)"
+MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
+VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(?!env\b)(\w+)"
 # JSON with comments and trailing commas: strings stay, what else matches goes.
-COMMENT = r'(?s)("(?:\\.|[^"\\])*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)'
-LAST_COMMA = r'("(?:\\.|[^"\\])*(?:"|\Z))|,(?=\s*[}\]])'
+COMMENT = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)'
+LAST_COMMA = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|,(?=\s*[}\]])'
 
 
 def profile_of_server(server: str) -> str | None:
     """Return the profile that MCP server `server` is configured with, None when its entry has none.
 
-    `server` may be what clients make of its name: `plugin:P:X`, `mcp__X__tool`,
-    `mcp__plugin_P_X__tool`. Raises Failure when no entry is found, or several that differ.
+    `server` may be what a client shows of a name: the longest configured one counts that stands
+    in it as whole words. Raises Failure when no entry is found, or several that differ.
     """
     known = list(configured_servers())
-    found = [each for each in known if each[1] == server]
-    found = found or [each for each in known if is_named(each[1], server)]
-    longest = max((len(name) for _, name, _ in found), default=0)  # `my-aws` rather than `aws`
-    found = [each for each in found if len(each[1]) == longest]
-    if not found:
-        names = {name for _, name, _ in known if re.fullmatch(r"[\w.@:/-]{1,64}", name)}
-        near = listed(nearest_names(server, names))
+    names = {name for _, name, _ in known}
+    fits = {server} & names or {name for name in names if is_named(name, server)}
+    if not fits:
+        harmless = [name for name in names if re.fullmatch(r"[\w.@:/-]{1,64}", name)]
+        near = nearest_names(server, harmless[:1000])
         message = f"No MCP client here is configured with a server {server!r}"
-        message += f"; the nearest are: {near}." if near else "."
-        if sys.version_info < (3, 11):
-            message += " (Codex's configuration needs Python 3.11 to be read.)"
-        raise Failure("server_not_found", message, unusable=server)
-    profiles = [(client, profile_of_entry(entry)) for client, _, entry in found]
+        message += f"; the nearest servers are: {listed(near)}." if near else "."
+        message += " (YAML is not read, nor TOML before Python 3.11.) Call again with `profile`."
+        raise Failure("server_not_found", message)
+    found = [each for each in known if each[1] in fits and len(each[1]) == len(max(fits, key=len))]
+    in_use = [row for row in found if row[2].get("enabled", True) and not row[2].get("disabled")]
+    profiles = [(file, profile_of_entry(entry)) for file, _, entry in in_use or found]
     if len({profile for _, profile in profiles}) > 1:
-        each = ", ".join(
-            f"{profile or 'none'} in {client}" for client, profile in profiles[:MAX_SHOWN]
-        )
+        each = ", ".join(f"{profile or 'none'} in {file}" for file, profile in profiles[:MAX_SHOWN])
         message = f"MCP server {server!r} is configured with different profiles: {each}. "
         raise Failure("server_ambiguous", message + "Call again with the right one as `profile`.")
     return profiles[0][1]
 
 
 def is_named(name: str, wanted: str) -> bool:
-    """Tell whether a client can have made `wanted` of the name of a server."""
-    name, wanted = (re.sub("[^A-Za-z0-9_-]", "_", text) for text in (name, wanted))
-    return bool(re.fullmatch(rf"(mcp__?)?(plugin_.+_)?{re.escape(name)}(?(1)__?.+)", wanted))
+    """Tell whether a server's name stands in `wanted`; VS Code keeps only 13 characters of it."""
+    texts = (f" {name} ", f" mcp_{name[:13]} ", f" {wanted} ")
+    name, cut, wanted = (re.sub(r"[\W_]+", " ", text).casefold() for text in texts)
+    return name != " " and (name in wanted or wanted.startswith(cut))
 
 
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
-    """Yield client, name and entry of each MCP server in the clients' config files."""
+    """Yield file, name and entry of each MCP server in the clients' config files."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
-    for client, keys, files in CLIENT_FILES:
-        for pattern in files.split():
-            for content in map(read_client_config, client_paths(pattern, project)):
-                for key in keys.split():
-                    path = [project if part == "." else part for part in key.split("/")]
-                    where = " (project)" if "./" in (pattern + key) else ""
-                    for name, entry in inner(content, *path).items():
-                        yield client + where, name, inner(entry)
+    for pattern in CLIENT_FILES:
+        for path in client_paths(pattern, project):
+            file = path.replace(os.path.join(project, ""), "./", 1)
+            file, content = file.replace(os.path.expanduser("~"), "~", 1), read_client_config(path)
+            for place in *SERVER_KEYS, ["projects", project, "mcpServers"]:
+                for name, entry in inner(content, *place).items():
+                    if name not in ("servers", "inputs"):  # of VS Code's `mcp`
+                        yield file, name, inner(entry)
 
 
 def client_paths(pattern: str, project: str) -> list[str]:
-    """Return the files that a pattern of CLIENT_FILES stands for, at most 100."""
-    settings = SETTINGS_FOLDERS.get(sys.platform, "~/.config")
-    pattern = re.sub("^CONFIG", settings, re.sub(r"^\./", lambda _: f"{project}/", pattern))
-    path = os.path.expanduser(os.path.expandvars(pattern))
-    return [] if "$" in path else matching_files(path)[:100] if "*" in path else [path]
+    """Return the files on this system that a pattern of CLIENT_FILES stands for, at most 100."""
+    root, _, rest = pattern.partition("/")
+    settings = os.path.expandvars(SETTINGS_FOLDERS.get(sys.platform, "~/.config"))
+    places = {"~": ["~"], ".": [project], "@": ["~", project], "CONFIG": [settings]}
+    places[""] = [] if sys.platform == "win32" else ["/"]
+    folders = [each for each in places.get(root, [setting(root[1:])]) if each]
+    escaped = [re.sub(r"([*?[])", r"[\1]", os.path.expanduser(each)) for each in folders]
+    return [path for each in escaped for path in matching_files(os.path.join(each, rest))][:100]
 
 
 def read_client_config(path: str) -> Json:
     """Return what a file of JSON, JSON with comments or TOML holds; {} if it can't be read."""
     try:
         text = (read_file(path, MAX_CLIENT_FILE_BYTES) or b"").decode("utf-8-sig")
-        if path.endswith(".toml"):
-            if sys.version_info >= (3, 11):
-                import tomllib
-
-                return tomllib.loads(text)
-            return {}
-        try:
-            content = json.loads(text)
-        except ValueError:
-            text = re.sub(COMMENT, lambda found: found[1] or " ", text)
-            content = json.loads(re.sub(LAST_COMMA, lambda found: found[1] or "", text))
+        return parsed_config(text, path.endswith(".toml"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return inner(content)
+
+
+def parsed_config(text: str, is_toml: bool) -> Json:
+    """Return the object that a client's config file holds; raises ValueError, RecursionError."""
+    if is_toml and sys.version_info >= (3, 11):
+        import tomllib
+
+        is_sane = all(line.count(".") <= MAX_DOTS for line in text.split("\n"))
+        return tomllib.loads(text) if is_sane else {}
+    try:
+        return inner(json.loads(text))
+    except ValueError:
+        text = re.sub(COMMENT, lambda found: found[1] or " ", text)
+        return inner(json.loads(re.sub(LAST_COMMA, lambda found: found[1] or "", text)))
 
 
 def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
+    zed = inner(entry, "command")  # the older form
+    entry = {**entry, **zed, "command": zed.get("path")} if zed else entry
     env = inner(entry, "env") or inner(entry, "environment")
-    words = [entry.get("command"), entry.get("args")]
-    flat = [str(each) for word in words for each in (word if isinstance(word, list) else [word])]
-    for number, word in enumerate(flat[1:], 1):  # the line of a shell is words too
-        if re.fullmatch(r"-\w?c|/c", flat[number - 1]):
-            flat[number] = re.sub(r"""[\s;&|"']+""", "\0", word)
-    text = "\0".join(flat)
-    proxied = str(env.get("AWS_MCP_PROXY_PROFILES") or "").split()
-    places = [env.get("AWS_API_MCP_PROFILE_NAME"), *proxied[:1]]
-    places += re.findall(r"\0--profile[=\0]([^\0]+)", text)[:1]
-    places += re.findall(r"\0(?:-e|--env=|--metadata=)?AWS_PROFILE=([^\0]+)", text)[:1]
-    places += [env.get("AWS_PROFILE"), env.get("AWS_DEFAULT_PROFILE")]
-    return next(filter(None, map(expanded, places)), None)
+    command, arguments = entry.get("command"), entry.get("args")
+    parts = command if isinstance(command, list) else [command]
+    parts = [*parts, *(arguments if isinstance(arguments, list) else [])]
+    words = [filled(part) for part in parts]
+    for number, before in enumerate(words[:-1], 1):  # a value may have blanks; all else is a line
+        if re.fullmatch(r"(?i)-e|--env|--metadata|-.*profile(?:-?name)?", before):
+            words[number] = re.sub(r"(?s)^(AWS_\w+=)?(.*)", r'\1"\2"', words[number], count=1)
+    named = profile_of_command(" ".join(words))
+    proxied = filled(env.get("AWS_MCP_PROXY_PROFILES")).split()
+    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), *proxied[:1], named or ""]
+    if named is None:
+        names += [filled(env.get("AWS_PROFILE")), filled(env.get("AWS_DEFAULT_PROFILE"))]
+    return next(filter(is_worked_out, names), None)
 
 
-def expanded(value: Any) -> str | None:
-    """Return a client's value with its variables filled in; None when it is no possible name.
+def filled(value: Any) -> str:
+    """Return a client's text with its variables filled in, `$` for one that is not known.
 
-    Of variables only those of profiles: a project's file could ask for a secret.
+    Only variables of profiles are: a project's file could ask for a secret.
     """
 
     def fill(found: re.Match[str]) -> str:
         name = found[1] or found[3]
-        known = os.environ.get(name) if "PROFILE" in name.upper() else None
-        return known or found[2] or "\0"
+        return ("PROFILE" in name.upper() and os.environ.get(name)) or found[2] or "$"
 
-    text = re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
-    return text if text and "${" not in text and re.fullmatch(NAME, text) else None
+    return re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
 
 
 # --- Choosing a profile -----------------------------------------------------------------
@@ -1036,132 +1164,98 @@ Choice = namedtuple("Choice", "profile source why others")
 
 
 def choose_profile(config: AwsConfig, parameter: str | None, server: str | None = None) -> Choice:
-    """Return the profile to use, from the first place that names one.
-
-    Those are the parameter, the entry of MCP server `server`, the environment, the caches of the
-    AWS CLI (most recently used), and then `default`. Raises Failure when `server` is unclear.
-    """
+    """Return the profile to use, from the first place that names one. Raises Failure."""
     if parameter:
-        return Choice(parameter, "parameter", "as requested", [])
+        return requested(config, parameter)
     but = ""
     if server:
         profile = profile_of_server(server)
         if profile:
-            return Choice(profile, "server", f"configured for MCP server {server!r}", [])
-        but = f" (MCP server {server!r} is configured with none)"
+            return Choice(profile, "server", f"configured for MCP server {harmless(server)!r}", [])
+        but = f" (MCP server {harmless(server)!r} is configured with none)"
     for variable in ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         value = setting(variable)
         if value:
             return Choice(value, "environment", f"from ${variable}{but}", [])
-    choice = most_recent(config) or Choice("default", "default", "as no profile was named", [])
+    choice = unnamed(config)
     return choice._replace(why=choice.why + but)
 
 
-def most_recent(config: AwsConfig) -> Choice | None:
-    """Return the SSO profile used last, as far as the AWS CLI's caches tell; None when they don't.
+def requested(config: AwsConfig, name: str) -> Choice:
+    """Return the profile of that name, else the first of the SSO session or start URL `name`."""
+    sessions = {} if name in config.profiles else profiles_by_session(config)
+    for session, profiles in sessions.items():
+        if name.rstrip("/#") in (session.name, session.start_url.rstrip("/#")):
+            why = f"the first one of SSO session {name!r}, as no profile is called so"
+            return Choice(profiles[0].name, "parameter", why, [])
+    return Choice(name, "parameter", "as requested", [])
 
-    Of the sessions that profiles use, the one whose token file was written last; of its profiles,
-    the one whose role credentials the CLI cached last, else the first in the file.
-    """
+
+def unnamed(config: AwsConfig) -> Choice:
+    """Return the SSO profile whose token, then role credentials, were cached last; or the only."""
     sessions = profiles_by_session(config)
-    tokens = {session: read_token(session) for session in sessions}
-    used = [(token.written_at, session) for session, token in tokens.items() if token is not None]
-    if not used:
-        return None
-    used.sort(key=lambda pair: -pair[0])
-    (_, session), *others = used
-    profile = max(sessions[session], key=last_used)
-    first = [sessions[other][0].name for _, other in others]
-    return Choice(profile.name, "most_recent", "the SSO profile used last", first[:MAX_SHOWN])
+    written = {each: token.written_at for each in sessions if (token := read_token(each))}
+    used = sorted(written, key=lambda session: -written[session])
+    first = [sessions[session][0].name for session in used or sessions][:MAX_SHOWN]
+    if used:
+        profile = max(sessions[used[0]], key=lambda each: changed_at(role_path(each)))
+        return Choice(profile.name, "most_recent", "the SSO profile used last", first[1:])
+    if len(sessions) == 1:
+        return Choice(first[0], "only", "the first one of the only SSO session", [])
+    return Choice("default", "default", "as no profile was named", first)
 
 
 def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]:
     """Return the SSO profiles of each SSO session, leaving out those that are misconfigured."""
     sessions: dict[SsoSession, list[SsoProfile]] = {}
-    for name in sso_profile_names(config):
-        try:
+    for name in config.profiles:
+        with contextlib.suppress(Failure):
             profile = sso_profile(config, name)
-        except Failure:
-            continue
-        if profile.login_profile == name:
-            sessions.setdefault(profile.session, []).append(profile)
+            if profile.login_profile == name:
+                sessions.setdefault(profile.session, []).append(profile)
     return sessions
 
 
 # --- Failures: what AWS's tools say, what it means, what would fix it -------------------
 
-MAX_DIAGNOSED = 16 << 10  # characters: a command that fails says why at its end
 # fmt: off
 EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
-FAILURES = (  # reason; what is said (the first row that fits counts); what it means, what to do
-    ("session_expired", "Error when retrieving token from sso: Token has|Error loading SSO Token: "
-     r"|SSO access token has either expired|Session token not found or invalid"
-     r"|The SSO session associated with this profile (?:has expired|is invalid)[^.]{0,30}\. To "
-     r"|UnauthorizedException\) when calling the (?:GetRoleCred|ListAccount)", EXPIRED),
-    ("credential_process", "Error when retrieving credentials from custom-process",
-     "The profile's credential_process failed. Run that program's own login, not an SSO login."),
-    ("session_expired", r"SSO session has expired or is invalid|Token is expired\. To refresh this"
-     "|SSO session token associated with|cached SSO token (?:is expired|file)|the cached SSO token"
-     r"|(?:log in (?:with|using)|Try running) .?aws sso login|SSO Token\. Cannot refresh"
-     "|AWS credentials expired or invalid|expired or invalid AWS credentials|No valid SSO Token"
-     "|Unable to load SSO token|SSO [Tt]oken has expired and can|SdkClientException: Token is expi"
-     "|unable to refresh SSO token(?s:.{0,300})InvalidGrant", EXPIRED),
-    ("aws_login", "authenticate (?:using|with) .{0,30}'aws login'",
-     "This profile uses `aws login`, not SSO. Let the person run that in a terminal."),
-    ("role_not_assigned", "ForbiddenException.{0,60} No access|CredentialsProviderError: No access"
+FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); meaning, what to do
+    ("role_not_assigned", "ForbiddenException.{0,60} No access"
      r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
-     "The login is fine, but AWS does not let this person use the account and role of the profile."
-     " Choose another profile, or ask an administrator to assign the role; no login can."),
+     "The login is fine, but the role of the profile is not assigned to this person. Choose "
+     "another profile, or ask an administrator to assign it; no login can."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
-    ("wrong_state", "State parameter does not match",
-     "The browser answered for another login. Close old sign-in pages, then call "
-     "refresh_aws_sso_token."),
+    ("wrong_state", "State parameter does not match", "The browser answered for another login."
+     " Close old sign-in pages, then call refresh_aws_sso_token."),
     ("login_expired", "retrieve an SSO token has expired|InvalidGrantException"
-     r"|ExpiredTokenException\) when calling the CreateToken",
-     "Nobody approved in time. When the person is ready, call refresh_aws_sso_token: a new page "
-     "opens."),
+     r"|ExpiredTokenException\) when calling the CreateToken", "Nobody approved in time."
+     " When the person is ready, call refresh_aws_sso_token: a new page opens."),
     ("wrong_start_url", r"InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)"
      "|resolve start URL|sso_start_url must use the https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
-     "AWS no longer knows the AWS CLI's client registration. Let the person delete the files in "
-     "~/.aws/sso/cache that hold a clientSecret but no accessToken, then call "
-     "refresh_aws_sso_token."),
-    ("mfa", "MultiFactorAuthentication failed",
-     "AWS refused the MFA code or device. Ask the person for a new code; an SSO login has none."),
-    ("access_denied", r"(?:\(|api error )(?:AccessDenied|UnauthorizedOperation)"
-     "|is not authorized to perform: ",
+     "AWS has forgotten the AWS CLI's client registration. Let the person delete the files in "
+     "~/.aws/sso/cache with a clientSecret but no accessToken; then call refresh_aws_sso_token."),
+    ("access_denied", r"\((?:AccessDenied|UnauthorizedOperation)|is not authorized to perform: ",
      "The credentials work, but may not do this. Use another role; no login helps."),
-    ("temporary_keys", r"(?:ExpiredToken(?:Exception)?|RequestExpired)(?:\) when|: )"
-     "|security token included in the request is expired|The provided token has expired",
-     "Temporary keys are too old: in AWS_* variables, in ~/.aws/credentials, or in a program that "
-     "runs long. Remove them or restart it; an SSO login helps only if they come from SSO."),
-    ("static_keys", "(?:InvalidClientTokenId|UnrecognizedClientException|InvalidAccessKeyId"
-     r"|SignatureDoesNotMatch)(?:\) when|: )|security token included in the request is invalid",
-     "AWS refuses the access key. Check AWS_* variables, ~/.aws/credentials, region and clock."),
+    ("static_keys", r"\((?:InvalidClientTokenId|UnrecognizedClientException|ExpiredToken)",
+     "AWS refuses the keys. Check AWS_* variables, ~/.aws/credentials, region and clock."),
     ("proxy", "Failed to connect to proxy URL",
      "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
-    ("certificate", r"SSL validation failed for|request send failed, (?s:.{0,300})x509: ",
+    ("certificate", "SSL validation failed for",
      "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
     ("network", "Could not connect to the endpoint URL|timeout on endpoint URL|An HTTP Client "
-     r"|request send failed, \w+ .https:|Connection was closed before|reading from response stream",
+     "|Connection was closed before|reading from response stream",
      "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
     ("callback_port", r"Unable to initialize the OAuth 2\.0",
      "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
     ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
      "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
     ("config_changed", r"Unable to parse config file|config profile \(.{0,512}\) could not be found"
-     "|sso-session does not exist|sso_session configuration does not|required SSO configuration"
-     "|failed to get shared config profile|failed to find SSO session section",
+     "|sso-session does not exist|sso_session configuration does not|required SSO configuration",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
-    ("cluster_access", "asked for the client to provide credentials|You must be logged in to",
-     "The cluster refuses this identity. If get_aws_sso_status says that the token is good, check "
-     "the cluster's access entries and the kubeconfig's profile."),
-    ("no_credentials", "Unable to locate credentials|[Nn]o valid credential sources"
-     "|Unable to resolve AWS account|no credentials have been configured|executable aws failed with"
-     "|(?:Could not|Unable to) load credentials from any",
-     "No credentials were found; why is not said. Check AWS_PROFILE, then get_aws_sso_status."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
     ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
@@ -1169,18 +1263,51 @@ FAILURES = (  # reason; what is said (the first row that fits counts); what it m
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
-# What is no part of a sentence: colours, and what begins a message in a log or in JSON.
-NOISE = r"""(?x) \r | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])
-    | \\{0,3}["']?@?\w{0,9}(?:[Mm]essage|msg|[Ee]rr|[Ee]rror|text|details?|summary|stderr)
-      \\{0,3}["']? (?::[ ]?|=) \\{0,3}["']"""
-# What stands before a sentence in its line when it is shown, and not said.
-SHOWN = r"""(?x)
-    \A(?: [-+<|] | [0-9a-f]{7,40}[ ]                                  # diff, table, git log
-         | \s*(?: > | // | \#(?!\#?\[|\d+[ ]\d+\.) | \d+[ ]*\| )   # comment, listing
-         | \d+:(?!\s|\d\d)                                            # grep
-         | (?:\w:)?[^\s:]+\.\w{1,5}[:-](?!\s|(?:\d+[:-])+(?:[ ]\S|in[ ])) )
-    | (?:^|[\s:])<[^<>]*$ | [#+][ ]?$                                 # placeholder, heading
-    | (?<![\w.)\]}/%!])[fr]?(?: "[^"]* | '[^']* | `[^`']* )$          # quote"""
+# The grammar of "the SSO token is no good", in any tool's words. It is said of an SSO token, ...
+SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
+THING = r"(?:session|token|log-?in|cache|credentials?)\b(?! section| config| duration)"
+BAD = (
+    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|no longer"
+    r"|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed"
+    r"|failed to \w+)\b"
+)
+STATEMENTS = (
+    rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until|is valid)\b).){{0,90}}?{BAD}",
+    r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
+    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}",  # "no SSO token"
+    r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
+    r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))"
+    r"\w*(?:: |\))",  # the name of an exception
+    r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
+    r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
+    r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
+    r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
+    r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
+    r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|fix)\b.{0,30}?\baws2? sso login",
+)
+# ... in lines that tell of no other cause, which no login fixes (the last: of a test);
+OTHER_CAUSE = (
+    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|x509"
+    r"|request send failed|no such host|connection refused|timed out|required parameters"
+    r"|not configured|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)|, want "
+)
+# where no quote is open and no condition is made before it;
+SUPPOSED = r"""(?x) (?<![\w.)\]}/%!]) [fr]? (?: "[^"]* | '[^']* | `[^`']* )$ | [\s:]<[^<>]*$
+    | [#+][ ]?(?:The[ ])?$ | \b(?:if|when(?![ ]\w+ing)|whether|unless|once|after|got|want|expect\w*
+    | assert\w*|handle\w*)\b [^.:]*$"""
+# and not in a line that shows what somebody wrote: a diff or trace, a table, source, a comment or
+# heading (no `##[error]` of GitHub, `#8 1.2` of Docker), what grep finds, a test's report.
+SHOWN = (
+    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|/[/*]|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
+    r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
+    r"|\s*#(?!#?\[|\d+ \d)|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"
+    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
+    r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+]|(?:Expected|Actual|Received) ?:)"
+)
+NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
+    | \\{0,3} ["']? (?<![A-Za-z]) [a-z_@]{0,9}  # the key of a message in a log or JSON
+      (?:[Mm]essage|msg|[Ee]rr(?:or)?|text|details?|summary|stderr|source)
+      \\{0,3} ["']? (?: :[ ]? | = ) (?:Some\()? \\{0,3} ["']"""
 
 
 def failure_of(reason: str) -> Failure:
@@ -1195,6 +1322,8 @@ def cli_failure(run: Process) -> Failure:
     said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
     said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
     quote = f" (The AWS CLI said: {said})" if said else ""
+    if expiry_in(errors):
+        return Failure("session_expired", EXPIRED + quote)
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
@@ -1203,16 +1332,41 @@ def cli_failure(run: Process) -> Failure:
     return Failure("aws_cli_failed", what + quote)
 
 
-def diagnosis(text: str) -> tuple[str, str] | None:
-    """Return the reason and meaning of an AWS failure that a command's output tells of."""
-    text = re.sub(NOISE, "", text[-MAX_DIAGNOSED:])
-    for reason, pattern, meaning in FAILURES[:-2]:  # the last two: of our own runs alone
-        for match in re.finditer(pattern.replace(" ", r"[\s│|]+"), text):  # also when wrapped
-            before = text[: match.start()]
-            line = before[-200:].rpartition("\n")[2]
-            if not re.search(SHOWN, line) and not before.endswith("\n\n    "):  # Markdown's code
-                return reason, meaning
+def expiry_in(text: str) -> str | None:
+    """Return the statement in a command's output that an SSO login answers; None without one."""
+    text = text[-MAX_CHARACTERS:]
+    lines = spoken_lines(text)
+    patterns = STATEMENTS[:-1] if re.search(r"(?m)^#{2,} \S", text) else STATEMENTS  # Markdown's
+    for number, line in enumerate(lines):
+        statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
+        found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
+        starts = [match.start() for match in found if match]
+        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].replace("\n", " ")
+        before = statement[: min(starts)][-200:] if starts else "'"
+        is_said = not re.search(SUPPOSED, before, re.IGNORECASE)
+        if is_said and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
+            return statement
     return None
+
+
+def spoken_lines(text: str) -> list[str]:
+    """Return the lines of an output, those empty that only show what somebody wrote."""
+    if re.search(r"(?m)^(?:DESCRIPTION|SYNOPSIS)$", text):  # a manual
+        return []
+    lines = re.sub(NOISE, "", text).splitlines()
+    kept, fenced, hunk, block, indented = [], False, False, False, False
+    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""]):
+        fence = line.strip().startswith("```")
+        fenced ^= fence
+        hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
+        deep = line.startswith("    ")
+        block = deep and (block or not (before.strip() or indented))  # of code in Markdown
+        indented = deep if line.strip() else indented
+        underlined = re.match(r"[\s|]*[\^~]|-{4,}$|={4,}$", after) and not before.startswith("----")
+        shown = fence or fenced or hunk or block or underlined or re.match(SHOWN, line)
+        is_quoted = re.search(r"panicked at tests/|^\s*Expected:?$", before)
+        kept.append("" if shown or is_quoted else line)
+    return kept
 
 
 # --- Renewal: one per SSO session, on this whole machine ---------------------------------
@@ -1237,11 +1391,14 @@ NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it i
 LOGIN_URL = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
-# Hosts of AWS's own pages; below amazonaws.com, api.aws and on.aws lie pages of its customers too.
+# Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
+# below amazonaws.com, api.aws and on.aws lie pages of its customers too.
 AWS_HOSTS = (
-    r"(?i)(?:oidc|oidc-fips|(?:device|portal)\.sso)\.[a-z0-9-]+\.(?:amazonaws\.(?:com|com\.cn|eu)"
-    r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu))"
-    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws|signin\.aws\.amazon\.com)"
+    r"(?i)(?:oidc|(?:device|portal)\.sso)(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.(?:com(?:\.cn)?|eu)"
+    r"|api\.aws|api\.amazonwebservices\.(?:com\.cn|eu)|(?:c2s|csp\.hci|api\.aws(?:\.hci)?)\.ic\.gov"
+    r"|sc2s\.sgov\.gov|api\.aws\.scloud|(?:api\.cloud-aws|cloud)\.adc-e\.uk)"
+    r"|(?:[a-z0-9-]+\.)+(?:awsapps\.(?:com|cn)|app\.aws|signin\.aws(?:\.amazon\.com)?"
+    r"|portal\.amazonaws\.(?:com(?:\.cn)?|eu)|app\.amazonwebservices\.com\.cn)"
 )
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
@@ -1387,8 +1544,8 @@ def find_aws_cli() -> str:
 
     Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say what was found.
     """
-    named = full_path(setting("AWS_SSO_MCP_AWS_CLI") or "")
-    found = [(named, program_problem(named, named=True))] if named else []
+    named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
+    found = [(named, path_problem(named, named=True))] if named else []
     refused = {}
     for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
         refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
@@ -1708,16 +1865,17 @@ def tool(
 @tool(
     "Refresh AWS SSO token",
     "Renews an expired or missing AWS SSO (IAM Identity Center) token so that AWS commands work "
-    "again. Call it when a command, SDK or MCP server says that the SSO token or session is "
-    "expired or missing; never for AccessDenied, static keys or a network fault. Costs no click "
+    "again. Call it when a command, SDK or MCP server that failed says that an SSO token, session "
+    "or login is expired, invalid, missing or cannot be refreshed, or tells you to run `aws sso "
+    "login`; never for AccessDenied, static keys or a network error. Costs no click "
     "when the token is still good or renews silently; else it opens one sign-in page for the "
     "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
     "again with the same arguments: that joins the same login. Then retry what failed.",
     {
         "profile": {
             "type": "string",
-            "description": "AWS profile, best the one of the command that failed. Without it: "
-            "$AWS_PROFILE, else the SSO profile used last, else `default`.",
+            "description": "AWS profile of the command that failed, else the one that its message "
+            "names, or SSO session. Without it: $AWS_PROFILE, else the SSO profile used last.",
         },
         "server": {
             "type": "string",
@@ -1726,7 +1884,7 @@ def tool(
         },
         "force": {
             "type": "boolean",
-            "description": "Log in anew although the token is good: when AWS still refuses it.",
+            "description": "Log in again although the token is good: when AWS still refuses it.",
         },
     },
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
@@ -1734,47 +1892,73 @@ def tool(
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
 ) -> Json:
-    """Make the SSO token of a profile usable, with the fewest clicks; a Failure is an answer too.
-
-    Raises Cancelled.
-    """
+    """Make the SSO token of a profile usable, with the fewest clicks. Raises Cancelled only."""
     known: Json = {}
-    told, config = "", None
+    told, config, target = "", None, None
     try:
         config = read_aws_config()
         choice = choose_profile(config, profile, server)
-        known.update({"profile": choice.profile, "profileSource": choice.source})
+        name = harmless(choice.profile, config.profiles)
+        known.update({"profile": name, "profileSource": choice.source})
         known.update({"candidates": choice.others} if choice.others else {})
-        told = f" Profile: {choice.profile}, {choice.why}."
-        target = sso_profile(config, choice.profile)
+        told = f" Profile: {name!r}, {choice.why}."
+        target = with_witness(config, sso_profile(config, choice.profile))
+        check_token_file(target.session)
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
+        if certificates_problem():
+            raise Failure("certificate", certificates_problem())
         outcome = renew(call, target, force)
     except Failure as failure:
-        outcome = failed(failure, config)
-    outcome["message"] += told
+        outcome = failed(explained(failure, target), config, known.get("candidates", []))
+    outcome["message"] += " ".join([told, *setting_problems()])
     return {**known, **outcome}
 
 
-def failed(failure: Failure, config: AwsConfig | None = None) -> Json:
-    """Return the answer that tells a failure, and offers other profiles where those may help."""
+def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[str] = ()) -> Json:
+    """Return the answer that tells a failure, and which profiles to take instead of an unusable."""
     answer: Json = {"success": False, "status": "failed", "message": str(failure)}
     answer["reason"] = failure.reason
     if config is None or failure.unusable is None:
         return answer
-    near = nearest_names(failure.unusable, sso_profile_names(config))
-    answer["candidates"] = near
-    answer["message"] += (
-        f" If another profile was meant, call again with one of: {listed(near)}."
-        if near
-        else " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
-    )
+    working = [each.name for same in profiles_by_session(config).values() for each in same]
+    offered = nearest_names(failure.unusable, working, LIKE) or list(others)
+    step = " get_aws_sso_status lists the SSO profiles."
+    if offered:
+        answer["candidates"] = offered
+        step = f" If another profile was meant, call again with one of: {listed(offered)}."
+    elif not working:
+        none = " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
+        step = "".join([*config.misspelled.values()][:MAX_SHOWN]) or none
+    answer["message"] += "" if step in answer["message"] else step
     return answer
+
+
+def certificates_problem() -> str:
+    """Return why AWS_CA_BUNDLE lets no AWS CLI reach AWS, "" if it may."""
+    path = full_path(setting("AWS_CA_BUNDLE") or "")
+    with contextlib.suppress(OSError):
+        if not path or b"CERTIFICATE-----" in (read_file(path, MAX_FILE_BYTES) or b""):
+            return ""
+    what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix the "
+    return what + "file, or the variable in this server's environment, then call again."
+
+
+def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
+    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
+    is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
+    path = damaged_file(profile) if profile and is_unclear else None
+    message = (
+        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
+    )
+    return Failure("damaged_cache", message) if path else failure
 
 
 DONE = {
     "valid": "The SSO token is good, and AWS accepts it: no login was needed.",
+    "unproved": "The SSO token is good by its expiry; AWS could not be asked through a role. If it "
+    "refuses the token, call again with force: true.",
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
@@ -1810,7 +1994,8 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
 
 def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = "") -> Json:
     """Return the answer for a token that can be used."""
-    message = f"{DONE[status]}{notes}{RETRY}{shadowing_keys()}"
+    done = DONE["unproved" if status == "valid" and identity is None else status]
+    message = f"{done}{notes}{RETRY}{shadowing_keys()}"
     answer = {"success": True, "status": status, "message": message}
     answer.update(expiry(read_token(target.session)))
     return {**answer, "identity": identity} if identity else answer
@@ -1842,29 +2027,34 @@ def shadowing_keys() -> str:
     return what if os.environ.get("AWS_ACCESS_KEY_ID") else ""
 
 
-def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
-    """Return {account, arn} as AWS knows the login profile; None for one without a role.
+def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
+    """Return `target` with a profile of its session through which AWS can be asked, if any."""
+    same = [target] if target.role_name else profiles_by_session(config).get(target.session, [])
+    return target._replace(witness=next((each for each in same if each.role_name), None))
 
-    Raises Failure when AWS refuses, or cannot be asked.
-    """
-    if target.role_name is None:
+
+def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
+    """Return {account, arn}; {} when another profile proved the token, None when none could."""
+    witness = target.witness
+    if witness is None:
         return None
-    arguments = ("sts", "get-caller-identity", "--output=json", f"--profile={target.login_profile}")
-    run = ask_aws(call, deadline, *arguments)
+    login = f"--profile={witness.login_profile}"
+    run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
-        run = ask_aws(call, deadline, *arguments)
+        run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     try:
-        identity = json.loads(run.output["stdout"]) if run.code == 0 else {}
-        return {"account": str(identity["Account"]), "arn": str(identity["Arn"])}
+        found = json.loads(run.output["stdout"]) if run.code == 0 else {}
+        identity = {"account": str(found["Account"]), "arn": str(found["Arn"])}
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise cli_failure(run) from None
+        failure = cli_failure(run)
+        if target.role_name or failure.reason == "session_expired":
+            raise failure from None
+        return {} if failure.reason == "role_not_assigned" else None
+    return identity if target.role_name else {}
 
 
 def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:
-    """Return the identity that a new token gives, and what to say when AWS could not be asked.
-
-    Raises Failure when AWS refuses the token or the role: then nothing can be used.
-    """
+    """Return who a new token makes one, or why that is unknown. Raises Failure if it is no use."""
     try:
         return caller_identity(call, target, deadline), ""
     except Failure as failure:
@@ -1872,7 +2062,7 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
             message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
             message += "person sign out in the portal (startUrl), then call once with force: true."
             raise Failure(failure.reason, message) from None
-        if failure.reason == "role_not_assigned":
+        if explained(failure, target).reason in ("role_not_assigned", "damaged_cache"):
             raise
         return None, f" Who it makes you could not be asked: {failure}"
 
@@ -1911,14 +2101,15 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     rows = session_rows(config, taken, only=bool(profile))
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
-    message += f"A refresh would take profile {choice.profile}, {choice.why}"
+    name = harmless(choice.profile, config.profiles)
+    message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
     problems = config_problems(config, choice)
     answer: Json = {
         "success": True,
         "message": message,
         "sessions": rows[:MAX_SHOWN],
-        "next": {"profile": choice.profile, "profileSource": choice.source},
+        "next": {"profile": name, "profileSource": choice.source},
         "awsCli": aws_cli_status(),
         "problems": problems[:MAX_SHOWN],
     }
@@ -1965,14 +2156,18 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
-    """Return what is wrong with the environment, the SSO profiles, and the one to be refreshed."""
-    problems = [shadowing_keys().strip()] if shadowing_keys() else []
-    for name in dict.fromkeys([choice.profile, *sso_profile_names(config)]):
+    """Return what is wrong with the environment, the config, and the profile to be refreshed."""
+    wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
+    names = dict.fromkeys([choice.profile, *config.profiles])
+    checks: list[Callable[[], object]] = [partial(sso_profile, config, name) for name in names]
+    checks += [partial(check_token_file, session) for session in profiles_by_session(config)]
+    for check in checks:
         try:
-            sso_profile(config, name)
+            check()
         except Failure as failure:
-            problems.append(str(failure))
-    return problems
+            is_other = failure.reason == "not_sso" and failure.unusable != choice.profile
+            wrong.append("" if is_other else str(failure))
+    return [each.strip() for each in dict.fromkeys(wrong + setting_problems()) if each]
 
 
 def aws_cli_status() -> Json:
@@ -2008,13 +2203,13 @@ ENVELOPE = (META + "protocolVersion", META + "clientCapabilities")
 STATIC = {"ttlMs": 3_600_000, "cacheScope": "public"}  # what server and tools are never changes
 ABOUT: Json = {
     "capabilities": {"tools": {}},
-    "instructions": "Mends expired AWS SSO (IAM Identity Center) logins. When an AWS command, SDK "
-    "or another MCP server fails with a text like 'Token has expired and refresh failed', 'Error "
-    "loading SSO Token', 'The SSO session ... has expired or is otherwise invalid' or 'run aws "
-    "sso login', call refresh_aws_sso_token with the `profile` that failed, or with the name of "
-    "the MCP `server` that failed, then retry. Do not run `aws sso login` yourself: it waits where "
-    "nobody sees its page. Do not call it for AccessDenied, wrong static keys, or network and "
-    "certificate errors: a login cannot mend those.",
+    "instructions": "Renews expired AWS SSO (IAM Identity Center) logins. When a command, SDK or "
+    "another MCP server fails and says that an SSO token, session or login is expired, invalid, "
+    "missing or cannot be refreshed (such as 'Token has expired and refresh failed' or 'Error "
+    "loading SSO Token'), or tells you to run 'aws sso login', call refresh_aws_sso_token with the "
+    "`profile` that failed, or with the name of the MCP `server` that failed, then retry. Do not "
+    "run `aws sso login` yourself: it waits where nobody sees its page. Do not call it for "
+    "AccessDenied, static keys, or network and certificate errors: a login does not fix them.",
 }
 SERVER_INFO = {"name": "aws-sso-mcp", "title": "AWS SSO", "version": __version__}
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
@@ -2371,38 +2566,55 @@ def cells(row: Json) -> tuple[str, ...]:
 
 
 def print_hook(event: bytes) -> int:
-    """Tell a host, as its hook for tools that failed, what mends this; else print nothing.
+    """Tell a host, as its hook for tools that failed, what fixes this; return 0 in any case.
 
-    `event` is JSON with `hook_event_name`, `tool_name`, `tool_input` (of a shell: `command`) and
-    the output as `error` or `tool_response`. Whatever it holds, the exit code is 0.
+    `event` is JSON: `hook_event_name`, `tool_name`, `tool_input`, `error` or `tool_response`.
     """
     try:
         told = inner(json.loads(event))
         name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
-        found = diagnosis("\n".join(texts([told.get("error"), told.get("tool_response")])))
+        output = "\n".join(texts([told.get("error"), told.get("tool_response")]))
     except (ValueError, RecursionError):
         return 0
-    if found is None or name.endswith(tuple(TOOLS)):
+    meaning = None if name.endswith(tuple(TOOLS)) else advice(name, command, output)
+    if meaning is None:
         return 0
-    reason, meaning = found
-    if reason == "session_expired":
-        profiles = {"".join(found) for found in re.findall(PROFILE_OPTION, command)}
-        wish = {"profile": profiles.pop()} if len(profiles) == 1 else {}
-        wish = wish or ({"server": name} if name.startswith("mcp__") else {})
-        meaning = "This failed because the AWS SSO token has expired, or there is none. The MCP "
-        meaning += f"tool refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one"
-        meaning += " click of the person; after that the same works again."
-    else:
-        is_clear = re.search("aws_sso_|login", meaning)
-        meaning = meaning if is_clear else f"An SSO login does not mend this. {meaning}"
     context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
     return say(json.dumps({"hookSpecificOutput": context}))
 
 
-PROFILE_OPTION = (  # none that a shell has yet to work out
-    r"""(?:--profile[=\s]\s*|\bAWS_(?:DEFAULT_)?PROFILE(?:=| = ))"""
-    r"""(?:"([^"$`]+)"|'([^']+)'|([^\s;&|"'`$()%]+)(?![$`(%]))"""
-)
+# A part of a command that shows what is in files; the others with it say nothing either.
+SHOWS = r"""(?x) \s* (?: (cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff
+    | git[ ]+(?:diff|log|show|grep|blame)) | cd|echo|true|false|exit | $ ) (?: \s | $ )"""
+
+
+def advice(tool_name: str, command: str, output: str) -> str | None:
+    """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
+    output = output[-MAX_CHARACTERS:]
+    statement = expiry_in(output)
+    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
+    if damaged and not statement:
+        return (
+            f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
+            "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
+        )
+    parts = [re.match(SHOWS, part) for part in re.split(r"[;&|\n]+", command)]
+    if not statement or (all(parts) and any(part and part[1] for part in parts)):
+        return None
+    hints = (
+        ("aws2? sso login[^\n]{0,40}?--profile[= ][\"']?(?!your|profile)([\\w.@+/-]+)", output),
+        ("\\b(?:for|of) profile:? [\"'`]?(?!your)([\\w.@+/-]*\\w)", statement),
+    )
+    named = profile_of_command(command)
+    names = [named] if named and named != "$" else []
+    names += [name for hint in hints for name in re.findall(*hint, re.IGNORECASE)[:1]]
+    server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
+    wish = {"profile": names[0]} if names else server
+    return (
+        "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
+        f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
+        "person; after that the same works again."
+    )
 
 
 def texts(content: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ import json
 import socket
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Optional
 from unittest import mock
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Failure"]
 
 DEADLINE_S = 20  # for what takes milliseconds
+CHUNK = 65536  # what one read of a pipe brings
 VERSION = aws_sso_mcp.__version__
 TOOLS: dict[str, dict[str, Any]] = {
     name: tool.definition for name, tool in aws_sso_mcp.TOOLS.items()
@@ -100,7 +102,7 @@ def serve(stream: bytes, last: bytes) -> Served:
         mock.patch.object(sys, "stderr", io.StringIO()) as errors,
     ):
         server = aws_sso_mcp.Server(written.append)
-        aws_sso_mcp.serve(io.BytesIO(stream), server)
+        aws_sso_mcp.serve(partial(io.BytesIO(stream).read, CHUNK), server)
         server.handle_line(last)
         with aws_sso_mcp.CHANGED:
             over.set()
@@ -120,7 +122,7 @@ def line_handler(written: list[bytes]) -> Callable[[bytes], None]:
 def serve_endless(stream: BinaryIO) -> list[bytes]:
     """Return what is written while a stream is served."""
     written: list[bytes] = []
-    aws_sso_mcp.serve(stream, aws_sso_mcp.Server(written.append))
+    aws_sso_mcp.serve(partial(stream.read, CHUNK), aws_sso_mcp.Server(written.append))
     return written
 
 
@@ -129,7 +131,7 @@ def lines_heard(stream: bytes, limit: int) -> list[bytes]:
     heard: list[bytes] = []
     server = mock.Mock(handle_line=heard.append)
     with mock.patch.object(aws_sso_mcp, "MAX_LINE_BYTES", limit):
-        aws_sso_mcp.serve(io.BytesIO(stream), server)
+        aws_sso_mcp.serve(partial(io.BytesIO(stream).read, CHUNK), server)
     return heard
 
 
@@ -217,19 +219,32 @@ def failure_of(chunks: Sequence[bytes]) -> tuple[str, str]:
 
 def diagnosis(text: str) -> str | None:
     """Return the reason that the hook finds in the output of a failed command."""
-    found = aws_sso_mcp.diagnosis(text)
-    return None if found is None else found[0]
+    return "session_expired" if aws_sso_mcp.expiry_in(text) else None
 
 
-class Reader(aws_sso_mcp.AwsRun):
+def hook(event: dict[str, Any]) -> bytes:
+    """Return what the hook prints for an event of a host."""
+    with mock.patch("sys.stdout", io.StringIO()) as stdout:
+        aws_sso_mcp.print_hook(json.dumps(event).encode())
+    return stdout.getvalue().encode()
+
+
+def profile_of_server(server: str) -> str | None:
+    """Return the profile of an MCP server, or the reason why there is no answer."""
+    try:
+        return aws_sso_mcp.profile_of_server(server)
+    except aws_sso_mcp.Failure as failure:
+        return failure.reason
+
+
+class Reader(aws_sso_mcp.Process):
     """A run whose output is read as that of a login; `seen` is what it took it for."""
 
     def __init__(self) -> None:
-        super().__init__("key", ["sso", "login"], 1)
+        self.argv, self.code = ["aws", "sso", "login"], 255
+        self.output = {"stdout": "", "stderr": ""}
         self.seen: list[Prompt] = []
-
-    def _update(self) -> None:
-        self.seen.append(parse_prompt(self.output["stdout"]))
+        self._news = mock.Mock(set=lambda: self.seen.append(parse_prompt(self.output["stdout"])))
 
     def read(self, stream: str, chunks: Sequence[bytes]) -> None:
         """Read chunks with the very boundaries that are given."""
@@ -237,7 +252,8 @@ class Reader(aws_sso_mcp.AwsRun):
         for chunk in filter(None, chunks):
             theirs.send(chunk)
         theirs.close()
-        self._read(stream, ours)  # type: ignore[arg-type] # of a pipe it takes fileno and close
+        self._popen = mock.Mock(**{stream: ours})
+        self._read(stream)
 
 
 def profile_taken(checkout: str) -> str:

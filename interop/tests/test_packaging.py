@@ -268,7 +268,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("text", OUTPUTS)
-def test_claude_hook_tells_the_model_what_mends_a_failed_command(
+def test_claude_hook_tells_the_model_what_fixes_a_failed_command(
     claude: Machine, text: str
 ) -> None:
     add = f"claude plugin marketplace add {claude.checkout} && claude plugin install {PLUGIN}"

@@ -1,0 +1,749 @@
+"""The server among what other users of the machine have planted: nothing of it is ever run.
+
+As root, with real users: Alice, whose server it is, and Mallory. A mount namespace of its own
+shows the server a machine with these users. Each layout below plants a program; the server must
+not run it and must say why, unless people's own CLIs lie just so: then it must run it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from kit.workplace import SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT, ALICE, MALLORY = 0, 20001, 20002  # users, and the groups of the same name
+USERS, STAFF, NIXBLD, SHARED = 100, 50, 20100, 20003
+PASSWD = """\
+root:x:0:0::/root:/bin/sh
+alice:x:20001:20001::{world}/alice:/bin/sh
+mallory:x:20002:20002::{world}/mallory:/bin/sh
+bob:x:20003:20003::{world}/bob:/bin/sh
+"""
+# Mallory is in the group of Bob, as `usermod -aG bob mallory` makes it.
+GROUP = """\
+root:x:0:
+users:x:100:alice,mallory
+staff:x:50:
+nixbld:x:20100:mallory
+alice:x:20001:
+mallory:x:20002:
+bob:x:20003:mallory
+"""
+CONFIG = """\
+[profile dev]
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = Developer
+[sso-session corp]
+sso_start_url = https://d-1234567890.awsapps.com/start
+sso_region = us-east-1
+"""
+PAGE = "https://oidc.us-east-1.amazonaws.com/authorize?response_type=code&state=1"
+GOOD = f"""\
+#!/bin/sh
+echo "$0" >>{{world}}/ran/good
+env >{{world}}/ran/environment
+case "$1" in
+sts) echo '{{{{"Account": "123456789012", "Arn": "arn:aws:sts::123456789012:user/alice"}}}}' ;;
+sso) echo "{PAGE}"; sleep 2; exit 1 ;;
+esac
+"""
+EVIL = """\
+#!/bin/sh
+echo "$0 as $(id -u)" >>{world}/ran/evil
+"""
+# Where the server looks beyond PATH, this machine may have a CLI of its own.
+HIDE = """\
+set -e
+mount --make-rprivate /
+mount --bind {world}/passwd /etc/passwd
+mount --bind {world}/group /etc/group
+for program in /usr/local/bin/aws /usr/bin/aws /snap/bin/aws /opt/homebrew/bin/aws \\
+        /home/linuxbrew/.linuxbrew/bin/aws /run/current-system/sw/bin/aws; do
+    if [ -e $program ]; then mount --bind /dev/null $program; fi
+done
+"""
+META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+STATUS = "get_aws_sso_status"
+
+
+def python_of_all() -> str:
+    """Return a Python that every user can run; that of the tests may be in somebody's home."""
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
+        if can(*user, "/usr/bin/env", python, "-c", "import json"):
+            return python
+    pytest.skip("no Python here can be run by all users")
+
+
+def can(*argv: str) -> bool:
+    with contextlib.suppress(OSError):
+        return subprocess.run(argv, check=False, capture_output=True, cwd="/").returncode == 0
+    return False
+
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to plant what others own"),
+    pytest.mark.skipif(
+        not can("unshare", "-m", "mount", "--bind", "/dev/null", "/etc/hostname"),
+        reason="needs mount namespaces, to have users of its own",
+    ),
+]
+
+
+class World:
+    """A machine with users; all is made by its path below `folder`, and root's unless said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = python_of_all()
+        for name in ("", "ran", "alice", "mallory", "bob", "root"):
+            self.make(name)
+        self.at("ran").chmod(0o777)
+        for name, owner in (("alice", ALICE), ("mallory", MALLORY), ("bob", SHARED)):
+            os.chown(self.at(name), owner, owner)
+        for name, text in (("passwd", PASSWD), ("group", GROUP), ("hide", HIDE)):
+            self.at(name).write_text(text.format(world=folder))
+        self.make("server/aws_sso_mcp.py", text=SERVER.read_text())
+
+    def at(self, path: str) -> Path:
+        return self.folder / path
+
+    def make(
+        self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755, *, text: str = ""
+    ) -> Path:
+        """Make a folder, or a file with `text`; folders that lead there are made too."""
+        place = self.at(path)
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if text:
+            place.write_text(text)
+        else:
+            place.mkdir(exist_ok=True)
+        os.chown(place, owner, owner if group == -1 else group)
+        place.chmod(mode)
+        return place
+
+    def plant(self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755) -> Path:
+        return self.make(path, owner, group, mode, text=EVIL.format(world=self.folder))
+
+    def good(self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755) -> Path:
+        return self.make(path, owner, group, mode, text=GOOD.format(world=self.folder))
+
+    def link(self, path: str, target: str | Path, owner: int = ROOT) -> Path:
+        place = self.at(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(target)
+        os.lchown(place, owner, owner)
+        return place
+
+    def give(self, owner: int, *paths: str) -> None:
+        """Let what was made on the way belong to somebody."""
+        for path in paths:
+            os.lchown(self.at(path), owner, owner)
+
+    def configure(self, home: str, owner: int, *, token: bool = True) -> None:
+        """Give a home a profile, and a token that is good."""
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        name = hashlib.sha1(b"corp").hexdigest() + ".json"
+        self.make(f"{home}/.aws/config", owner, text=CONFIG)
+        if token:
+            text = json.dumps({"accessToken": "secret", "expiresAt": until})
+            self.make(f"{home}/.aws/sso/cache/{name}", owner, text=text)
+        else:
+            self.make(f"{home}/.aws/sso/cache", owner)
+        self.give(owner, f"{home}/.aws", f"{home}/.aws/sso", f"{home}/.aws/sso/cache")
+
+    # What runs
+
+    def argv(self, uid: int, *argv: str | Path, before: str = "") -> list[str]:
+        """Return the command line that runs `argv` as a user on this machine."""
+        user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+        script = f". {self.at('hide')}; {before} exec {shlex.join([*user, *map(str, argv)])}"
+        return ["unshare", "-m", "sh", "-c", script]
+
+    def run(self, argv: list[str], cwd: Path | None = None, **variables: str) -> str:
+        return subprocess.run(
+            argv,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables},
+            cwd=cwd or self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        ).stdout
+
+    def ask(
+        self, argv: list[str], variables: dict[str, str], cwd: Path | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Call both tools of the server that `argv` starts; return the answers."""
+        server = subprocess.Popen(
+            argv,
+            env=variables,
+            cwd=cwd or self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert server.stdin
+        assert server.stdout
+        answers = []
+        for name, arguments in (("refresh_aws_sso_token", {"profile": "dev"}), (STATUS, {})):
+            params = {"name": name, "arguments": arguments, "_meta": META}
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            server.stdin.write(json.dumps(message) + "\n")
+            server.stdin.flush()
+            answers.append(json.loads(server.stdout.readline())["result"]["structuredContent"])
+        server.stdin.close()
+        server.wait(20)
+        server.stdout.close()
+        return answers[0], answers[1]
+
+    def ran(self, what: str) -> str:
+        path = self.at(f"ran/{what}")
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A machine below a folder that all users can reach."""
+    Path(tempfile.gettempdir()).chmod(0o755)
+    folder = Path(tempfile.mkdtemp(prefix="world-"))
+    yield World(folder)
+    shutil.rmtree(folder)
+
+
+class Start(NamedTuple):
+    """How the server is started among what was planted, and what it must say of that."""
+
+    path: str
+    said: str
+    cwd: str = ""
+    project: str = ""
+    home: str = ""
+    named: str = ""
+
+
+# --- What is not run ------------------------------------------------------------------------
+
+
+def folder_of_a_group(world: World) -> Start:
+    world.make("x/bin", ROOT, USERS, 0o775)
+    world.plant("x/bin/aws")
+    return Start("{world}/x/bin", "{world}/x/bin/aws may be changed by a group ({world}/x/bin)")
+
+
+def folder_of_staff(world: World) -> Start:
+    """The /usr/local/bin of a Debian that is not new: who is in that group, it does not tell."""
+    world.make("local/bin", ROOT, STAFF, 0o2775)
+    world.plant("local/bin/aws")
+    return Start("{world}/local/bin", "may be changed by a group ({world}/local/bin)")
+
+
+def folder_of_another(world: World) -> Start:
+    world.make("x/bin", MALLORY)
+    world.plant("x/bin/aws")
+    return Start("{world}/x/bin", "belongs to another user ({world}/x/bin)")
+
+
+def folder_below_anothers(world: World) -> Start:
+    world.make("x", MALLORY)
+    world.make("x/bin")
+    world.plant("x/bin/aws")
+    return Start("{world}/x/bin", "belongs to another user ({world}/x)")
+
+
+def program_of_another(world: World) -> Start:
+    world.plant("x/bin/aws", MALLORY)
+    return Start("{world}/x/bin", "belongs to another user ({world}/x/bin/aws)")
+
+
+def program_of_a_group(world: World) -> Start:
+    world.plant("x/bin/aws", ROOT, USERS, 0o775)
+    return Start("{world}/x/bin", "may be changed by a group ({world}/x/bin/aws)")
+
+
+def program_for_everybody(world: World) -> Start:
+    world.plant("x/bin/aws", ALICE, ALICE, 0o757)
+    return Start("{world}/x/bin", "may be changed by everybody, until `chmod o-w` ({world}/x/bin/a")
+
+
+def program_with_a_sticky_bit(world: World) -> Start:
+    """Which means something for folders only."""
+    world.plant("x/bin/aws", ROOT, ROOT, 0o1757)
+    return Start("{world}/x/bin", "may be changed by everybody")
+
+
+def sticky_folder(world: World) -> Start:
+    world.make("tmp", mode=0o1777)
+    world.plant("tmp/aws", MALLORY)
+    return Start("{world}/tmp", "may be changed by everybody, until `chmod o-w` ({world}/tmp)")
+
+
+def sticky_folder_with_a_program_of_root(world: World) -> Start:
+    """Others may add modules and libraries beside it."""
+    world.make("tmp", mode=0o1777)
+    world.plant("tmp/aws")
+    return Start("{world}/tmp", "may be changed by everybody")
+
+
+def folder_in_a_sticky_one(world: World) -> Start:
+    world.make("tmp", mode=0o1777)
+    world.make("tmp/bin", MALLORY)
+    world.plant("tmp/bin/aws")
+    return Start("{world}/tmp/bin", "belongs to another user ({world}/tmp/bin)")
+
+
+def link_of_another(world: World) -> Start:
+    world.make("tmp", mode=0o1777)
+    world.plant("x/evil")
+    world.link("tmp/aws", "../x/evil", MALLORY)
+    return Start("{world}/tmp", "belongs to another user ({world}/tmp/aws)")
+
+
+def middle_hop_in_an_open_folder(world: World) -> Start:
+    world.make("open", mode=0o777)
+    world.plant("x/evil")
+    world.link("open/hop", "../x")
+    world.link("bin/aws", "../open/hop/evil")
+    return Start("{world}/bin", "may be changed by everybody, until `chmod o-w` ({world}/open)")
+
+
+def middle_hop_of_another(world: World) -> Start:
+    world.make("tmp", mode=0o1777)
+    world.plant("x/evil")
+    world.link("tmp/hop", "../x", MALLORY)
+    world.link("bin/aws", "././/../tmp/./hop/evil")
+    return Start("{world}/bin", "belongs to another user ({world}/tmp/hop)")
+
+
+def folder_that_is_a_link(world: World) -> Start:
+    world.make("tmp", mode=0o1777)
+    world.plant("x/bin/aws")
+    world.link("tmp/bin", "../x/bin", MALLORY)
+    return Start("{world}/tmp/bin/", "belongs to another user ({world}/tmp/bin)")
+
+
+def project_of_the_working_folder(world: World) -> Start:
+    world.plant("code/venv/bin/aws")
+    where = "{world}/code"
+    return Start(where + "/venv/bin", "venv/bin/aws came with a project ({world}/code)", "code")
+
+
+def project_that_the_client_names(world: World) -> Start:
+    world.plant("code/venv/bin/aws")
+    return Start("{world}/code/venv/bin", "came with a project ({world}/code)", "x", "{world}/link")
+
+
+def project_by_a_link(world: World) -> Start:
+    world.plant("code/venv/bin/aws")
+    world.link("tools", "code/venv/bin")
+    return Start("{world}/tools", "tools/aws came with a project ({world}/code)", "code")
+
+
+def link_of_a_project(world: World) -> Start:
+    world.plant("x/evil")
+    world.link("code/hop", "../x")
+    world.link("bin/aws", "../code/hop/evil")
+    return Start("{world}/bin", "bin/aws came with a project ({world}/code)", "code")
+
+
+def modules_of_a_project_above(world: World) -> Start:
+    world.plant("code/node_modules/.bin/aws")
+    world.make("code/packages/a")
+    return Start(
+        "{world}/code/node_modules/.bin",
+        "came with a project ({world}/code/node_modules)",
+        "code/packages/a",
+    )
+
+
+def relative_entries(world: World) -> Start:
+    world.plant("code/bin/aws")
+    world.plant("code/aws")
+    return Start("bin:./bin:.::../code/bin", "bin/aws is no absolute path; ./bin/aws is", "code")
+
+
+def home_of_another(world: World) -> Start:
+    world.plant("mallory/.local/bin/aws", MALLORY)
+    world.give(MALLORY, "mallory/.local", "mallory/.local/bin")
+    world.configure("mallory", MALLORY)
+    return Start("/nowhere", "belongs to another user ({world}/mallory", home="mallory")
+
+
+def own_group_that_others_are_in(world: World) -> Start:
+    world.plant("bob/.local/bin/aws", SHARED, SHARED, 0o775)
+    world.give(SHARED, "bob/.local", "bob/.local/bin")
+    return Start("/nowhere", "bob/.local/bin/aws may be changed by a group", home="bob")
+
+
+def named_but_everybodys(world: World) -> Start:
+    aws = world.plant("open/aws", mode=0o777)
+    return Start("/nowhere", "may be changed by everybody, until `chmod o-w`", named=str(aws))
+
+
+def named_but_relative(world: World) -> Start:
+    world.plant("code/aws")
+    return Start("/nowhere", "./aws is no absolute path", "code", named="./aws")
+
+
+ON_PATH = [
+    folder_of_a_group, folder_of_staff, folder_of_another, folder_below_anothers,
+    program_of_another, program_of_a_group, program_for_everybody, program_with_a_sticky_bit,
+    sticky_folder, sticky_folder_with_a_program_of_root, folder_in_a_sticky_one, link_of_another,
+    middle_hop_in_an_open_folder, middle_hop_of_another, folder_that_is_a_link,
+    project_of_the_working_folder, project_that_the_client_names, project_by_a_link,
+    link_of_a_project, modules_of_a_project_above, relative_entries,
+]  # fmt: skip
+NAMED = [named_but_everybodys, named_but_relative]
+# Root is no case of these: it works in homes that are mounted from outside, where a uid means
+# another person, so it trusts the owner of its own.
+IN_A_HOME = [home_of_another, own_group_that_others_are_in]
+CASES = [(ALICE, plant) for plant in ON_PATH + NAMED + IN_A_HOME]
+CASES += [(ROOT, plant) for plant in ON_PATH + NAMED]
+
+
+def name_of(value: Any) -> str:
+    return str({ALICE: "alice", ROOT: "root"}[value] if isinstance(value, int) else value.__name__)
+
+
+def start(
+    world: World, start: Start, uid: int, before: str = "", **more: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start the server of a user; return what it answers to a refresh, and its status."""
+    home = start.home or ("alice" if uid == ALICE else "root")
+    if not world.at(f"{home}/.aws").exists():
+        world.configure(home, {"bob": SHARED, "root": ROOT}.get(home, ALICE))
+    variables = {
+        "HOME": str(world.at(home)),
+        "PATH": start.path.format(world=world.folder),
+        "CLAUDE_PROJECT_DIR": start.project.format(world=world.folder),
+        "AWS_SSO_MCP_AWS_CLI": start.named,
+        "AWS_SSO_MCP_LOGIN": "browser",
+        **more,
+    }
+    pairs = [f"{name}={value}" for name, value in variables.items() if value or name == "PATH"]
+    server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+    argv = world.argv(uid, "/usr/bin/env", "-i", *pairs, *server, before=before)
+    folder = world.at(start.cwd)
+    folder.mkdir(exist_ok=True)
+    return world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, folder)
+
+
+@pytest.mark.parametrize(("user", "plant"), CASES, ids=name_of)
+def test_nothing_planted_is_run(world: World, user: int, plant: Callable[[World], Start]) -> None:
+    planted = plant(world)
+    world.link("link", "code")
+    refreshed, status = start(world, planted, SHARED if planted.home == "bob" else user)
+    assert world.ran("evil") == ""
+    assert refreshed["reason"] == "aws_cli_not_found"
+    said = planted.said.format(world=world.folder)
+    for text in (refreshed["message"], status["awsCli"]["problem"]):
+        assert said in text
+        assert "$AWS_SSO_MCP_AWS_CLI" in text
+
+
+@pytest.mark.parametrize("plant", ON_PATH, ids=name_of)
+def test_next_one_is_run_and_sees_no_folder_of_others(
+    world: World, plant: Callable[[World], Start]
+) -> None:
+    planted = plant(world)
+    world.link("link", "code")
+    world.good("good/aws")
+    path = planted.path + ":{world}/good:/usr/bin:/bin"
+    refreshed, status = start(world, planted._replace(path=path), ALICE)
+    assert refreshed["status"] == "valid"
+    assert status["awsCli"] == {"path": str(world.at("good/aws")), "problem": None}
+    assert world.ran("evil") == ""
+    [seen] = [line for line in world.ran("environment").splitlines() if line.startswith("PATH=")]
+    assert seen.endswith(f"{world.folder}/good:/usr/bin:/bin")
+    assert f"{world.folder}/code" not in seen
+    assert f"{world.folder}/tmp" not in seen
+
+
+# --- What is run ----------------------------------------------------------------------------
+
+
+def home_with_umask_002(world: World) -> Start:
+    world.make("alice/.local", ALICE, mode=0o775)
+    world.make("alice/.local/bin", ALICE, mode=0o775)
+    world.good("alice/.local/bin/aws", ALICE, mode=0o775)
+    return Start("{world}/alice/.local/bin:/usr/bin:/bin", "alice/.local/bin/aws")
+
+
+def folder_of_root(world: World) -> Start:
+    world.good("usr/local/aws-cli/v2/2.30.0/dist/aws")
+    world.link("usr/local/aws-cli/v2/current", "2.30.0")
+    world.link("usr/local/bin/aws", "../aws-cli/v2/current/dist/aws")
+    return Start("{world}/usr/local/bin:/usr/bin:/bin", "usr/local/bin/aws")
+
+
+def nix_store(world: World) -> Start:
+    world.make("nix/store", ROOT, NIXBLD, 0o1775)
+    world.good("nix/store/abc-awscli2/bin/aws", mode=0o555)
+    world.link("nix/store/def-profile/bin/aws", world.at("nix/store/abc-awscli2/bin/aws"))
+    world.link("nix/var/alice/profile-1", world.at("nix/store/def-profile"), ALICE)
+    world.link("nix/var/alice/profile", "profile-1", ALICE)
+    world.give(ALICE, "nix/var/alice")
+    world.link("alice/.nix-profile", world.at("nix/var/alice/profile"), ALICE)
+    return Start("/usr/bin:/bin", "alice/.nix-profile/bin/aws")
+
+
+def pipx_venv(world: World) -> Start:
+    venv = "alice/.local/share/pipx/venvs/awscli/bin"
+    world.good(f"{venv}/aws", ALICE, mode=0o775)
+    world.link("alice/.local/bin/aws", f"{world.folder}/{venv}/aws", ALICE)
+    world.give(ALICE, "alice/.local", "alice/.local/bin", venv, "alice/.local/share")
+    return Start("/usr/bin:/bin", "alice/.local/bin/aws")
+
+
+def mise_shim(world: World) -> Start:
+    world.good("alice/.local/bin/mise", ALICE)
+    world.link("alice/.local/share/mise/shims/aws", "../../../bin/mise", ALICE)
+    return Start("/usr/bin:/bin", "alice/.local/share/mise/shims/aws")
+
+
+def asdf_shim(world: World) -> Start:
+    """A script that needs a variable of its own, and a folder on PATH."""
+    world.good("asdf/installs/awscli/bin/aws", ALICE)
+    world.make("asdf/bin/asdf", ALICE, text='#!/bin/sh\nexec "$ASDF_DATA_DIR/$@"\n')
+    shim = "#!/bin/sh\nexec asdf installs/awscli/bin/aws $@\n"
+    world.make("alice/.asdf/shims/aws", ALICE, text=shim)
+    return Start("{world}/asdf/bin:/usr/bin:/bin", "alice/.asdf/shims/aws")
+
+
+def named_of_a_group(world: World) -> Start:
+    world.make("brew/bin", MALLORY, USERS, 0o775)
+    aws = world.good("brew/bin/aws", MALLORY, USERS, 0o775)
+    return Start("/usr/bin:/bin", "brew/bin/aws", named=str(aws))
+
+
+def named_with_a_tilde(world: World) -> Start:
+    world.good("alice/bin/aws", ALICE)
+    return Start("/usr/bin:/bin", "alice/bin/aws", named="~/bin/aws")
+
+
+def named_in_a_project(world: World) -> Start:
+    aws = world.good("code/bin/aws", ALICE)
+    return Start("/usr/bin:/bin", "code/bin/aws", "code", named=str(aws))
+
+
+def folder_below_a_sticky_one(world: World) -> Start:
+    world.make("tmp", mode=0o1777)
+    world.make("tmp/mine", ALICE)
+    world.good("tmp/mine/aws", ALICE)
+    return Start("{world}/tmp/mine:/usr/bin:/bin", "tmp/mine/aws")
+
+
+OWN = [
+    home_with_umask_002, folder_of_root, nix_store, pipx_venv, mise_shim, asdf_shim,
+    named_of_a_group, named_with_a_tilde, named_in_a_project, folder_below_a_sticky_one,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", OWN, ids=lambda layout: layout.__name__)
+def test_own_cli_is_run(world: World, layout: Callable[[World], Start]) -> None:
+    started = layout(world)
+    data = {"ASDF_DATA_DIR": str(world.at("asdf"))}
+    refreshed, status = start(world, started, ALICE, **data)
+    assert (refreshed["status"], refreshed.get("reason")) == ("valid", None), refreshed["message"]
+    assert status["awsCli"] == {"path": str(world.at(started.said)), "problem": None}
+
+
+def test_root_of_a_container_in_a_home_from_outside(world: World) -> None:
+    started = home_with_umask_002(world)
+    refreshed, _ = start(world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT)
+    assert refreshed["reason"] == "aws_cli_not_found"
+    world.good("bob/.local/bin/aws", SHARED)
+    world.give(SHARED, "bob/.local", "bob/.local/bin")
+    refreshed, _ = start(world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT)
+    assert refreshed["status"] == "valid"
+    sudo = {"SUDO_UID": str(SHARED)}
+    refreshed, _ = start(world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT, **sudo)
+    assert "belongs to another user" in refreshed["message"]
+
+
+@pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
+def test_user_namespace_that_shows_root_as_65534(world: World, options: list[str]) -> None:
+    user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
+    if not can(*user, "unshare", *options, "true"):
+        pytest.skip("this kernel lets no user make a user namespace")
+    world.configure("alice", ALICE)
+    # Without a map, the group of a person looks like any other.
+    for layout in (folder_of_root, home_with_umask_002)[: len(options[0]) - 1]:
+        started = layout(world)
+        variables = {
+            "HOME": str(world.at("alice")),
+            "PATH": started.path.format(world=world.folder),
+        }
+        pairs = [f"{name}={value}" for name, value in variables.items()]
+        server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+        argv = world.argv(ALICE, "unshare", *options, "/usr/bin/env", "-i", *pairs, *server)
+        refreshed, status = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        assert status["awsCli"]["path"] == str(world.at(started.said)), status
+        assert refreshed["status"] == "valid"
+
+
+# --- Environments ---------------------------------------------------------------------------
+
+HOSTILE_VARIABLES = (
+    "LD_PRELOAD LD_AUDIT PYTHONPATH PERL5OPT PERLLIB RUBYOPT NODE_OPTIONS BASH_ENV ENV PS4"
+    " OPENSSL_CONF OPENSSL_MODULES GTK_MODULES GIO_EXTRA_MODULES QT_PLUGIN_PATH SSLKEYLOGFILE"
+    " AWS_ENDPOINT_URL AWS_PROFILE AWS_ACCESS_KEY_ID AWS_DATA_PATH"
+)
+
+
+def test_variables_that_load_code_reach_no_child(world: World) -> None:
+    started = folder_of_root(world)
+    hostile = dict.fromkeys(HOSTILE_VARIABLES.split(), "/nowhere/evil")
+    hostile["AWS_PROFILE"] = "dev"
+    refreshed, _ = start(world, started, ALICE, **hostile)
+    assert refreshed["status"] == "valid"
+    seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
+    assert not seen & {*hostile}
+    assert {"HOME", "PATH", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"} <= seen
+
+
+TELL = "import aws_sso_mcp, json; print(json.dumps(aws_sso_mcp.client_environment()))"
+CLIENT = {"DISPLAY": ":7", "SSH_TTY": "/dev/pts/7", "BROWSER": "/nowhere/evil"}
+
+
+def seen_from(world: World, launchers: list[str], uid: int = ALICE, of: int = ALICE) -> set[str]:
+    """Return what the server sees of a client's variables, which pass no launcher.
+
+    The client is a process of user `of`; each launcher that starts the next is named so.
+    """
+    inner = ["/usr/bin/env", "-C", str(world.at("server")), world.python, "-c", TELL]
+    for name in reversed(["client", *launchers]):
+        if name == "setpriv":
+            inner = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *inner]
+            continue
+        shell = world.at(f"bin/{name}")
+        if not shell.exists():
+            shell.parent.mkdir(exist_ok=True)
+            shutil.copy("/bin/sh", shell)
+        command = shlex.join(["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", *inner])
+        inner = [str(shell), "-c", f"{command}; true"]
+    pairs = [f"{name}={value}" for name, value in CLIENT.items()]
+    said = world.run(world.argv(of, "/usr/bin/env", "-i", *pairs, *inner))
+    return set(json.loads(said))
+
+
+def test_client_is_seen_through_four_launchers(world: World) -> None:
+    ways = [[], ["sh"], ["env"], ["npx", "sh"], ["uvx", "uv"], ["npm", "sh", "uvx", "bash"]]
+    for launchers in ways:
+        assert seen_from(world, launchers) == {*CLIENT}, launchers
+    assert seen_from(world, ["npm", "sh", "uvx", "bash", "sh"]) == set()
+    assert seen_from(world, ["vim"]) == set()
+    assert seen_from(world, ["sh", "vim"]) == set()
+
+
+def test_client_of_another_user_is_not_seen(world: World) -> None:
+    assert seen_from(world, ["setpriv"], uid=ALICE, of=ROOT) == set()
+    assert seen_from(world, ["setpriv", "sh"], uid=ALICE, of=ROOT) == set()
+    assert seen_from(world, ["sh"], uid=ROOT, of=ROOT) == {"DISPLAY", "SSH_TTY"}  # no $BROWSER
+
+
+def test_process_namespace_that_has_no_proc_of_its_own(world: World) -> None:
+    """There `/proc/PPID` is any process: here one of the same user, with the same number."""
+    tell = f"import os, sys; os.getppid = lambda: int(sys.argv[1]); {TELL}"
+    other = subprocess.Popen(["sleep", "60"], env=CLIENT, user=ALICE, group=ALICE, cwd="/")
+    user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
+    try:
+        for namespace, seen in (
+            ([], {*CLIENT}),
+            (["unshare", "-p", "-f"], set()),
+            (["unshare", "-p", "-f", "--mount-proc"], set()),
+        ):
+            argv = [*namespace, *user, world.python, "-c", tell, str(other.pid)]
+            said = world.run(argv, world.at("server"))
+            assert set(json.loads(said)) == seen, namespace
+    finally:
+        other.kill()
+        other.wait()
+
+
+LAUNCHER = """\
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    char *clean[] = {"PATH=%(path)s", "HOME=%(home)s", "AWS_SSO_MCP_LOGIN=browser", 0};
+    if (setresgid(0, 0, 0) || setresuid(0, 0, 0)) return 1;
+    if (%(forks)d && fork()) { wait(0); return 0; }
+    execve(words[1], words + 1, clean);
+    return 1;
+}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.parametrize("forks", [0, 1], ids=["replaced by the server", "parent of it"])
+def test_root_started_by_another_user_runs_nothing_of_theirs(world: World, forks: int) -> None:
+    """By a launcher that is setuid root and cleans the environment, as it should."""
+    world.good("good/aws")
+    world.configure("root", ROOT, token=False)
+    evil = world.plant("mallory/browser", MALLORY)
+    where = {"path": f"{world.at('good')}:/usr/bin:/bin", "home": world.at("root"), "forks": forks}
+    source = world.make("launcher.c", text=LAUNCHER % where)
+    launcher = world.at("launcher")
+    subprocess.run(["gcc", "-o", launcher, source], check=True)
+    os.chown(launcher, 0, 0)
+    launcher.chmod(0o4755)
+    server = [launcher, world.python, "-IS", world.at("server/aws_sso_mcp.py")]
+    hostile = [f"BROWSER={evil} %s", "DISPLAY=:7", f"DBUS_SESSION_BUS_ADDRESS=unixexec:path={evil}"]
+    command = f"{shlex.join(map(str, server))}; true"  # the shell stays, as the caller
+    argv = world.argv(MALLORY, "/usr/bin/env", "-i", *hostile, "/bin/sh", "-c", command)
+    refreshed, _ = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    assert refreshed["success"] is False
+    assert "good/aws" in world.ran("good")
+    assert world.ran("evil") == ""
+    seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
+    assert not seen & {"BROWSER", "DBUS_SESSION_BUS_ADDRESS"}
+
+
+def test_own_browser_of_the_client_is_run(world: World) -> None:
+    """The test above says something only because of this one."""
+    started = folder_of_root(world)
+    world.configure("alice", ALICE, token=False)
+    world.plant("alice/browser", ALICE)
+    refreshed, _ = start(world, started, ALICE, BROWSER=f"{world.at('alice/browser')} %s")
+    assert refreshed["success"] is False
+    assert f"alice/browser as {ALICE}" in world.ran("evil")
+
+
+def test_no_home(world: World) -> None:
+    """As in a container that runs under a number that nobody told it."""
+    server = world.at("server/aws_sso_mcp.py")
+    refreshed, status = world.ask(
+        world.argv(54321, "/usr/bin/env", "-u", "HOME", world.python, "-IS", server),
+        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+    for answer in (refreshed, status):
+        assert answer["reason"] == "no_home"
+        assert "Set HOME" in answer["message"]
+    said = world.run(world.argv(54321, world.python, "-IS", server, "status"))
+    assert "Set HOME" in said
+    assert "Traceback" not in said
