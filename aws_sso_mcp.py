@@ -1379,16 +1379,14 @@ AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly f
 ) if os.name == "posix" else (
     "%ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe", "C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe",
 )  # fmt: skip
-AWS_CLI_INSTALL = (
-    "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
-    ".html), or name its program in $AWS_SSO_MCP_AWS_CLI."
-)
+INSTALL_GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+INSTALL = f"Install AWS CLI v2 ({INSTALL_GUIDE}), or name its program in $AWS_SSO_MCP_AWS_CLI."
 V1 = "is version 1, which has no `aws sso login`"
 EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
 NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
-LOGIN_URL = r"(?m)^https?://\S+$"
+PAGE = r"(?m)^https?://[^\s?]+\?\S+$"  # a verification URI without the code has no query
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
 # Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
@@ -1417,14 +1415,11 @@ News = namedtuple("News", "text url code urgent offered", defaults=(None, None, 
 
 
 class Call:
-    """One request for a tool, as the tool sees it.
-
-    `report(message)` tells of progress; `offer(url, message)` has the client show a page, and tells
-    whether the call goes on meanwhile.
-    """
+    """One request for a tool, as the tool sees it."""
 
     def __init__(self, report: Callable[[str], object], offer: Any = lambda *_: False) -> None:
-        self.report, self.offer = report, offer
+        self.report = report  # (message) tells of progress
+        self.offer = offer  # (url, message) has the client show a page; whether the call goes on
         self.cancelled = False  # the client no longer wants an answer
         self.hurried = False  # it wants the one that there is now
         self.known: News | None = None  # what the flight had to tell when the call joined it
@@ -1443,9 +1438,8 @@ class Flight:
     heard its outcome, and calls may leave it in a hurry. CHANGED guards the fields.
     """
 
-    def __init__(self, key: Any, work: Callable[[Flight], Any], *, lasts: bool = False) -> None:
-        self.key, self.lasts = key, lasts
-        self.work: Any = work
+    def __init__(self, key: Any, work: Any, *, lasts: bool = False) -> None:
+        self.key, self.work, self.lasts = key, work, lasts
         self.news = News("Running the AWS CLI ...")
         self.outcome: Any = None  # what `work` returned, or the Failure that it raised
         self.ended_at = 0.0
@@ -1490,10 +1484,7 @@ class Flight:
                 CHANGED.notify_all()
 
     def wait(self, call: Call, deadline: float) -> Any:
-        """Return the outcome, None if it does not come; with news at once and every 10 s.
-
-        Raises Cancelled, and the Failure that is the outcome.
-        """
+        """Return the outcome, None if it does not come. Raises Cancelled, and its Failure."""
         with CHANGED:
             self._waiting, self._left_at = self._waiting + 1, None
         while not self._is_over(call) and time.monotonic() < deadline:
@@ -1536,14 +1527,8 @@ class Flight:
         return True
 
 
-# The AWS CLI: finding a v2, running a command.
-
-
 def find_aws_cli() -> str:
-    """Return the first `aws` that may be run and has not shown itself a v1.
-
-    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say what was found.
-    """
+    """Return the first `aws` that may be run and has not shown itself a v1. Raises Failure."""
     named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
     found = [(named, path_problem(named, named=True))] if named else []
     refused = {}
@@ -1554,7 +1539,7 @@ def find_aws_cli() -> str:
     told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
     told = told or "none is on PATH, nor in the usual places"
     reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
-    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {AWS_CLI_INSTALL}")
+    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {INSTALL}")
 
 
 def run_aws(
@@ -1568,8 +1553,8 @@ def run_aws(
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
         if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(arguments)):
-            message = f"{aws} is a batch file, which cannot take such a profile name. "
-            raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
+            message = f"{aws} is a batch file, which cannot take such a profile name. {INSTALL}"
+            raise Failure("aws_cli_failed", message)
         run = Process([aws, *arguments, "--no-cli-auto-prompt"], **more)
         try:
             while run.wait(LOOK_EVERY_S) and goes_on(run.output["stdout"]):
@@ -1598,9 +1583,6 @@ def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
 def no_answer(arguments: Sequence[str]) -> Failure:
     what = f"`aws {' '.join(arguments[:2])}` gives no answer. "
     return Failure("timeout", what + "Check the network and the proxy, then call again.")
-
-
-# The renewal itself.
 
 
 class Renewal:
@@ -1642,13 +1624,8 @@ class Renewal:
         with CHANGED:
             self.wanted_anew = time.time() - self.began_at > STALE_S
 
-    # 1. The lock: other processes may be at it.
-
     def _wait_for_others(self, flight: Flight) -> bool:
-        """Take the lock, or wait for the token with whoever has it; tell whether by a page.
-
-        Raises Failure when that login ended without a token, if its page was shown.
-        """
+        """Take the lock, or wait with whoever has it; tell whether its page brought the token."""
         page: Json = {}
         while not self._has_lock():
             page = self._published()
@@ -1663,8 +1640,8 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
-            what = "Another program's login to this session ended without a new token. "
-            raise Failure("ended_elsewhere", what + "Call again to log in.")
+            message = "Another program's login to this session ended without a token; call again."
+            raise Failure("ended_elsewhere", message)
         return "url" in page
 
     def _has_lock(self) -> bool:
@@ -1688,8 +1665,6 @@ class Renewal:
             return {}
         texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
-
-    # 2. Silently.
 
     def _refresh(self, flight: Flight) -> bool:
         """Have the AWS CLI use the refresh token; tell whether that brought a new token.
@@ -1716,8 +1691,6 @@ class Renewal:
             if failure.reason != "timeout":
                 raise
         return self.is_done()
-
-    # 3. By a page.
 
     def _log_in(self, flight: Flight) -> None:
         """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""
@@ -1753,8 +1726,8 @@ class Renewal:
         """Open the page, once a login, and tell calls and other processes of it. Raises Failure."""
         if not re.fullmatch(SAFE_URL, page["url"]):
             message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
-            step = "Check sso_start_url and the network (a captive portal?), then call again."
-            raise Failure("untrusted_url", message + step)
+            message += "Check sso_start_url and the network (a captive portal?), then call again."
+            raise Failure("untrusted_url", message)
         is_first, self.page = not self.page, page
         self._has_lock()  # the folder may have been removed meanwhile
         self._publish(**page)
@@ -1780,13 +1753,10 @@ class Renewal:
             text = f"Open {url} in {where}{check}, and approve."
         return News(text, url, code, not (self.opens and is_safe), is_safe and not of_others)
 
-    # 4. The proof.
-
     def is_done(self) -> bool:
         """Tell whether there is another token than was seen at first, and one that is good."""
         token = read_token(self.session)
-        is_good = token is not None and token.expires_at > time.time()
-        return is_good and is_other(token, self.seen)
+        return bool(token and token.expires_at > time.time() and is_other(token, self.seen))
 
 
 def lock_path(session: SsoSession) -> str:
@@ -1806,14 +1776,9 @@ def find_renewal(session: SsoSession) -> Flight | None:
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
-    """Return the URL to open and the user code that `aws sso login --no-browser` printed so far.
-
-    A bare verification URI is none: its code follows, and then the URL that fills it in.
-    """
-    text = text[: text.rfind("\n") + 1]
-    urls, code = re.findall(LOGIN_URL, text), re.search(USER_CODE, text)
-    ready = [url for url in urls if "?" in url]
-    return (ready[-1] if ready else None), (code[0] if code else None)
+    """Return the URL to open and the user code that `aws sso login` printed so far."""
+    urls, codes = (re.findall(each, text[: text.rfind("\n") + 1]) for each in (PAGE, USER_CODE))
+    return (urls or [None])[-1], (codes or [None])[0]
 
 
 def is_aws_page(url: str) -> bool:
@@ -1822,10 +1787,7 @@ def is_aws_page(url: str) -> bool:
 
 
 def browser_here() -> tuple[bool, bool]:
-    """Guess whether the person's browser is on this machine, and whether a page can be opened.
-
-    AWS_SSO_MCP_LOGIN overrides the former; $BROWSER may reach a browser that is elsewhere.
-    """
+    """Guess whether the person's browser is here, and whether a page can be opened in any."""
     around = {name for name, value in {**client_environment(), **os.environ}.items() if value}
     is_remote = any(map(changed_at, CONTAINER_MARKS)) or not around.isdisjoint(REMOTE)
     is_remote = is_remote or (sys.platform == "linux" and around.isdisjoint(SCREENS))
@@ -1847,9 +1809,7 @@ Tool = namedtuple("Tool", "definition function")
 TOOLS: dict[str, Tool] = {}
 
 
-def tool(
-    title: str, description: str, properties: Json, annotations: Json
-) -> Callable[[Callable[..., Json]], Callable[..., Json]]:
+def tool(title: str, description: str, properties: Json, annotations: Json) -> Callable[[Any], Any]:
     """Declare a tool: its name and parameters are those of the function below."""
 
     def declare(function: Callable[..., Json]) -> Callable[..., Json]:
@@ -1963,6 +1923,7 @@ DONE = {
     "logged_in": "Logged in: there is a new SSO token.",
 }
 RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may keep old keys."
+_advised: set[SsoSession] = set()  # whose person has heard of sso-session sections
 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
@@ -2007,17 +1968,13 @@ def warm_session(renewal: Renewal) -> str:
     token: Any = read_token(session)
     is_later = token and seen and token.written_at > seen.written_at + 2 * SAME_END_S
     if seen and is_later and token.expires_at < seen.expires_at + SAME_END_S:
-        what = " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
-        return (
-            what + " refusing, let the person sign out in the portal (startUrl), then force again."
-        )
+        note = " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
+        note += " refusing, let the person sign out in the portal (startUrl), then force again."
+        return note
     if session.name or session in _advised:
         return ""
     _advised.add(session)
     return " (A profile with an [sso-session] section would usually renew without a login.)"
-
-
-_advised: set[SsoSession] = set()  # sessions whose person has heard of sso-session sections
 
 
 def shadowing_keys() -> str:
@@ -2256,8 +2213,6 @@ class Server:
             # Batches: 2025-03-26, basic. Each member is answered by itself.
             for each in message if isinstance(message, list) and self._initialized else [message]:
                 self._handle(each)
-        except (ValueError, RecursionError):
-            self._complain("a line that is not JSON was ignored")
         except Exception as error:  # noqa: BLE001 - no input may end the server
             self._complain(f"a message was ignored: {type(error).__name__}")
 
@@ -2356,9 +2311,8 @@ class Server:
             params = {"elicitationId": asked["elicitationId"]}
             self._send(request, method="notifications/elicitation/complete", params=params)
         content = [{"type": "text", "text": json.dumps(answer, ensure_ascii=False)}]
-        is_error = not answer["success"] and not waits
-        result = {"content": content, "structuredContent": answer, "isError": is_error}
-        return self._reply(request, result)
+        result = {"content": content, "structuredContent": answer}
+        return self._reply(request, {**result, "isError": not (answer["success"] or waits)})
 
     # Elicitation in URL mode: legacy (2025-11-25, client/elicitation) sends a request of its own,
     # modern (2026-07-28, basic/patterns/mrtr) answers that input is required. A client that says
@@ -2425,22 +2379,16 @@ class Server:
 
 
 def is_id(value: Any) -> bool:
-    """Tell whether `value` can be a request id or a progress token; 0 and "" can.
-
-    A lone surrogate cannot go back to the client, nor may its id become another.
-    """
-    if isinstance(value, str):
+    """Tell whether `value` can be a request id or a progress token; 0 and "" can."""
+    if isinstance(value, str):  # a lone surrogate cannot go back to the client
         return re.search("[\ud800-\udfff]", value) is None
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def wire_line(message: Json) -> bytes:
     """Return a message as a line of ASCII; lone surrogates, which end some clients, become `?`."""
-    line = json.dumps(message)
-    if "\\ud" in line:
-        clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
-        line = json.dumps(json.loads(clean))
-    return line.encode("ascii") + b"\n"
+    clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(json.loads(clean)).encode("ascii") + b"\n"
 
 
 def serve(read: Callable[[], bytes], server: Server) -> None:
@@ -2481,13 +2429,9 @@ settings (environment variables):
 
 exit codes of status and refresh: 0 usable, 1 not, 2 wrong usage, 128 + n ended by signal n
 """
-STATES = {  # of a session: its colour on a terminal (SGR), and what a refresh would take
-    "valid": ("32", "nothing"),
-    "refreshable": ("32", "no click"),
-    "expiring": ("33", "one page"),
-    "expired": ("31", "one page"),
-    "absent": ("31", "one page"),
-}
+TAKES = {"valid": "nothing", "refreshable": "no click"}  # a refresh; else one page
+COLOURS = {"TOKEN": 1, "valid": 32, "refreshable": 32, "expiring": 33}  # SGR; else 31, red
+CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -2520,9 +2464,6 @@ def say(text: str, stream: TextIO | None = None) -> int:
     return 0
 
 
-CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
-
-
 def print_refresh(profile: str | None = None, *, force: bool) -> int:
     """Do what the tool does, its progress on stderr, until the person is done."""
     report = lru_cache(maxsize=1)(partial(say, stream=sys.stderr))  # what is not the same again
@@ -2544,7 +2485,7 @@ def print_status(profile: str | None = None) -> int:
     for row in rows if sessions else ():
         padded = [cell.ljust(width) for cell, width in zip(row, widths)]
         if colours:
-            padded[1] = f"\x1b[{STATES.get(row[1], '1')[0]}m{padded[1]}\x1b[0m"
+            padded[1] = f"\x1b[{COLOURS.get(row[1], 31)}m{padded[1]}\x1b[0m"
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
     wrong = (inner(answer, "awsCli").get("problem"), *answer.get("problems", []))
     say("\n" * bool(sessions) + "\n- ".join([answer["message"], *filter(None, wrong)]))
@@ -2560,7 +2501,8 @@ def cells(row: Json) -> tuple[str, ...]:
     profiles = [each["profile"] for each in row["profiles"]]
     more = row["profileCount"] - len(profiles)
     names = ", ".join(profiles) + (f" and {more} more" if more else "")
-    takes = "a login is running" if row["loginInProgress"] else STATES[row["state"]][1]
+    takes = TAKES.get(row["state"], "one page")
+    takes = "a login is running" if row["loginInProgress"] else takes
     texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
