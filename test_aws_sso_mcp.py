@@ -450,6 +450,7 @@ class StandIns:
         self._runs: dict[str, queue.Queue[Run]] = {"aws": queue.Queue(), "page": queue.Queue()}
         self._over = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        test.addCleanup(self.hang_up)
         test.addCleanup(self._listener.close)
         self.folder = home.path / "bin"
         self.aws, self.browser = map(self.make, self._runs)
