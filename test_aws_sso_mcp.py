@@ -1478,6 +1478,9 @@ class ConfigurationRowsTest(unittest.TestCase):
             "/usr/local/bin/aws configure export-credentials --profile=dev --format process",
             '"C:\\AWSCLIV2\\aws.exe" configure export-credentials --profile "dev"',
             "aws-vault exec dev --json",
+            "aws-vault exec --json dev",
+            "aws-vault exec --no-session -j dev",
+            "aws-vault export --format=json dev",
             "aws-sso-util credential-process --profile dev",
         )
         for command in commands:
