@@ -1477,7 +1477,6 @@ class Flight:
                 del _flights[self.key]
 
     def tell(self, news: News) -> None:
-        """Let the calls that wait hear something new."""
         with CHANGED:
             if news != self.news:
                 self.news = news
@@ -1489,7 +1488,13 @@ class Flight:
             self._waiting, self._left_at = self._waiting + 1, None
         while not self._is_over(call) and time.monotonic() < deadline:
             news = self.news
-            self._pass_on(news, call)
+            call.report(news.text)
+            if news.urgent and news != call.known:  # the client shows it, else the call is answered
+                call.known = news
+                with CHANGED:
+                    may_offer, self._is_offered = news.offered and not self._is_offered, True
+                if not (may_offer and call.offer(news.url, news.text)):
+                    call.end(cancelled=False)
             with CHANGED:
                 seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
                 CHANGED.wait_for(lambda: self._is_over(call) or self.news != news, seconds)  # noqa: B023
@@ -1507,16 +1512,6 @@ class Flight:
     def _is_over(self, call: Call) -> bool:
         return self.outcome is not None or call.cancelled or (self.lasts and call.hurried)
 
-    def _pass_on(self, news: News, call: Call) -> None:
-        """Tell a call; let the client show an urgent page, or have the call answered at once."""
-        call.report(news.text)
-        if news.urgent and news != call.known:
-            call.known = news
-            with CHANGED:
-                may_offer, self._is_offered = news.offered and not self._is_offered, True
-            if not (may_offer and call.offer(news.url, news.text)):
-                call.end(cancelled=False)
-
     def is_wanted(self, _: str = "") -> bool:
         """Return True; raise Failure `abandoned` 30 s after the last that waited was cancelled."""
         with CHANGED:
@@ -1531,13 +1526,12 @@ def find_aws_cli() -> str:
     """Return the first `aws` that may be run and has not shown itself a v1. Raises Failure."""
     named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
     found = [(named, path_problem(named, named=True))] if named else []
-    refused = {}
+    refused: dict[str, Any] = {}
     for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
         refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
         if refused[path] is None:
             return path
-    told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
-    told = told or "none is on PATH, nor in the usual places"
+    told = "; ".join(map(" ".join, refused.items())) or "none is on PATH, nor in the usual places"
     reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
     raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {INSTALL}")
 
@@ -1545,10 +1539,9 @@ def find_aws_cli() -> str:
 def run_aws(
     arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
 ) -> Process:
-    """Return a run of the first `aws` that is a v2, when it has ended or was ended.
+    """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure.
 
-    `goes_on`, called with what stdout holds when there is more and four times a second, tells
-    whether to go on, or raises. `more` is what Process takes. Raises Failure, also `timeout`.
+    `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     """
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
@@ -1588,8 +1581,8 @@ def no_answer(arguments: Sequence[str]) -> Failure:
 class Renewal:
     """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards.
 
-    Other processes see the lock and what is published in its file: `url`, `code`, `host` of the
-    page, or the `outcome` that the person said no. How else it ended, the token file tells.
+    Other processes see the lock and what is PUBLISHED in its file: the page, or the `outcome` that
+    the person said no. How else it ended, the token file tells.
     """
 
     def __init__(self, profile: SsoProfile, seen: Token | None, *, silently: bool) -> None:
@@ -1669,9 +1662,8 @@ class Renewal:
     def _refresh(self, flight: Flight) -> bool:
         """Have the AWS CLI use the refresh token; tell whether that brought a new token.
 
-        It looks at the token only when it needs new role credentials, and those of a role may be
-        cached for hours. So it is asked, with a config of our own, for a role that nobody has: AWS
-        refuses that, once the token has been renewed.
+        It looks at the token only when it needs new role credentials, and keeps those for hours. So
+        a config of our own has a role that nobody has: AWS refuses it, once the token is renewed.
         """
         import shlex
 
@@ -1701,8 +1693,7 @@ class Renewal:
             with CHANGED:
                 self.wanted_anew, self.began_at, self.page = False, time.time(), {}
             flight.tell(self._news({}))
-            goes_on = partial(self._goes_on, flight)
-            run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
+            run = run_aws(arguments, partial(self._goes_on, flight), 2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
             if not self.wanted_anew:
@@ -1909,10 +1900,8 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
     """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
     is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
     path = damaged_file(profile) if profile and is_unclear else None
-    message = (
-        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
-    )
-    return Failure("damaged_cache", message) if path else failure
+    what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it and call again."
+    return Failure("damaged_cache", what) if path else failure
 
 
 DONE = {
@@ -2096,7 +2085,6 @@ def shorten(answer: Json) -> None:
 
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
-    """Return what get_aws_sso_status says of one session."""
     token, flight = read_token(session), find_renewal(session)
     runs_here = flight is not None and flight.outcome is None
     keys = ("profile", "accountId", "roleName")
@@ -2189,17 +2177,16 @@ class Request:
 class Server:
     """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
 
-    Threads: `handle_line` is called by the one that reads stdin, and never waits for a tool; each
-    `tools/call` runs in a daemon thread. `_wire` guards what is written and the requests that run,
-    neither answered nor cancelled: only for those is anything sent.
+    Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
+    runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
+    answered nor cancelled: only for those is anything sent.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._wire = threading.Lock()
         self._running: list[Request] = []
-        self._initialized = False
-        self._capabilities: Any = None  # of a legacy client
+        self._session: Json = {}  # what a legacy client told once, as modern ones do in `_meta`
         self._complaints = 0
         both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
@@ -2211,7 +2198,7 @@ class Server:
         try:
             message = json.loads(line.decode("utf-8"))
             # Batches: 2025-03-26, basic. Each member is answered by itself.
-            for each in message if isinstance(message, list) and self._initialized else [message]:
+            for each in message if self._session and isinstance(message, list) else [message]:
                 self._handle(each)
         except Exception as error:  # noqa: BLE001 - no input may end the server
             self._complain(f"a message was ignored: {type(error).__name__}")
@@ -2241,8 +2228,7 @@ class Server:
     def _handler(self, request: Request) -> Callable[[Request], Json | None]:
         """Return what answers the request. Raises ProtocolError.
 
-        Its era is modern (2026-07-28) when it carries the envelope in `_meta`, else legacy, which
-        begins with `initialize`; `ping` is always answered.
+        Its era is modern (2026-07-28) if `_meta` has the envelope, else legacy, after `initialize`.
         """
         method = request.method
         if request.modern:
@@ -2252,7 +2238,7 @@ class Server:
             if version != MODERN_VERSION:
                 data = {"supported": SUPPORTED_VERSIONS, "requested": version[:100]}
                 raise ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", **data)
-        elif method in self._modern and (method not in self._legacy or not self._initialized):
+        elif method in self._modern and (method not in self._legacy or not self._session):
             message = f"Send initialize first, or _meta with {' and '.join(ENVELOPE)}"
             raise ProtocolError(INVALID_PARAMS, message)
         methods = self._modern if request.modern else self._legacy
@@ -2264,7 +2250,7 @@ class Server:
         offered = request.params.get("protocolVersion")
         if not isinstance(offered, str):
             raise ProtocolError(INVALID_PARAMS, "initialize needs a protocolVersion")
-        self._initialized, self._capabilities = True, request.params.get("capabilities")
+        self._session = {ENVELOPE[1]: request.params.get("capabilities")}
         version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
         return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
 
@@ -2320,8 +2306,8 @@ class Server:
 
     def _offer(self, request: Request, url: str, message: str) -> bool:
         """Have the client show a page if it can; tell whether the call goes on meanwhile."""
-        declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
-        if "url" not in inner(declared, "elicitation"):
+        envelope = request.meta if request.modern else self._session
+        if "url" not in inner(envelope, ENVELOPE[1], "elicitation"):
             return False
         request.elicitation = {"mode": "url", "url": url, "message": message}
         if request.modern:  # the answer asks
@@ -2364,10 +2350,11 @@ class Server:
 
     def _send(self, request: Request, **message: Any) -> None:
         """Write one message for a request that runs; its response, without a method, ends it."""
-        line = wire_line({"jsonrpc": "2.0", **message})
+        text = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
+        clean = json.loads(text.encode("utf-8", "replace"))  # lone surrogates end some clients
         with self._wire:
             if request in self._running:
-                self._write(line)
+                self._write(json.dumps(clean).encode("ascii") + b"\n")
                 if "method" not in message:
                     self._running.remove(request)
 
@@ -2383,12 +2370,6 @@ def is_id(value: Any) -> bool:
     if isinstance(value, str):  # a lone surrogate cannot go back to the client
         return re.search("[\ud800-\udfff]", value) is None
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def wire_line(message: Json) -> bytes:
-    """Return a message as a line of ASCII; lone surrogates, which end some clients, become `?`."""
-    clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
-    return json.dumps(json.loads(clean)).encode("ascii") + b"\n"
 
 
 def serve(read: Callable[[], bytes], server: Server) -> None:
@@ -2415,8 +2396,7 @@ usage: aws_sso_mcp.py                               serve MCP on stdin and stdou
        aws_sso_mcp.py hook                          tell a host why a command failed (JSON, stdin)
        aws_sso_mcp.py --version | --help
 
-An MCP server that mends expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
-
+An MCP server that renews expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
   claude mcp add -s user aws-sso -- python3 -IS {path}
   codex mcp add aws-sso -- python3 -IS {path}
   others: {{"mcpServers": {{"aws-sso": {{"command": "python3", "args": ["-IS", "{path}"]}}}}}}
@@ -2493,7 +2473,6 @@ def print_status(profile: str | None = None) -> int:
 
 
 def cells(row: Json) -> tuple[str, ...]:
-    """Return a session's row of the table."""
     left = row.get("minutesLeft", 0)
     parts = [f"{left // 1440} d", f"{left // 60 % 24} h", f"{left % 60} min"]
     first = 0 if left // 1440 else 1 if left // 60 else 2  # of the two that are shown
@@ -2501,8 +2480,7 @@ def cells(row: Json) -> tuple[str, ...]:
     profiles = [each["profile"] for each in row["profiles"]]
     more = row["profileCount"] - len(profiles)
     names = ", ".join(profiles) + (f" and {more} more" if more else "")
-    takes = TAKES.get(row["state"], "one page")
-    takes = "a login is running" if row["loginInProgress"] else takes
+    takes = "a login is running" if row["loginInProgress"] else TAKES.get(row["state"], "one page")
     texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
