@@ -636,8 +636,10 @@ def watch(signals: int, wire: Wire | None) -> None:
         if signals not in dict(poll.poll()):
             poll.unregister(wire.stdin)
             poll.register(wire.stdout, select.POLLOUT)
-            while signals not in (ready := dict(poll.poll(LAST_WORD_MS))):
+            ready = poll.poll(LAST_WORD_MS)
+            while signals not in dict(ready):
                 time.sleep(LAST_WORD_MS / 1000) if ready else end(0)
+                ready = poll.poll(LAST_WORD_MS)
     end(128 + os.read(signals, 1)[0])
 
 
