@@ -751,8 +751,8 @@ def text_of(values: Json, key: str) -> str | None:
 # A profile in a command: what only AWS's tools have, an option that others have too, a variable.
 NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
           (?: --aws-?profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
-        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+exec | assume | awsume ) \s+
-            (?:--(?:[\w-]+=|no-|ecs-|lazy)\S*\s+)*
+        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+ex(?:ec|port) | assume | awsume ) \s+
+            (?:--?(?:[\w-]+=|no-|ecs-|lazy|j(?:son)?(?=\s))\S*\s+)*
         | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
     | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
     | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?

@@ -450,6 +450,7 @@ class StandIns:
         self._runs: dict[str, queue.Queue[Run]] = {"aws": queue.Queue(), "page": queue.Queue()}
         self._over = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        test.addCleanup(self.hang_up)
         test.addCleanup(self._listener.close)
         self.folder = home.path / "bin"
         self.aws, self.browser = map(self.make, self._runs)
@@ -1477,6 +1478,9 @@ class ConfigurationRowsTest(unittest.TestCase):
             "/usr/local/bin/aws configure export-credentials --profile=dev --format process",
             '"C:\\AWSCLIV2\\aws.exe" configure export-credentials --profile "dev"',
             "aws-vault exec dev --json",
+            "aws-vault exec --json dev",
+            "aws-vault exec --no-session -j dev",
+            "aws-vault export --format=json dev",
             "aws-sso-util credential-process --profile dev",
         )
         for command in commands:

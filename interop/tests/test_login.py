@@ -294,6 +294,50 @@ async def test_version_1_is_told_by_a_good_token_too(
     assert answer["reason"] == "aws_cli_v1"
 
 
+async def test_profile_without_a_role_is_proved_through_another(place: Workplace) -> None:
+    config = (place.home / ".aws" / "config").read_text()
+    place.write_config(f"[profile plain]\nsso_session = corp\n{config}")
+    place.run_login()
+    async with place.client() as client:
+        answer = await refresh(client, profile="plain")
+        assert (answer["status"], "AWS accepts it" in answer["message"]) == ("valid", True)
+        assert "identity" not in answer
+        place.centre.revoke()
+        place.forget_role_credentials()
+        answer = await refresh(client, profile="plain")
+    assert answer["status"] == "logged_in"
+    assert len(place.centre.pages) == 2
+
+
+async def test_credential_process_leads_to_the_profile_that_it_names(place: Workplace) -> None:
+    config = (place.home / ".aws" / "config").read_text()
+    process = f"{place.aws} configure export-credentials --profile dev"
+    place.write_config(f"{config}[profile p]\ncredential_process = {process}\n")
+    async with place.client() as client:
+        answer = await refresh(client, profile="p")
+    assert (answer["status"], answer["loginProfile"]) == ("logged_in", "dev")
+    used = place.run_aws("sts", "get-caller-identity", "--profile=p", "--output=json")
+    assert json.loads(used.stdout)["Arn"] == answer["identity"]["arn"]
+
+
+@pytest.mark.parametrize("content", ["", '{"clientId": "x", "cli', "{}", "[]"])
+@pytest.mark.parametrize("folder", ["sso", "cli"])
+async def test_damaged_file_of_the_cli_is_named(
+    place: Workplace, folder: str, content: str
+) -> None:
+    place.run_login()
+    files = (place.home / ".aws" / folder / "cache").glob("*.json")
+    (damaged,) = [path for path in files if path != place.token_path()]
+    damaged.write_text(content)
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev", force=folder == "sso")
+        assert (answer["status"], answer["reason"]) == ("failed", "damaged_cache")
+        assert str(damaged) in answer["message"]
+        damaged.unlink()
+        answer = await refresh(client, profile="dev", force=folder == "sso")
+    assert answer["success"]
+
+
 # --- The environment of the server ------------------------------------------------------
 
 
