@@ -722,6 +722,7 @@ def test_root_started_by_another_user_runs_nothing_of_theirs(world: World, forks
     assert world.ran("evil") == ""
     seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
     assert not seen & {"BROWSER", "DBUS_SESSION_BUS_ADDRESS"}
+    assert ("DISPLAY" in seen) is bool(forks)  # that of a process of root
 
 
 def test_own_browser_of_the_client_is_run(world: World) -> None:
