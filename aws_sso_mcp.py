@@ -43,7 +43,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
-from functools import partial
+from functools import lru_cache, partial
 
 if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somewhere below
     sys.exit("aws_sso_mcp.py needs Python 3.9 or newer; this is " + sys.version.split()[0])
@@ -1359,16 +1359,14 @@ AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly f
 ) if os.name == "posix" else (
     "%ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe", "C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe",
 )  # fmt: skip
-AWS_CLI_INSTALL = (
-    "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
-    ".html), or name its program in $AWS_SSO_MCP_AWS_CLI."
-)
+INSTALL_GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+INSTALL = f"Install AWS CLI v2 ({INSTALL_GUIDE}), or name its program in $AWS_SSO_MCP_AWS_CLI."
 V1 = "is version 1, which has no `aws sso login`"
 EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
-NO_CHOICE, NO_AUTO_PROMPT = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
+NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
-LOGIN_URL = r"(?m)^https?://\S+$"
+PAGE = r"(?m)^https?://[^\s?]+\?\S+$"  # a verification URI without the code has no query
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
 # Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
@@ -1383,12 +1381,12 @@ AWS_HOSTS = (
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
+# Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
+# outcomes; whoever changes any of it notifies all. Held for moments: never while a file is read or
+# written, a process starts or a message is sent.
 CHANGED = threading.Condition()
-"""Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
-outcomes. Whoever changes any of it notifies all. Held for moments: never while a file is read or
-written, a process starts or a message is sent."""
 
-_flights: dict[Any, Flight] = {}  # by key; guarded by CHANGED
+_flights: dict[Any, Flight] = {}  # by key
 _v1: set[tuple[str, float]] = set()  # path and time of each `aws` that has shown itself a v1
 
 # What a person can be told of a flight. `urgent`: only they can open the page at `url`, so an
@@ -1397,17 +1395,11 @@ News = namedtuple("News", "text url code urgent offered", defaults=(None, None, 
 
 
 class Call:
-    """One request for a tool, as the tool sees it.
+    """One request for a tool, as the tool sees it."""
 
-    `report` tells the caller of progress; `offer` lets a client that can do so show a page
-    (elicitation), and says whether it does.
-    """
-
-    def __init__(
-        self, report: Callable[[str], None], offer: Callable[[str, str], bool] | None = None
-    ) -> None:
-        self.report = report
-        self.offer = offer or (lambda _url, _message: False)
+    def __init__(self, report: Callable[[str], object], offer: Any = lambda *_: False) -> None:
+        self.report = report  # (message) tells of progress
+        self.offer = offer  # (url, message) has the client show a page; whether the call goes on
         self.cancelled = False  # the client no longer wants an answer
         self.hurried = False  # it wants the one that there is now
         self.known: News | None = None  # what the flight had to tell when the call joined it
@@ -1426,28 +1418,23 @@ class Flight:
     heard its outcome, and calls may leave it in a hurry. CHANGED guards the fields.
     """
 
-    def __init__(self, key: Any, work: Callable[[Flight], Any], *, lasts: bool = False) -> None:
-        self.key, self.lasts = key, lasts
-        self.work: Any = work
+    def __init__(self, key: Any, work: Any, *, lasts: bool = False) -> None:
+        self.key, self.work, self.lasts = key, work, lasts
         self.news = News("Running the AWS CLI ...")
         self.outcome: Any = None  # what `work` returned, or the Failure that it raised
-        self.ended_at: float | None = None
+        self.ended_at = 0.0
         self._waiting = 0
         self._left_at: float | None = None  # when the last to wait for it was cancelled
         self._is_offered = False
 
     def join(self, call: Call) -> Flight:
-        """Return the flight of this key that is in the table, else this one, started.
-
-        Raises Failure `no_thread`.
-        """
+        """Return the flight of this key that is in the table, else this one, started."""
         with CHANGED:
-            flight = _flights.get(self.key)
-            if flight is None:
+            if self.key not in _flights:
                 in_thread(self._run)
-                flight = _flights[self.key] = self
-            else:
-                call.known = flight.news
+                _flights[self.key] = self
+            flight = _flights[self.key]
+            call.known = flight.news
             return flight
 
     def _run(self) -> None:
@@ -1464,9 +1451,10 @@ class Flight:
             CHANGED.notify_all()
 
     def forget(self) -> None:
-        """Make room for another flight of the same key. The caller holds CHANGED."""
-        if _flights.get(self.key) is self:
-            del _flights[self.key]
+        """Make room for another flight of the same key."""
+        with CHANGED:
+            if _flights.get(self.key) is self:
+                del _flights[self.key]
 
     def tell(self, news: News) -> None:
         """Let the calls that wait hear something new."""
@@ -1475,11 +1463,8 @@ class Flight:
                 self.news = news
                 CHANGED.notify_all()
 
-    def wait(self, call: Call, deadline: float) -> bool:
-        """Wait for the outcome, with news at once and every 10 s; False when it did not come.
-
-        Raises Cancelled, and the Failure that is the outcome.
-        """
+    def wait(self, call: Call, deadline: float) -> Any:
+        """Return the outcome, None if it does not come. Raises Cancelled, and its Failure."""
         with CHANGED:
             self._waiting, self._left_at = self._waiting + 1, None
         while not self._is_over(call) and time.monotonic() < deadline:
@@ -1491,17 +1476,16 @@ class Flight:
         with CHANGED:
             self._waiting -= 1
             self._left_at = time.monotonic() if call.cancelled else None
-            ended = self.ended_at is not None
-            if ended and not call.cancelled:
+            if call.cancelled:
+                raise Cancelled
+            if self.outcome is not None:
                 self.forget()
-        if call.cancelled:
-            raise Cancelled
-        if isinstance(self.outcome, Failure):
-            raise self.outcome
-        return ended
+            if isinstance(self.outcome, Failure):
+                raise self.outcome
+            return self.outcome
 
     def _is_over(self, call: Call) -> bool:
-        return self.ended_at is not None or call.cancelled or (self.lasts and call.hurried)
+        return self.outcome is not None or call.cancelled or (self.lasts and call.hurried)
 
     def _pass_on(self, news: News, call: Call) -> None:
         """Tell a call; let the client show an urgent page, or have the call answered at once."""
@@ -1523,14 +1507,8 @@ class Flight:
         return True
 
 
-# The AWS CLI: finding a v2, running a command.
-
-
 def find_aws_cli() -> str:
-    """Return the first `aws` that may be run and has not shown itself a v1.
-
-    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say what was found.
-    """
+    """Return the first `aws` that may be run and has not shown itself a v1. Raises Failure."""
     named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
     found = [(named, path_problem(named, named=True))] if named else []
     refused = {}
@@ -1541,7 +1519,7 @@ def find_aws_cli() -> str:
     told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
     told = told or "none is on PATH, nor in the usual places"
     reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
-    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {AWS_CLI_INSTALL}")
+    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {INSTALL}")
 
 
 def run_aws(
@@ -1555,8 +1533,8 @@ def run_aws(
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
         if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(arguments)):
-            message = f"{aws} is a batch file, which cannot take such a profile name. "
-            raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
+            message = f"{aws} is a batch file, which cannot take such a profile name. {INSTALL}"
+            raise Failure("aws_cli_failed", message)
         run = Process([aws, *arguments, "--no-cli-auto-prompt"], **more)
         try:
             while run.wait(LOOK_EVERY_S) and goes_on(run.output["stdout"]):
@@ -1567,31 +1545,24 @@ def run_aws(
         errors = run.output["stderr"]
         if NO_DEVICE_CODE in errors and run.code:
             arguments = [each for each in arguments if each != "--use-device-code"]
-        elif re.search(NO_AUTO_PROMPT, errors) or (
-            run.code == EXIT_V1 and re.search(NO_CHOICE, errors)
-        ):
+        elif re.search(NO_OPTION, errors) or (run.code == EXIT_V1 and re.search(NO_CHOICE, errors)):
             _v1.add((aws, changed_at(aws)))
         else:
             return run
 
 
 def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
-    """Return the run of a command that needs no person, joining one that is the same.
-
-    Raises Failure, Cancelled.
-    """
+    """Run a command that needs no person, or join one that is the same. Raises also Cancelled."""
     flight = Flight(arguments, lambda flight: run_aws(arguments, flight.is_wanted)).join(call)
-    if flight.wait(call, max(deadline, time.monotonic() + 5)):
-        return flight.outcome  # type: ignore[no-any-return]
-    raise no_answer(arguments)
+    run: Process | None = flight.wait(call, max(deadline, time.monotonic() + 5))
+    if run is None:
+        raise no_answer(arguments)
+    return run
 
 
 def no_answer(arguments: Sequence[str]) -> Failure:
     what = f"`aws {' '.join(arguments[:2])}` gives no answer. "
     return Failure("timeout", what + "Check the network and the proxy, then call again.")
-
-
-# The renewal itself.
 
 
 class Renewal:
@@ -1615,35 +1586,26 @@ class Renewal:
         """Return `refreshed` or `logged_in`. Raises Failure."""
         try:
             by_page = self._wait_for_others(flight)
-            if self.is_done():
-                return "logged_in" if by_page else "refreshed"
-            self._publish()
-            if self.silently and self._refresh(flight):
-                return "refreshed"
-            self._log_in(flight)
-        except Failure as failure:
-            if failure.reason == "denied":
-                self._publish(outcome="denied")
-            elif failure.reason == "abandoned":  # by its calls, not by others
+            if not self.is_done():
                 self._publish()
+                by_page = not (self.silently and self._refresh(flight))
+                if by_page:
+                    self._log_in(flight)
+        except Failure as failure:
+            if failure.reason in ("denied", "abandoned"):  # no longer a page to wait for
+                self._publish(outcome=failure.reason)
             raise
-        else:
-            return "logged_in"
         finally:
             self.lock.release()
+        return "logged_in" if by_page else "refreshed"
 
     def begin_anew(self) -> None:
         """Have a login that is no longer young ended, and another one begun in its place."""
         with CHANGED:
             self.wanted_anew = time.time() - self.began_at > STALE_S
 
-    # 1. The lock: other processes may be at it.
-
     def _wait_for_others(self, flight: Flight) -> bool:
-        """Take the lock, or wait for the token with whoever has it; tell whether by a page.
-
-        Raises Failure when that login ended without a token, if its page was shown.
-        """
+        """Take the lock, or wait with whoever has it; tell whether its page brought the token."""
         page: Json = {}
         while not self._has_lock():
             page = self._published()
@@ -1658,8 +1620,8 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
-            what = "Another program's login to this session ended without a new token. "
-            raise Failure("ended_elsewhere", what + "Call again to log in.")
+            message = "Another program's login to this session ended without a token; call again."
+            raise Failure("ended_elsewhere", message)
         return "url" in page
 
     def _has_lock(self) -> bool:
@@ -1670,8 +1632,8 @@ class Renewal:
             return True
 
     def _publish(self, **what: str | None) -> None:
-        """Tell the other processes."""
-        if not self.problem:
+        """Tell the other processes, if the lock is ours."""
+        if self.lock.fd is not None:
             with contextlib.suppress(OSError):  # a full disk: the lock still holds
                 write_file(self.lock.path, json.dumps(what))
 
@@ -1683,8 +1645,6 @@ class Renewal:
             return {}
         texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
-
-    # 2. Silently.
 
     def _refresh(self, flight: Flight) -> bool:
         """Have the AWS CLI use the refresh token; tell whether that brought a new token.
@@ -1712,8 +1672,6 @@ class Renewal:
                 raise
         return self.is_done()
 
-    # 3. By a page.
-
     def _log_in(self, flight: Flight) -> None:
         """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""
         arguments = ["sso", "login", f"--profile={self.profile}", "--no-browser"]
@@ -1727,14 +1685,10 @@ class Renewal:
             run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
-            if not self.wanted_anew and run.code != 0:
-                raise cli_failure(run)
             if not self.wanted_anew:
-                message = "`aws sso login` ended well, but there is no new token. Look for an `sso`"
-                message += (
-                    " alias in ~/.aws/cli/alias and at this machine's clock, then call again."
-                )
-                raise Failure("no_token", message)
+                message = "`aws sso login` ended well without a new token. Look for an alias `sso` "
+                message += "in ~/.aws/cli/alias and at this machine's clock, then call again."
+                raise cli_failure(run) if run.code != 0 else Failure("no_token", message)
 
     def _goes_on(self, flight: Flight, text: str) -> bool:
         """Show the page once `text` names it; tell whether the login goes on. Raises Failure."""
@@ -1752,8 +1706,8 @@ class Renewal:
         """Open the page, once a login, and tell calls and other processes of it. Raises Failure."""
         if not re.fullmatch(SAFE_URL, page["url"]):
             message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
-            step = "Check sso_start_url and the network (a captive portal?), then call again."
-            raise Failure("untrusted_url", message + step)
+            message += "Check sso_start_url and the network (a captive portal?), then call again."
+            raise Failure("untrusted_url", message)
         is_first, self.page = not self.page, page
         self._has_lock()  # the folder may have been removed meanwhile
         self._publish(**page)
@@ -1779,13 +1733,10 @@ class Renewal:
             text = f"Open {url} in {where}{check}, and approve."
         return News(text, url, code, not (self.opens and is_safe), is_safe and not of_others)
 
-    # 4. The proof.
-
     def is_done(self) -> bool:
         """Tell whether there is another token than was seen at first, and one that is good."""
         token = read_token(self.session)
-        is_good = token is not None and token.expires_at > time.time()
-        return is_good and is_other(token, self.seen)
+        return bool(token and token.expires_at > time.time() and is_other(token, self.seen))
 
 
 def lock_path(session: SsoSession) -> str:
@@ -1796,25 +1747,18 @@ def find_renewal(session: SsoSession) -> Flight | None:
     """Return the session's renewal that runs, or has ended lately and unheard."""
     with CHANGED:
         flight = _flights.get(lock_path(session))
-    if flight is None or flight.ended_at is None:
-        return flight
-    is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # by `aws sso logout`
-    if not is_gone and time.monotonic() - flight.ended_at < UNHEARD_S:
-        return flight
-    with CHANGED:
-        flight.forget()
-    return None
+    if flight and flight.outcome is not None:
+        is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # `aws sso logout`
+        if is_gone or time.monotonic() - flight.ended_at > UNHEARD_S:
+            flight.forget()
+            return None
+    return flight
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
-    """Return the URL to open and the user code that `aws sso login --no-browser` printed so far.
-
-    A bare verification URI is none: its code follows, and then the URL that fills it in.
-    """
-    text = text[: text.rfind("\n") + 1]
-    urls, code = re.findall(LOGIN_URL, text), re.search(USER_CODE, text)
-    ready = [url for url in urls if "?" in url]
-    return (ready[-1] if ready else None), (code[0] if code else None)
+    """Return the URL to open and the user code that `aws sso login` printed so far."""
+    urls, codes = (re.findall(each, text[: text.rfind("\n") + 1]) for each in (PAGE, USER_CODE))
+    return (urls or [None])[-1], (codes or [None])[0]
 
 
 def is_aws_page(url: str) -> bool:
@@ -1823,10 +1767,7 @@ def is_aws_page(url: str) -> bool:
 
 
 def browser_here() -> tuple[bool, bool]:
-    """Guess whether the person's browser is on this machine, and whether a page can be opened.
-
-    AWS_SSO_MCP_LOGIN overrides the former; $BROWSER may reach a browser that is elsewhere.
-    """
+    """Guess whether the person's browser is here, and whether a page can be opened in any."""
     around = {name for name, value in {**client_environment(), **os.environ}.items() if value}
     is_remote = any(map(changed_at, CONTAINER_MARKS)) or not around.isdisjoint(REMOTE)
     is_remote = is_remote or (sys.platform == "linux" and around.isdisjoint(SCREENS))
@@ -1835,10 +1776,7 @@ def browser_here() -> tuple[bool, bool]:
 
 
 def open_page(url: str) -> None:
-    """Open `url` with `webbrowser`, in a process without streams and for a limited time.
-
-    Nothing tells whether a page appeared, so nobody asks: the answer carries the URL.
-    """
+    """Open `url` with `webbrowser`; nothing tells whether a page appeared, so nobody asks."""
     with contextlib.suppress(Failure):
         process = Process([sys.executable, "-IS", "-c", PAGE_OPENER, url], streams=())
         process.wait(PAGE_LIMIT_S)
@@ -1851,9 +1789,7 @@ Tool = namedtuple("Tool", "definition function")
 TOOLS: dict[str, Tool] = {}
 
 
-def tool(
-    title: str, description: str, properties: Json, annotations: Json
-) -> Callable[[Callable[..., Json]], Callable[..., Json]]:
+def tool(title: str, description: str, properties: Json, annotations: Json) -> Callable[[Any], Any]:
     """Declare a tool: its name and parameters are those of the function below."""
 
     def declare(function: Callable[..., Json]) -> Callable[..., Json]:
@@ -1966,9 +1902,8 @@ DONE = {
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
-RETRY = (
-    " Retry what failed; reconnect an MCP server only if its retry fails, as it may keep old keys."
-)
+RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may keep old keys."
+_advised: set[SsoSession] = set()  # whose person has heard of sso-session sections
 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
@@ -1978,26 +1913,24 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     call.known = flight.news if flight else None
     # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
     # somebody forced while this token was good, is not.
-    failed = flight is not None and isinstance(flight.outcome, Failure)
-    joins = flight is not None and not failed and is_other(seen, flight.work.seen)
-    if token_state(seen) == "valid" and not force and not joins:
+    joins = flight and not isinstance(flight.outcome, Failure) and is_other(seen, flight.work.seen)
+    if token_state(seen) == "valid" and not (force or joins):
         try:
             return usable("valid", target, caller_identity(call, target, deadline))
         except Failure as failure:
             if failure.reason != "session_expired":
                 raise
-    if flight is None or not (joins or force):  # one found may be forgotten by now
-        silently = not force and token_state(seen) == "refreshable"
-        renewal = Renewal(target, seen, silently=silently)
+    if flight is None or not joins:  # one that is joined may be forgotten by now
+        renewal = Renewal(target, seen, silently=not force and token_state(seen) == "refreshable")
         flight = Flight(renewal.lock.path, renewal, lasts=True).join(call)
-    elif force:
+    if force:
         flight.work.begin_anew()
-    if not flight.wait(call, deadline):
+    outcome = flight.wait(call, deadline)
+    if outcome is None:
         return pending(flight, force=force)
     identity, notes = identity_or_doubt(call, target, deadline)
-    return usable(
-        flight.outcome, target, identity, notes + warm_session(flight.work) + flight.work.problem
-    )
+    notes += warm_session(flight.work) + flight.work.problem
+    return usable(outcome, target, identity, notes)
 
 
 def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = "") -> Json:
@@ -2011,32 +1944,24 @@ def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = 
 
 def warm_session(renewal: Renewal) -> str:
     """Return what to say of a login that brought no more time, or of one that will come often."""
-    session = renewal.session
+    session, seen = renewal.session, renewal.seen
     token: Any = read_token(session)
-    seen: Any = renewal.seen
     is_later = token and seen and token.written_at > seen.written_at + 2 * SAME_END_S
-    if is_later and token.expires_at < seen.expires_at + SAME_END_S:
-        return (
-            " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
-            " refusing, let the person sign out in the portal (startUrl), then force again."
-        )
+    if seen and is_later and token.expires_at < seen.expires_at + SAME_END_S:
+        note = " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
+        note += " refusing, let the person sign out in the portal (startUrl), then force again."
+        return note
     if session.name or session in _advised:
         return ""
     _advised.add(session)
     return " (A profile with an [sso-session] section would usually renew without a login.)"
 
 
-_advised: set[SsoSession] = set()  # sessions whose person has heard of sso-session sections
-
-
 def shadowing_keys() -> str:
     """Return a warning when keys of the environment come before any profile."""
-    if not os.environ.get("AWS_ACCESS_KEY_ID"):
-        return ""
-    return (
-        " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use those "
-        "keys and not AWS_PROFILE. Unset it, or give them --profile."
-    )
+    what = " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use that"
+    what += " key and not AWS_PROFILE. Unset it, or give them --profile."
+    return what if os.environ.get("AWS_ACCESS_KEY_ID") else ""
 
 
 def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
@@ -2109,9 +2034,7 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
         taken = sso_profile(config, choice.profile)
     except Failure as failure:
         if config is None or profile:
-            answer = failed(failure, config)
-            del answer["status"]
-            return answer
+            return failed(failure, config)
     rows = session_rows(config, taken, only=bool(profile))
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
@@ -2119,7 +2042,7 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
     problems = config_problems(config, choice)
-    answer = {
+    answer: Json = {
         "success": True,
         "message": message,
         "sessions": rows[:MAX_SHOWN],
@@ -2155,7 +2078,7 @@ def shorten(answer: Json) -> None:
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
     """Return what get_aws_sso_status says of one session."""
     token, flight = read_token(session), find_renewal(session)
-    runs_here = flight is not None and flight.ended_at is None
+    runs_here = flight is not None and flight.outcome is None
     keys = ("profile", "accountId", "roleName")
     shown = [(each.name, each.account_id, each.role_name) for each in profiles[:MAX_SHOWN]]
     return {
@@ -2232,24 +2155,23 @@ MAX_COMPLAINTS = 20  # lines on stderr about bad input: a client may never read 
 
 
 class Request:
-    """One request of the client; `is_open` until it is answered or cancelled."""
+    """One request of the client."""
 
     def __init__(self, request_id: str | int, method: str, params: Any) -> None:
         self.id, self.method = request_id, method
         self.params, self.meta = inner(params), inner(params, "_meta")
         self.modern = not self.meta.keys().isdisjoint(ENVELOPE)
-        self.is_open = True
         self.progress = 0
-        self.call: Call | None = None
-        self.elicitation: Json | None = None  # params of the one that the client was sent
+        self.call: Call  # of a tools/call
+        self.elicitation: Json = {}  # params of the one that the client is sent
 
 
 class Server:
     """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
 
     Threads: `handle_line` is called by the one that reads stdin, and never waits for a tool; each
-    `tools/call` runs in a daemon thread. `_wire` guards what is written, the running calls, and
-    whether a request is open, so that nothing follows an answer.
+    `tools/call` runs in a daemon thread. `_wire` guards what is written and the requests that run,
+    neither answered nor cancelled: only for those is anything sent.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
@@ -2258,7 +2180,6 @@ class Server:
         self._running: list[Request] = []
         self._initialized = False
         self._capabilities: Any = None  # of a legacy client
-        self._asked: dict[str, Request] = {}  # by the id of an elicitation
         self._complaints = 0
         both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
@@ -2272,8 +2193,6 @@ class Server:
             # Batches: 2025-03-26, basic. Each member is answered by itself.
             for each in message if isinstance(message, list) and self._initialized else [message]:
                 self._handle(each)
-        except (ValueError, RecursionError):
-            self._complain("a line that is not JSON was ignored")
         except Exception as error:  # noqa: BLE001 - no input may end the server
             self._complain(f"a message was ignored: {type(error).__name__}")
 
@@ -2289,15 +2208,14 @@ class Server:
         if not is_id(message["id"]):
             return self._complain("a request whose id is no string and no integer was ignored")
         request = Request(message["id"], method, params)
+        with self._wire:
+            self._running.append(request)
         try:
             if not isinstance(params, (dict, type(None))):
                 raise ProtocolError(INVALID_PARAMS, "params must be an object")
             result = self._handler(request)(request)
         except ProtocolError as error:
-            return self._send(request, {"id": request.id, "error": error.body})
-        except RecursionError:
-            deep = ProtocolError(INVALID_PARAMS, "params are nested too deeply")
-            return self._send(request, {"id": request.id, "error": deep.body})
+            return self._send(request, id=request.id, error=error.body)
         return None if result is None else self._reply(request, result)
 
     def _handler(self, request: Request) -> Callable[[Request], Json | None]:
@@ -2338,27 +2256,25 @@ class Server:
         """Start the tool in a thread of its own, which answers when it is done."""
         name, arguments = request.params.get("name"), request.params.get("arguments")
         if not isinstance(name, str) or name not in TOOLS:
-            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {str(name)[:100]}")
+            raise ProtocolError(INVALID_PARAMS, f"Unknown tool; there are: {listed(TOOLS)}")
         if not isinstance(arguments, (dict, type(None))):
             raise ProtocolError(INVALID_PARAMS, "arguments must be an object")
-        call = request.call = Call(
-            lambda message: self._report(request, message),
-            lambda url, message: self._offer(request, url, message),
-        )
-        call.hurried = self._is_declined(request)
+        call = request.call = Call(partial(self._report, request), partial(self._offer, request))
+        if request.modern and "inputResponses" in request.params:  # its person has been asked
+            action = inner(request.params, "inputResponses", "login").get("action")
+            call.hurried = action != "accept"
         with self._wire:
-            if len(self._running) >= MAX_CALLS:
+            if len(self._running) > MAX_CALLS:
                 raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
-            self._running.append(request)
         try:
-            in_thread(self._run_tool, request, call, TOOLS[name], arguments or {})
+            in_thread(self._run_tool, request, TOOLS[name], arguments or {})
         except Failure as failure:
             raise ProtocolError(INTERNAL_ERROR, str(failure)) from None
 
-    def _run_tool(self, request: Request, call: Call, chosen: Tool, arguments: Json) -> None:
+    def _run_tool(self, request: Request, chosen: Tool, arguments: Json) -> None:
         try:
             arguments = checked_arguments(chosen.definition, arguments)
-            answer = chosen.function(call, **arguments)
+            answer = chosen.function(request.call, **arguments)
         except Cancelled:
             return None
         except Failure as failure:
@@ -2367,122 +2283,92 @@ class Server:
             answer = failed(bug(error))
             self._complain(answer["message"])
         waits = answer.get("status") == "pending"
-        if request.elicitation and request.modern and waits:
-            ask = {"login": {"method": "elicitation/create", "params": request.elicitation}}
+        asked = request.elicitation
+        if asked and request.modern and waits:
+            ask = {"login": {"method": "elicitation/create", "params": asked}}
             return self._reply(request, {"resultType": "input_required", "inputRequests": ask})
-        if request.elicitation and not request.modern and not waits:
-            params = {"elicitationId": request.elicitation["elicitationId"]}
-            done = {"method": "notifications/elicitation/complete", "params": params}
-            self._send(request, done, last=False)
+        if asked and not request.modern and not waits:
+            params = {"elicitationId": asked["elicitationId"]}
+            self._send(request, method="notifications/elicitation/complete", params=params)
         content = [{"type": "text", "text": json.dumps(answer, ensure_ascii=False)}]
-        is_error = not answer["success"] and not waits
-        result = {"content": content, "structuredContent": answer, "isError": is_error}
-        return self._reply(request, result)
+        result = {"content": content, "structuredContent": answer}
+        return self._reply(request, {**result, "isError": not (answer["success"] or waits)})
 
     # Elicitation in URL mode: legacy (2025-11-25, client/elicitation) sends a request of its own,
     # modern (2026-07-28, basic/patterns/mrtr) answers that input is required. A client that says
-    # anything but yes gets the plain answer at once; one that never replies, as if it had not
-    # been asked.
+    # anything but yes gets the plain answer at once; one that never replies, as if never asked.
 
     def _offer(self, request: Request, url: str, message: str) -> bool:
-        """Offer a URL to the client; False when it declares no such capability."""
+        """Have the client show a page if it can; tell whether the call goes on meanwhile."""
         declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
         if "url" not in inner(declared, "elicitation"):
             return False
-        params = request.elicitation = {"mode": "url", "url": url, "message": message}
-        if request.modern and request.call:
-            request.call.end(cancelled=False)
-            return True
-        params["elicitationId"] = key = os.urandom(8).hex()
-        with self._wire:
-            if request.is_open:
-                self._asked[key] = request
-        ask = {"id": key, "method": "elicitation/create", "params": params}
-        self._send(request, ask, last=False)
+        request.elicitation = {"mode": "url", "url": url, "message": message}
+        if request.modern:  # the answer asks
+            return False
+        request.elicitation["elicitationId"] = key = os.urandom(8).hex()
+        self._send(request, id=key, method="elicitation/create", params=request.elicitation)
         return True
 
     def _take_response(self, message: Any) -> None:
         """Let the call that asked go on waiting, or answer at once."""
         key = message.get("id") if isinstance(message, dict) else None
         with self._wire:
-            asked = self._asked.pop(key, None) if isinstance(key, str) else None
-        if asked is None or asked.call is None:
-            return self._complain("a message without a method was ignored")
-        if inner(message, "result").get("action") != "accept":
-            asked.call.end(cancelled=False)
-        return None
-
-    def _is_declined(self, request: Request) -> bool:
-        """Tell whether a call is repeated by a client whose person did not want the page."""
-        action = inner(request.params, "inputResponses", "login").get("action")
-        return request.modern and "inputResponses" in request.params and action != "accept"
+            asked = [each for each in self._running if each.elicitation.get("elicitationId") == key]
+        if key is None or not asked:
+            self._complain("a message without a method was ignored")
+        elif inner(message, "result").get("action") != "accept":
+            asked[0].call.end(cancelled=False)
 
     def _cancel(self, request_id: Any) -> None:
         """Stop a call: nothing more is sent for it."""
         with self._wire:
             same = [each for each in self._running if repr(each.id) == repr(request_id)]
             for request in same:
-                self._close(request)
+                self._running.remove(request)
         for request in same:
-            if request.call is not None:
-                request.call.end(cancelled=True)
-
-    def _close(self, request: Request) -> None:
-        """Let nothing more be sent for a request. The caller holds `_wire`."""
-        request.is_open = False
-        if request in self._running:
-            self._running.remove(request)
-            self._asked = {key: each for key, each in self._asked.items() if each is not request}
+            request.call.end(cancelled=True)
 
     def _report(self, request: Request, message: str) -> None:
         token = request.meta.get("progressToken")
         if is_id(token):
             request.progress += 1
             params = {"progressToken": token, "progress": request.progress, "message": message}
-            self._send(request, {"method": "notifications/progress", "params": params}, last=False)
+            self._send(request, method="notifications/progress", params=params)
 
     def _reply(self, request: Request, result: Json) -> None:
         if request.modern:
             meta = {META + "serverInfo": SERVER_INFO}
             result = {"resultType": "complete", **result, "_meta": meta}
-        self._send(request, {"id": request.id, "result": result})
+        self._send(request, id=request.id, result=result)
 
-    def _send(self, request: Request, message: Json, *, last: bool = True) -> None:
-        """Write one message for a request, unless that is answered or cancelled already."""
+    def _send(self, request: Request, **message: Any) -> None:
+        """Write one message for a request that runs; its response, without a method, ends it."""
         line = wire_line({"jsonrpc": "2.0", **message})
         with self._wire:
-            if request.is_open:
+            if request in self._running:
                 self._write(line)
-                if last:
-                    self._close(request)
+                if "method" not in message:
+                    self._running.remove(request)
 
     def _complain(self, text: str) -> None:
         self._complaints += 1
-        if self._complaints > MAX_COMPLAINTS or sys.stderr is None:
-            return
-        try:
-            sys.stderr.write(f"aws-sso-mcp: {text}\n")
-        except (OSError, ValueError):  # closed
-            return
+        if self._complaints <= MAX_COMPLAINTS and sys.stderr:
+            with contextlib.suppress(OSError, ValueError):  # closed
+                sys.stderr.write(f"aws-sso-mcp: {text}\n")
 
 
 def is_id(value: Any) -> bool:
-    """Tell whether `value` can be a request id or a progress token; 0 and "" can.
-
-    A lone surrogate cannot go back to the client, nor may its id become another.
-    """
-    if isinstance(value, str):
+    """Tell whether `value` can be a request id or a progress token; 0 and "" can."""
+    if isinstance(value, str):  # a lone surrogate cannot go back to the client
         return re.search("[\ud800-\udfff]", value) is None
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def wire_line(message: Json) -> bytes:
     """Return a message as a line of ASCII; lone surrogates, which end some clients, become `?`."""
-    line = json.dumps(message)
-    if "\\ud" in line:
-        clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
-        line = json.dumps(json.loads(clean))
-    return line.encode("ascii") + b"\n"
+    clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(json.loads(clean)).encode("ascii") + b"\n"
 
 
 def serve(read: Callable[[], bytes], server: Server) -> None:
@@ -2523,40 +2409,33 @@ settings (environment variables):
 
 exit codes of status and refresh: 0 usable, 1 not, 2 wrong usage, 128 + n ended by signal n
 """
-STATES = {  # of a session: its colour on a terminal (SGR), and what a refresh would take
-    "valid": ("32", "nothing"),
-    "refreshable": ("32", "no click"),
-    "expiring": ("33", "one page"),
-    "expired": ("31", "one page"),
-    "absent": ("31", "one page"),
-}
+TAKES = {"valid": "nothing", "refreshable": "no click"}  # a refresh; else one page
+COLOURS = {"TOKEN": 1, "valid": 32, "refreshable": 32, "expiring": 33}  # SGR; else 31, red
+CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve MCP, or do what the command line says; return the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments and not (sys.stdin and sys.stdin.isatty()):
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if not command and not (sys.stdin and sys.stdin.isatty()):
         wire = Wire()
         handle_signals(wire)
         serve(wire.read, Server(wire.write))
         end(0)
     handle_signals()
-    usage = USAGE.format(path=os.path.abspath(__file__))
-    if arguments in ([], ["--help"], ["-h"], ["--version"]):
-        return say(f"aws-sso-mcp {__version__}" if arguments == ["--version"] else usage)
-    command, force = arguments.pop(0), "--force" in arguments
-    profiles = [each for each in arguments if each != "--force"]
-    profile = profiles[0] if profiles else None
-    if any(each.startswith("-") for each in profiles):
-        command = ""
-    if command == "hook" and not arguments:
+    names = [each for each in rest if not each.startswith("-")]
+    options = {*rest}.difference(names)
+    if command == "status" and not options and not names[1:]:
+        return print_status(*names)
+    if command == "refresh" and options <= {"--force"} and not names[1:]:
+        return print_refresh(*names, force=bool(options))
+    if command == "hook" and not rest:
         return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES))
-    if command == "refresh" and len(profiles) <= 1:
-        return print_refresh(profile, force=force)
-    if command == "status" and len(profiles) <= 1 and not force:
-        return print_status(profile)
-    sys.stderr.write(usage)
-    return 2
+    if command == "--version" and not rest:
+        return say(f"aws-sso-mcp {__version__}")
+    is_asked = command in ("", "--help", "-h") and not rest
+    say(USAGE.format(path=os.path.abspath(__file__)), sys.stdout if is_asked else sys.stderr)
+    return 0 if is_asked else 2
 
 
 def say(text: str, stream: TextIO | None = None) -> int:
@@ -2565,18 +2444,9 @@ def say(text: str, stream: TextIO | None = None) -> int:
     return 0
 
 
-CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
-
-
-def print_refresh(profile: str | None, *, force: bool) -> int:
+def print_refresh(profile: str | None = None, *, force: bool) -> int:
     """Do what the tool does, its progress on stderr, until the person is done."""
-    told = [""]
-
-    def report(message: str) -> None:
-        if message != told[-1]:
-            told.append(message)
-            say(message, sys.stderr)
-
+    report = lru_cache(maxsize=1)(partial(say, stream=sys.stderr))  # what is not the same again
     os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "600"  # here no client gives up
     answer: Json = {"status": "pending"}
     while answer["status"] == "pending":
@@ -2585,9 +2455,9 @@ def print_refresh(profile: str | None, *, force: bool) -> int:
     return 0 if answer["success"] else 1
 
 
-def print_status(profile: str | None) -> int:
+def print_status(profile: str | None = None) -> int:
     """Print a table of the sessions, then what is wrong; return 0 if a token works."""
-    answer = get_aws_sso_status(Call(lambda _: None), profile)
+    answer = get_aws_sso_status(Call(say), profile)
     sessions = answer.get("sessions", [])
     rows = [("SESSION", "TOKEN", "TIME LEFT", "A REFRESH TAKES", "PROFILES"), *map(cells, sessions)]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -2595,27 +2465,24 @@ def print_status(profile: str | None) -> int:
     for row in rows if sessions else ():
         padded = [cell.ljust(width) for cell, width in zip(row, widths)]
         if colours:
-            padded[1] = f"\x1b[{STATES.get(row[1], '1')[0]}m{padded[1]}\x1b[0m"
+            padded[1] = f"\x1b[{COLOURS.get(row[1], 31)}m{padded[1]}\x1b[0m"
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
-    say("\n" * bool(sessions) + answer["message"])
-    wrong = (answer.get("awsCli", {}).get("problem"), *answer.get("problems", []))
-    for line in filter(None, wrong):
-        say(f"- {line}")
+    wrong = (inner(answer, "awsCli").get("problem"), *answer.get("problems", []))
+    say("\n" * bool(sessions) + "\n- ".join([answer["message"], *filter(None, wrong)]))
     return 0 if any("expiresAt" in row for row in sessions) else 1
 
 
 def cells(row: Json) -> tuple[str, ...]:
     """Return a session's row of the table."""
     left = row.get("minutesLeft", 0)
-    days, hours, minutes = left // 1440, left // 60 % 24, left % 60
-    parts = [(days, "d"), (hours, "h"), (minutes, "min")][0 if days else 1 if hours else 2 :][:2]
-    time_left = (
-        " ".join(f"{number} {unit}" for number, unit in parts) if "expiresAt" in row else "-"
-    )
+    parts = [f"{left // 1440} d", f"{left // 60 % 24} h", f"{left % 60} min"]
+    first = 0 if left // 1440 else 1 if left // 60 else 2  # of the two that are shown
+    time_left = " ".join(parts[first:][:2]) if "expiresAt" in row else "-"
     profiles = [each["profile"] for each in row["profiles"]]
     more = row["profileCount"] - len(profiles)
     names = ", ".join(profiles) + (f" and {more} more" if more else "")
-    takes = "a login is running" if row["loginInProgress"] else STATES[row["state"]][1]
+    takes = TAKES.get(row["state"], "one page")
+    takes = "a login is running" if row["loginInProgress"] else takes
     texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 

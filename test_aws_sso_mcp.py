@@ -2188,7 +2188,7 @@ class OutsideWorldTest(Test):
         def failure(text: str) -> None:
             run: Any = mock.Mock(output={"stderr": text}, argv=["aws"], code=1)
             aws_sso_mcp.cli_failure(run)
-            for pattern in (aws_sso_mcp.NO_CHOICE, aws_sso_mcp.NO_AUTO_PROMPT):
+            for pattern in (aws_sso_mcp.NO_CHOICE, aws_sso_mcp.NO_OPTION):
                 re.search(pattern, text)
 
         def config(text: str) -> None:
@@ -2204,7 +2204,7 @@ class OutsideWorldTest(Test):
             aws_sso_mcp.epoch: ("2026-01-01T00:00:00.{1}", "{1}", "2026-01-01T00:00:00.{1}Z!"),
             login: ("https://{a}\n", "https://{a.}", "https://oidc.{a-}.amazonaws.co",
                     "https://{a.}awsapps.co", "https://a/{%}\1", "{https://}\n", "{ABCD-EFG\n}",
-                    "{https://a \n}"),
+                    "{https://a \n}", "https://a{?} \n"),
             failure: ("{ }x", "{\n}", "{a}", "{aws: }", "{Unknown options: }", "{config profile (}",
                       "{valid choices are: }", "valid choices are:{ }", "{ForbiddenException }",
                       "{request send failed, a}", "{unable to refresh SSO token}",
