@@ -416,7 +416,9 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
         projects = {os.stat(each)[1:3] for each in folders}
         projects -= {each[1:3] for _, each in way_to(home())}  # who works there is in no project
         for place, status in (*way_to(path), *way_to(target)):
-            is_foreign = os.path.basename(place) == "node_modules" or status[1:3] in projects
+            is_foreign = (
+                os.path.basename(place).lower() == "node_modules" or status[1:3] in projects
+            )
             mode = status.st_mode
             is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX and place != last
             mode = 0 if is_kept or stat.S_ISLNK(mode) or os.name != "posix" else mode
