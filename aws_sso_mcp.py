@@ -350,10 +350,9 @@ class FileLock:
 def lock_fd(fd: int, *, shared: bool = False) -> bool:
     """Lock an open file; False when another process has the lock. Raises OSError.
 
-    `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
-    so one that nobody reads. Tried twice, as somebody may only be looking (`is_taken`).
+    `flock` belongs to the open file and what inherits it; Windows locks a byte that nobody reads.
     """
-    for pause_s in (TRIAL_S, 0):
+    for pause_s in (TRIAL_S, 0):  # twice, as somebody may only be looking (`is_taken`)
         with contextlib.suppress(BlockingIOError, PermissionError):  # the latter on Windows
             if sys.platform != "win32":
                 import fcntl
@@ -372,14 +371,13 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
 def client_environment() -> dict[str, str]:
     """Return what the client's environment tells of a screen, or of a person who is elsewhere.
 
-    Many clients pass on little of it (all SDKs, Codex). It is that of our parent, and above while
-    that is a launcher: only on Linux, only of the same person, and where /proc shows what we see.
+    Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
     """
     found: dict[str, str] = {}
     with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
-        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):
+        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):  # /proc shows what we see
             status = os.fsdecode(read_file(f"/proc/{pid}/status", MAX_OUTPUT_BYTES) or b"")
             fields = dict(line.split(":", 1) for line in status.splitlines())
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
@@ -388,7 +386,7 @@ def client_environment() -> dict[str, str]:
             pairs = (each.partition("=") for each in environ.split("\0"))
             found = {**{name: value for name, _, value in pairs}, **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
-        if me == "0":  # no source of what root runs: $BROWSER, a D-Bus address with `unixexec:`
+        if me == "0":  # not what names a program: $BROWSER, a D-Bus address with `unixexec:`
             found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
     return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
 
@@ -418,7 +416,9 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
         projects = {os.stat(each)[1:3] for each in folders}
         projects -= {each[1:3] for _, each in way_to(home())}  # who works there is in no project
         for place, status in (*way_to(path), *way_to(target)):
-            is_foreign = os.path.basename(place) == "node_modules" or status[1:3] in projects
+            is_foreign = (
+                os.path.basename(place).lower() == "node_modules" or status[1:3] in projects
+            )
             mode = status.st_mode
             is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX and place != last
             mode = 0 if is_kept or stat.S_ISLNK(mode) or os.name != "posix" else mode
