@@ -1366,7 +1366,7 @@ EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
 NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
-PAGE = r"(?m)^https?://[^\s?]+\?\S+$"  # a verification URI without the code has no query
+PAGE = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
 # Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
@@ -1579,6 +1579,7 @@ class Renewal:
         self.problem = ""  # why there is no lock
         self.local, self.opens = browser_here()
         self.page: Json = {}  # of this login
+        self.text = ""  # what it had printed at the last look
         self.began_at = time.time()  # wall-clock time, which goes on in a laptop that sleeps
         self.wanted_anew = False  # guarded by CHANGED
 
@@ -1698,7 +1699,8 @@ class Renewal:
         if time.time() - self.began_at > LOGIN_LIMIT_S:
             raise failure_of("login_expired")
         url, code = parse_login_output(text)
-        if url and url != self.page.get("url"):
+        is_all, self.text = text == self.text or "?" in (url or ""), text
+        if url and is_all and url != self.page.get("url"):
             self._show(flight, {"url": url, "code": code, "host": host_name()})
         return not self.wanted_anew
 
@@ -1756,9 +1758,13 @@ def find_renewal(session: SsoSession) -> Flight | None:
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
-    """Return the URL to open and the user code that `aws sso login` printed so far."""
+    """Return the URL to open, whole if it has a query, and the code that `aws sso login` printed.
+
+    A bare verification URI is of use with its code only; mostly the one that fills it in follows.
+    """
     urls, codes = (re.findall(each, text[: text.rfind("\n") + 1]) for each in (PAGE, USER_CODE))
-    return (urls or [None])[-1], (codes or [None])[0]
+    pages = [url for url in urls if "?" in url] or (urls if codes else [])
+    return (pages or [None])[-1], (codes or [None])[0]
 
 
 def is_aws_page(url: str) -> bool:
