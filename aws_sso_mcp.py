@@ -103,8 +103,10 @@ REMOTE = ("SSH_CONNECTION", "SSH_TTY", "CODESPACES", "REMOTE_CONTAINERS")
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
 LAUNCHERS = ("sh", "bash", "dash", "zsh", "fish", "env", "npx", "npm", "uvx", "uv", "pipx")
+OUTPUT = ("stdout", "stderr")
 MACOS_ADMINS = 80  # the group that shares /opt/homebrew
-OURS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a file: no link, no pipe
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for a pipe that lies where a file was
+OURS = NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # a file of ours, so no link
 WINDOWS_FLAGS = 0x8000200 if os.name == "nt" else 0  # no console window, a process group
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" else ()
 
@@ -211,6 +213,16 @@ def host_name() -> str:
     return platform.node() or "?"
 
 
+def is_elevated() -> bool:
+    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
+    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
+    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
+
+
+def path_folders() -> list[str]:
+    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
+
+
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=action, args=arguments, daemon=True)
     try:
@@ -264,23 +276,17 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
 
 _starting = threading.Lock()  # guards _processes; held while one starts, so that none escapes
 _processes: list[Process] = []
-OUTPUT = ("stdout", "stderr")
 
 
 def read_file(path: str, limit: int) -> bytes | None:
-    """Return what a file holds, None when there is none. Raises OSError, as for one that is too
-    large (bytes), and for a pipe or a device, which could make us wait.
-    """
+    """Return what a file holds, None when there is none. Raises OSError, for a pipe as well."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-    if status.st_size > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
-    no_wait = getattr(os, "O_NONBLOCK", 0)  # should it be another by now
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+        raise OSError(errno.EINVAL, f"it is no file of at most {limit >> 10} KiB")
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
         return file.read(limit)
 
 
@@ -292,10 +298,9 @@ def write_file(path: str, text: str) -> None:
 
 def changed_at(path: str) -> float:
     """Return when a file was last written (epoch seconds), 0 when there is none."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return os.stat(path).st_mtime
-    except (OSError, ValueError):
-        return 0
+    return 0
 
 
 def matching_files(pattern: str) -> list[str]:
@@ -322,10 +327,9 @@ class FileLock:
         return self.fd is not None
 
     def _is_there(self) -> bool:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return self.fd is not None and os.path.samestat(os.fstat(self.fd), os.stat(self.path))
-        except FileNotFoundError:
-            return False
+        return False
 
     def is_taken(self) -> bool:
         """Tell whether any process has the lock, by sharing it for a moment."""
@@ -346,11 +350,10 @@ class FileLock:
 def lock_fd(fd: int, *, shared: bool = False) -> bool:
     """Lock an open file; False when another process has the lock. Raises OSError.
 
-    `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
-    so one that nobody reads. Tried twice, as somebody may only be looking (`is_taken`).
+    `flock` belongs to the open file and what inherits it; Windows locks a byte that nobody reads.
     """
-    for pause_s in (TRIAL_S, 0):
-        try:
+    for pause_s in (TRIAL_S, 0):  # twice, as somebody may only be looking (`is_taken`)
+        with contextlib.suppress(BlockingIOError, PermissionError):  # the latter on Windows
             if sys.platform != "win32":
                 import fcntl
 
@@ -360,47 +363,32 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
 
                 os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                raise
-            time.sleep(pause_s)
-        else:
             return True
+        time.sleep(pause_s)
     return False
 
 
 def client_environment() -> dict[str, str]:
     """Return what the client's environment tells of a screen, or of a person who is elsewhere.
 
-    Many clients pass on little of it (all SDKs, Codex). It is that of our parent, and above while
-    that is a launcher: only on Linux, only of the same person, and where /proc shows what we see.
+    Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
     """
     found: dict[str, str] = {}
     with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
-        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):
-            with open(f"/proc/{pid}/status") as file:
-                fields = dict(line.split(":", 1) for line in file.read().splitlines())
+        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):  # /proc shows what we see
+            status = os.fsdecode(read_file(f"/proc/{pid}/status", MAX_OUTPUT_BYTES) or b"")
+            fields = dict(line.split(":", 1) for line in status.splitlines())
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
                 break
-            with open(f"/proc/{pid}/environ", "rb") as variables:
-                pairs = (each.partition("=") for each in os.fsdecode(variables.read()).split("\0"))
-                found = {**{name: value for name, _, value in pairs}, **found}
+            environ = os.fsdecode(read_file(f"/proc/{pid}/environ", MAX_FILE_BYTES) or b"")
+            pairs = (each.partition("=") for each in environ.split("\0"))
+            found = {**{name: value for name, _, value in pairs}, **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
-        if me == "0":  # no source of what root runs: $BROWSER, a D-Bus address with `unixexec:`
+        if me == "0":  # not what names a program: $BROWSER, a D-Bus address with `unixexec:`
             found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
     return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
-
-
-def is_elevated() -> bool:
-    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
-    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
-    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
-
-
-def path_folders() -> list[str]:
-    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
 
 
 def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -423,38 +411,41 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
         return "is no program"
     (owners, groups), target = trusted_ids(), os.path.realpath(path)
     last = target if os.path.isdir(target) else os.path.dirname(target)
-    project = folder_ids((os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir))
-    project -= folder_ids(way_to(home()))  # who works in the home, or above it, is in no project
-    for place in (*way_to(path), *way_to(target)):
-        status, name = os.lstat(place), os.path.basename(place)
-        is_kept = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and place != last
-        is_moot = is_kept or stat.S_ISLNK(status.st_mode) or os.name != "posix"
-        mode = 0 if is_moot else status.st_mode
-        problems = (
-            ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
-            ("came with a project", name == "node_modules" or folder_ids((place,)) & project),
-            ("belongs to another user", status.st_uid not in owners),
-            ("may be changed by a group", mode & stat.S_IWGRP and status.st_gid not in groups),
-        )
-        for problem, is_there in problems[: 1 if named else None]:
-            if is_there:
-                return f"{problem} ({place})"
+    folders = filter(os.path.isdir, (os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir))
+    try:  # [1:3] of a status: which file it is
+        projects = {os.stat(each)[1:3] for each in folders}
+        projects -= {each[1:3] for _, each in way_to(home())}  # who works there is in no project
+        for place, status in (*way_to(path), *way_to(target)):
+            is_foreign = (
+                os.path.basename(place).lower() == "node_modules" or status[1:3] in projects
+            )
+            mode = status.st_mode
+            is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX and place != last
+            mode = 0 if is_kept or stat.S_ISLNK(mode) or os.name != "posix" else mode
+            problems = (
+                ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
+                ("came with a project", is_foreign),
+                ("belongs to another user", status.st_uid not in owners),
+                ("may be changed by a group", mode & stat.S_IWGRP and status.st_gid not in groups),
+            )
+            for problem, is_there in problems[: 1 if named else None]:
+                if is_there:
+                    return f"{problem} ({place})"
+    except OSError as error:  # somebody is at it
+        return f"cannot be looked at: {error}"
     return None
 
 
 def trusted_ids() -> tuple[set[int], set[int]]:
-    """Return the users and the groups that may change a program which we run.
-
-    The system is who has `/` and `/usr`: root, also where a user namespace shows it as 65534.
-    """
+    """Return the users and the groups that may change a program which we run."""
     owners, groups = {0}, {0}
     with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
         import grp
         import pwd
 
-        owners |= {os.geteuid(), os.stat("/").st_uid, os.stat("/usr").st_uid}
-        if os.geteuid() == 0 and not is_elevated():  # of a container, in a home from outside
-            owners.add(os.stat(home()).st_uid)
+        # Root, which a user namespace may show as 65534; for it, whose home it works in.
+        places = ("/", "/usr", home())[: 3 if os.geteuid() == 0 and not is_elevated() else 2]
+        owners |= {os.geteuid(), *(os.stat(place).st_uid for place in places)}
         me = pwd.getpwuid(os.geteuid())
         own = grp.getgrgid(me.pw_gid)
         if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
@@ -465,29 +456,19 @@ def trusted_ids() -> tuple[set[int], set[int]]:
     return owners, groups
 
 
-def folder_ids(paths: Iterable[str]) -> set[tuple[int, int]]:
-    """Return which folders those are, whatever they are called."""
-    found = map(os.stat, filter(os.path.isdir, paths))
-    return {(status.st_dev, status.st_ino) for status in found}
-
-
-def way_to(path: str) -> Iterator[str]:
-    """Yield every folder and link that leads to what is at `path`, and at last that itself."""
+def way_to(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every folder and link that leads to what is at `path`, and that. Raises OSError."""
     drive, way = os.path.splitdrive(path.replace("/", os.sep))
     place, rest = drive + os.sep, way.split(os.sep)[::-1]
     while rest:
-        yield place
-        part = rest.pop()
-        if part in ("", os.curdir):
-            continue
-        here = os.path.dirname(place) if part == os.pardir else os.path.join(place, part)
-        if os.path.islink(here) and os.path.exists(here):  # not in a circle
-            yield here
+        here = os.path.normpath(os.path.join(place, rest.pop()))
+        yield here, os.lstat(here)
+        if os.path.islink(here):
+            os.stat(here)  # which raises for a circle of links
             drive, way = os.path.splitdrive(os.readlink(here))
             rest += way.split(os.sep)[::-1]
             here = drive + os.sep if way.startswith(os.sep) else place
         place = here
-    yield place
 
 
 def child_environment() -> dict[str, str]:
@@ -567,10 +548,7 @@ class Process:
             reader.join(GRACE_S)
 
     def kill(self) -> None:
-        """Kill it at once, and all that it started; of one without streams, that is the browser.
-
-        SIGKILL is as good as SIGTERM: the AWS CLI handles neither, and this one it cannot ignore.
-        """
+        """Kill it and all that it started; but of one without streams, that is the browser."""
         import subprocess
 
         with contextlib.suppress(OSError, LookupError, subprocess.SubprocessError):
@@ -636,8 +614,10 @@ def watch(signals: int, wire: Wire | None) -> None:
         if signals not in dict(poll.poll()):
             poll.unregister(wire.stdin)
             poll.register(wire.stdout, select.POLLOUT)
-            while signals not in (ready := dict(poll.poll(LAST_WORD_MS))):
+            ready = poll.poll(LAST_WORD_MS)
+            while signals not in dict(ready):
                 time.sleep(LAST_WORD_MS / 1000) if ready else end(0)
+                ready = poll.poll(LAST_WORD_MS)
     end(128 + os.read(signals, 1)[0])
 
 
@@ -1386,7 +1366,7 @@ EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
 NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
-PAGE = r"(?m)^https?://[^\s?]+\?\S+$"  # a verification URI without the code has no query
+PAGE = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
 # Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
@@ -1592,6 +1572,7 @@ class Renewal:
         self.problem = ""  # why there is no lock
         self.local, self.opens = browser_here()
         self.page: Json = {}  # of this login
+        self.text = ""  # what it had printed at the last look
         self.began_at = time.time()  # wall-clock time, which goes on in a laptop that sleeps
         self.wanted_anew = False  # guarded by CHANGED
 
@@ -1709,7 +1690,8 @@ class Renewal:
         if time.time() - self.began_at > LOGIN_LIMIT_S:
             raise failure_of("login_expired")
         url, code = parse_login_output(text)
-        if url and url != self.page.get("url"):
+        is_all, self.text = text == self.text or "?" in (url or ""), text
+        if url and is_all and url != self.page.get("url"):
             self._show(flight, {"url": url, "code": code, "host": host_name()})
         return not self.wanted_anew
 
@@ -1767,9 +1749,13 @@ def find_renewal(session: SsoSession) -> Flight | None:
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
-    """Return the URL to open and the user code that `aws sso login` printed so far."""
+    """Return the URL to open, whole if it has a query, and the code that `aws sso login` printed.
+
+    A bare verification URI is of use with its code only; mostly the one that fills it in follows.
+    """
     urls, codes = (re.findall(each, text[: text.rfind("\n") + 1]) for each in (PAGE, USER_CODE))
-    return (urls or [None])[-1], (codes or [None])[0]
+    pages = [url for url in urls if "?" in url] or (urls if codes else [])
+    return (pages or [None])[-1], (codes or [None])[0]
 
 
 def is_aws_page(url: str) -> bool:

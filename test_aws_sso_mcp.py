@@ -878,12 +878,12 @@ class ConfigTest(Test):
         if POSIX:
             path.rmdir()
             os.mkfifo(path)  # nobody writes to it
-            self.assertIn("no regular file", str(self.failure()))
+            self.assertIn("it is no file of at most", str(self.failure()))
 
     def test_huge_file_is_refused_unread(self) -> None:
         with open(self.home.path / ".aws" / "config", "wb") as file:
             file.truncate(aws_sso_mcp.MAX_FILE_BYTES + 1)
-        self.assertIn("larger than 16384 KiB", str(self.failure()))
+        self.assertIn("no file of at most 16384 KiB", str(self.failure()))
 
 
 class SsoProfileTest(Test):
@@ -2045,24 +2045,27 @@ class OutsideWorldTest(Test):
             self.assertEqual("is no program", self.problem(circle))
             with mock.patch.dict(os.environ, HOME=str(circle)):
                 self.assertEqual("is no program", self.problem(self.home.path / "missing"))
-                self.assertEqual("", self.problem(PYTHON, named=True))
+                self.assertIn("cannot be looked at", self.problem(PYTHON))  # nor where home is
 
     def test_on_windows_a_path_without_drive_is_not_absolute(self) -> None:
         import ntpath
 
         windows = mock.patch.multiple(os, path=ntpath, sep="\\", curdir=".", pardir="..")
         cwd = mock.patch.object(ntpath, "abspath", lambda path: ntpath.join("C:\\work", path))
-        with windows, cwd:
+        folder = os.stat(self.bin)
+        there = mock.patch.object(os, "lstat", lambda _: folder)
+        with windows, cwd, there:
             for path in ("/usr/local/bin/aws", "\\usr\\aws.exe", "aws.exe", "C:aws.exe"):
                 self.assertEqual("is no absolute path", self.problem(path))
-            ways = list(aws_sso_mcp.way_to("C:/a\\b/aws.exe"))
-            self.assertEqual(["C:\\", "C:\\", "C:\\a", "C:\\a\\b", "C:\\a\\b\\aws.exe"], ways)
+            ways = [each for each, _ in aws_sso_mcp.way_to("C:/a\\b/./../b/aws.exe")]
+        here = ["C:\\", "C:\\a", "C:\\a\\b"]
+        self.assertEqual([*here, *here[-1:], *here[1:], "C:\\a\\b\\aws.exe"], ways)
 
     # Environments
 
     def test_on_windows_no_place_of_posix_is_looked_at(self) -> None:
         windows = mock.patch.object(os, "getuid", create=True, side_effect=AttributeError)
-        with windows, mock.patch("builtins.open", side_effect=AssertionError):
+        with windows, mock.patch.object(aws_sso_mcp, "read_file", side_effect=AssertionError):
             self.assertEqual({}, aws_sso_mcp.client_environment())
 
     def test_root_takes_nothing_that_runs_a_program_from_its_client(self) -> None:
@@ -2092,18 +2095,18 @@ class OutsideWorldTest(Test):
         )
         environ = "\0".join("=".join(pair) for pair in variables.items()).encode()
 
-        def read(path: str, mode: str = "r") -> Any:
-            self.assertRegex(
-                path, rf"^/proc/({os.getppid()}/environ|{os.getppid()}/status|1/status)$"
-            )
-            return io.BytesIO(environ) if "b" in mode else io.StringIO(status)
+        files = {f"/proc/{os.getppid()}/status": status.encode(), "/proc/1/status": status.encode()}
+        files[f"/proc/{os.getppid()}/environ"] = environ
+
+        def read(path: str, _: int) -> bytes:
+            return files[path]
 
         with contextlib.ExitStack() as stack:
             for name in ("getuid", "geteuid", "getgid", "getegid"):
                 stack.enter_context(mock.patch.object(os, name, lambda: uid, create=True))
             link = mock.patch.object(os, "readlink", lambda _: str(os.getpid()), create=True)
             stack.enter_context(link)
-            stack.enter_context(mock.patch("builtins.open", read))
+            stack.enter_context(mock.patch.object(aws_sso_mcp, "read_file", read))
             yield
 
     def test_nothing_that_loads_code_or_tells_keys_reaches_a_child(self) -> None:
@@ -3863,7 +3866,7 @@ class WindowsTest(Test):
     def test_lock(self) -> None:
         self.assertTrue(self.lock())
         self.assertTrue(self.lock(errno.EACCES))  # somebody only looked
-        self.assertFalse(self.lock(errno.EACCES, errno.EDEADLK))
+        self.assertFalse(self.lock(errno.EACCES, errno.EACCES))
         with self.assertRaises(OSError):
             self.lock(errno.ENOSYS)
 
@@ -4275,7 +4278,10 @@ PURE = {
     "os": {"environ", "name", "path", "pathsep", "devnull", "urandom"},
     "os.path": {"join", "basename", "dirname", "normcase", "expanduser", "expandvars", "abspath"},
 }
-WHERE_WE_ARE = {"defpath", "getcwd", "getuid", "geteuid", "uname", "realpath", "normpath", "isabs"}
+WHERE_WE_ARE = {
+    "defpath", "getcwd", "getuid", "geteuid", "getgid", "getegid", "uname", "realpath", "normpath",
+    "isabs",
+}
 MODULES = {
     "__future__", "collections", "collections.abc", "configparser", "contextlib", "datetime",
     "difflib", "errno", "functools", "hashlib", "io", "json", "os", "platform", "re", "shlex",

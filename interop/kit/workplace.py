@@ -154,6 +154,13 @@ async def refresh(client: Client, **arguments: Any) -> dict[str, Any]:
     return await answer(client, "refresh_aws_sso_token", **arguments)
 
 
+async def until_shown(client: Client, **arguments: Any) -> dict[str, Any]:
+    """Return the first answer that names the page, calling again as a model does."""
+    while "loginUrl" not in (answer := await refresh(client, **arguments)):
+        assert answer["status"] == "pending", answer
+    return answer
+
+
 async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     structured: dict[str, Any] = result.structured_content or {}

@@ -71,7 +71,7 @@ def test_role_credentials_that_never_come(newest: Workplace) -> None:
         assert (answer["status"], answer["reason"]) == ("failed", "timeout")
         assert "Check the network" in answer["message"]
     assert newest.token() == before
-    assert len(newest.centre.pages) == 1  # a login would mend nothing
+    assert len(newest.centre.pages) == 1  # a login would fix nothing
 
 
 def test_renewal_whose_role_credentials_never_come(newest: Workplace) -> None:

@@ -15,7 +15,7 @@ import trustme
 
 from kit.components import need
 from kit.processes import cli_left, cli_processes
-from kit.workplace import Workplace, answer, ask, refresh, start, visit
+from kit.workplace import Workplace, answer, ask, refresh, start, until_shown, visit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,8 +106,7 @@ async def test_role_profile_logs_in_to_its_source(place: Workplace) -> None:
 async def test_legacy_profile_shows_the_code(place: Workplace) -> None:
     place.centre.approval = "ignore"
     async with place.client(AWS_SSO_MCP_WAIT_SECONDS="5") as client:
-        answer = await refresh(client, profile="old")
-        assert answer["status"] == "pending"
+        answer = await until_shown(client, profile="old")
         assert answer["userCode"] in answer["loginUrl"]
         place.centre.approve_now()
         answer = await refresh(client, profile="old")
@@ -118,8 +117,8 @@ async def test_legacy_profile_shows_the_code(place: Workplace) -> None:
 async def test_pending_login_is_joined(place: Workplace) -> None:
     place.centre.approval = "ignore"
     async with place.client(AWS_SSO_MCP_WAIT_SECONDS="5") as client:
-        answer = await refresh(client, profile="dev")
-        assert (answer["status"], answer["success"]) == ("pending", False)
+        answer = await until_shown(client, profile="dev")
+        assert answer["success"] is False
         assert answer["loginUrl"] in answer["message"]
         place.centre.approve_now()
         answer = await refresh(client, profile="dev")
@@ -140,8 +139,7 @@ async def test_login_in_a_terminal_ends_the_pending_one(place: Workplace) -> Non
 async def test_remote_login_with_a_device_code(place: Workplace) -> None:
     remote = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": "", "AWS_SSO_MCP_WAIT_SECONDS": "4"}
     async with place.client(**remote) as client:
-        answer = await refresh(client, profile="dev")
-        assert answer["status"] == "pending"
+        answer = await until_shown(client, profile="dev")
         assert place.centre.pages == []
         assert answer["userCode"] in answer["message"]
         visit(place, answer["loginUrl"])
