@@ -1786,13 +1786,18 @@ Tool = namedtuple("Tool", "definition function")
 TOOLS: dict[str, Tool] = {}
 
 
-def tool(title: str, description: str, properties: Json, annotations: Json) -> Callable[[Any], Any]:
-    """Declare a tool: its name and parameters are those of the function below."""
+def tool(title: str, description: str, hints: Json, **parameters: str) -> Callable[[Any], Any]:
+    """Declare a tool: its name and what its parameters take are those of the function below."""
 
     def declare(function: Callable[..., Json]) -> Callable[..., Json]:
+        kinds = {"str | None": "string", "bool": "boolean"}
+        properties = {
+            name: {"type": kinds[function.__annotations__[name]], "description": text}
+            for name, text in parameters.items()
+        }
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         definition: Json = {"name": function.__name__, "title": title, "description": description}
-        definition.update({"inputSchema": schema, "annotations": annotations})
+        definition.update({"inputSchema": schema, "annotations": hints})
         TOOLS[function.__name__] = Tool(definition, function)
         return function
 
@@ -1808,23 +1813,12 @@ def tool(title: str, description: str, properties: Json, annotations: Json) -> C
     "when the token is still good or renews silently; else it opens one sign-in page for the "
     "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
     "again with the same arguments: that joins the same login. Then retry what failed.",
-    {
-        "profile": {
-            "type": "string",
-            "description": "AWS profile of the command that failed, else the one that its message "
-            "names, or SSO session. Without it: $AWS_PROFILE, else the SSO profile used last.",
-        },
-        "server": {
-            "type": "string",
-            "description": "Instead of `profile`: name of the MCP server whose call failed (or its "
-            "full tool name). Takes the profile it is configured with.",
-        },
-        "force": {
-            "type": "boolean",
-            "description": "Log in again although the token is good: when AWS still refuses it.",
-        },
-    },
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
+    profile="AWS profile of the command that failed, else the one that its message names, or SSO "
+    "session. Without it: $AWS_PROFILE, else the SSO profile used last.",
+    server="Instead of `profile`: name of the MCP server whose call failed (or its full tool name)"
+    ". Takes the profile it is configured with.",
+    force="Log in again although the token is good: when AWS still refuses it.",
 )
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
@@ -2017,8 +2011,8 @@ def pending(flight: Flight, *, force: bool) -> Json:
     "Tells, without logging in or changing anything, which AWS SSO sessions and profiles are "
     "configured, whether their tokens are valid and for how long, and which profile "
     "refresh_aws_sso_token would take.",
-    {"profile": {"type": "string", "description": "Only the session of this profile."}},
     {"readOnlyHint": True, "openWorldHint": False},
+    profile="Only the session of this profile.",
 )
 def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa: ARG001
     """Return the state of every SSO session, or of that of `profile`, from files only."""
