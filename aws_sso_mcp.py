@@ -1614,8 +1614,9 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
-            message = "Another program's login to this session ended without a token; call again."
-            raise Failure("ended_elsewhere", message)
+            raise Failure(
+                "ended_elsewhere", "Another program's login failed. Call again to log in."
+            )
         return "url" in page
 
     def _has_lock(self) -> bool:
@@ -2330,11 +2331,12 @@ class Server:
 
     def _send(self, request: Request, **message: Any) -> None:
         """Write one message for a request that runs; its response, without a method, ends it."""
+        # A lone surrogate ends some clients: it becomes `?`; all else beyond ASCII is escaped.
         text = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
-        clean = json.loads(text.encode("utf-8", "replace"))  # lone surrogates end some clients
+        line = json.dumps(json.loads(text.encode("utf-8", "replace"))).encode("ascii") + b"\n"
         with self._wire:
             if request in self._running:
-                self._write(json.dumps(clean).encode("ascii") + b"\n")
+                self._write(line)
                 if "method" not in message:
                     self._running.remove(request)
 
