@@ -1457,7 +1457,6 @@ class Flight:
                 del _flights[self.key]
 
     def tell(self, news: News) -> None:
-        """Let the calls that wait hear something new."""
         with CHANGED:
             if news != self.news:
                 self.news = news
@@ -1469,7 +1468,13 @@ class Flight:
             self._waiting, self._left_at = self._waiting + 1, None
         while not self._is_over(call) and time.monotonic() < deadline:
             news = self.news
-            self._pass_on(news, call)
+            call.report(news.text)
+            if news.urgent and news != call.known:  # the client shows it, else the call is answered
+                call.known = news
+                with CHANGED:
+                    may_offer, self._is_offered = news.offered and not self._is_offered, True
+                if not (may_offer and call.offer(news.url, news.text)):
+                    call.end(cancelled=False)
             with CHANGED:
                 seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
                 CHANGED.wait_for(lambda: self._is_over(call) or self.news != news, seconds)  # noqa: B023
@@ -1487,16 +1492,6 @@ class Flight:
     def _is_over(self, call: Call) -> bool:
         return self.outcome is not None or call.cancelled or (self.lasts and call.hurried)
 
-    def _pass_on(self, news: News, call: Call) -> None:
-        """Tell a call; let the client show an urgent page, or have the call answered at once."""
-        call.report(news.text)
-        if news.urgent and news != call.known:
-            call.known = news
-            with CHANGED:
-                may_offer, self._is_offered = news.offered and not self._is_offered, True
-            if not (may_offer and call.offer(news.url, news.text)):
-                call.end(cancelled=False)
-
     def is_wanted(self, _: str = "") -> bool:
         """Return True; raise Failure `abandoned` 30 s after the last that waited was cancelled."""
         with CHANGED:
@@ -1511,13 +1506,12 @@ def find_aws_cli() -> str:
     """Return the first `aws` that may be run and has not shown itself a v1. Raises Failure."""
     named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
     found = [(named, path_problem(named, named=True))] if named else []
-    refused = {}
+    refused: dict[str, Any] = {}
     for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
         refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
         if refused[path] is None:
             return path
-    told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
-    told = told or "none is on PATH, nor in the usual places"
+    told = "; ".join(map(" ".join, refused.items())) or "none is on PATH, nor in the usual places"
     reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
     raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {INSTALL}")
 
@@ -1525,10 +1519,9 @@ def find_aws_cli() -> str:
 def run_aws(
     arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
 ) -> Process:
-    """Return a run of the first `aws` that is a v2, when it has ended or was ended.
+    """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure.
 
-    `goes_on`, called with what stdout holds when there is more and four times a second, tells
-    whether to go on, or raises. `more` is what Process takes. Raises Failure, also `timeout`.
+    `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     """
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
@@ -1568,8 +1561,8 @@ def no_answer(arguments: Sequence[str]) -> Failure:
 class Renewal:
     """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards.
 
-    Other processes see the lock and what is published in its file: `url`, `code`, `host` of the
-    page, or the `outcome` that the person said no. How else it ended, the token file tells.
+    Other processes see the lock and what is PUBLISHED in its file: the page, or the `outcome` that
+    the person said no. How else it ended, the token file tells.
     """
 
     def __init__(self, profile: SsoProfile, seen: Token | None, *, silently: bool) -> None:
@@ -1621,8 +1614,9 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
-            message = "Another program's login to this session ended without a token; call again."
-            raise Failure("ended_elsewhere", message)
+            raise Failure(
+                "ended_elsewhere", "Another program's login failed. Call again to log in."
+            )
         return "url" in page
 
     def _has_lock(self) -> bool:
@@ -1650,9 +1644,8 @@ class Renewal:
     def _refresh(self, flight: Flight) -> bool:
         """Have the AWS CLI use the refresh token; tell whether that brought a new token.
 
-        It looks at the token only when it needs new role credentials, and those of a role may be
-        cached for hours. So it is asked, with a config of our own, for a role that nobody has: AWS
-        refuses that, once the token has been renewed.
+        It looks at the token only when it needs new role credentials, and keeps those for hours. So
+        a config of our own has a role that nobody has: AWS refuses it, once the token is renewed.
         """
         import shlex
 
@@ -1682,8 +1675,7 @@ class Renewal:
             with CHANGED:
                 self.wanted_anew, self.began_at, self.page = False, time.time(), {}
             flight.tell(self._news({}))
-            goes_on = partial(self._goes_on, flight)
-            run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
+            run = run_aws(arguments, partial(self._goes_on, flight), 2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
             if not self.wanted_anew:
@@ -1795,13 +1787,18 @@ Tool = namedtuple("Tool", "definition function")
 TOOLS: dict[str, Tool] = {}
 
 
-def tool(title: str, description: str, properties: Json, annotations: Json) -> Callable[[Any], Any]:
-    """Declare a tool: its name and parameters are those of the function below."""
+def tool(title: str, description: str, hints: Json, **parameters: str) -> Callable[[Any], Any]:
+    """Declare a tool: its name and what its parameters take are those of the function below."""
 
     def declare(function: Callable[..., Json]) -> Callable[..., Json]:
+        kinds = {"str | None": "string", "bool": "boolean"}
+        properties = {
+            name: {"type": kinds[function.__annotations__[name]], "description": text}
+            for name, text in parameters.items()
+        }
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         definition: Json = {"name": function.__name__, "title": title, "description": description}
-        definition.update({"inputSchema": schema, "annotations": annotations})
+        definition.update({"inputSchema": schema, "annotations": hints})
         TOOLS[function.__name__] = Tool(definition, function)
         return function
 
@@ -1817,23 +1814,12 @@ def tool(title: str, description: str, properties: Json, annotations: Json) -> C
     "when the token is still good or renews silently; else it opens one sign-in page for the "
     "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
     "again with the same arguments: that joins the same login. Then retry what failed.",
-    {
-        "profile": {
-            "type": "string",
-            "description": "AWS profile of the command that failed, else the one that its message "
-            "names, or SSO session. Without it: $AWS_PROFILE, else the SSO profile used last.",
-        },
-        "server": {
-            "type": "string",
-            "description": "Instead of `profile`: name of the MCP server whose call failed (or its "
-            "full tool name). Takes the profile it is configured with.",
-        },
-        "force": {
-            "type": "boolean",
-            "description": "Log in again although the token is good: when AWS still refuses it.",
-        },
-    },
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
+    profile="AWS profile of the command that failed, else the one that its message names, or SSO "
+    "session. Without it: $AWS_PROFILE, else the SSO profile used last.",
+    server="Instead of `profile`: name of the MCP server whose call failed (or its full tool name)"
+    ". Takes the profile it is configured with.",
+    force="Log in again although the token is good: when AWS still refuses it.",
 )
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
@@ -1895,10 +1881,8 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
     """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
     is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
     path = damaged_file(profile) if profile and is_unclear else None
-    message = (
-        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
-    )
-    return Failure("damaged_cache", message) if path else failure
+    what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it and call again."
+    return Failure("damaged_cache", what) if path else failure
 
 
 DONE = {
@@ -2028,8 +2012,8 @@ def pending(flight: Flight, *, force: bool) -> Json:
     "Tells, without logging in or changing anything, which AWS SSO sessions and profiles are "
     "configured, whether their tokens are valid and for how long, and which profile "
     "refresh_aws_sso_token would take.",
-    {"profile": {"type": "string", "description": "Only the session of this profile."}},
     {"readOnlyHint": True, "openWorldHint": False},
+    profile="Only the session of this profile.",
 )
 def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa: ARG001
     """Return the state of every SSO session, or of that of `profile`, from files only."""
@@ -2082,7 +2066,6 @@ def shorten(answer: Json) -> None:
 
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
-    """Return what get_aws_sso_status says of one session."""
     token, flight = read_token(session), find_renewal(session)
     runs_here = flight is not None and flight.outcome is None
     keys = ("profile", "accountId", "roleName")
@@ -2175,17 +2158,16 @@ class Request:
 class Server:
     """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
 
-    Threads: `handle_line` is called by the one that reads stdin, and never waits for a tool; each
-    `tools/call` runs in a daemon thread. `_wire` guards what is written and the requests that run,
-    neither answered nor cancelled: only for those is anything sent.
+    Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
+    runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
+    answered nor cancelled: only for those is anything sent.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._wire = threading.Lock()
         self._running: list[Request] = []
-        self._initialized = False
-        self._capabilities: Any = None  # of a legacy client
+        self._session: Json = {}  # what a legacy client told once, as modern ones do in `_meta`
         self._complaints = 0
         both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
@@ -2197,7 +2179,7 @@ class Server:
         try:
             message = json.loads(line.decode("utf-8"))
             # Batches: 2025-03-26, basic. Each member is answered by itself.
-            for each in message if isinstance(message, list) and self._initialized else [message]:
+            for each in message if self._session and isinstance(message, list) else [message]:
                 self._handle(each)
         except Exception as error:  # noqa: BLE001 - no input may end the server
             self._complain(f"a message was ignored: {type(error).__name__}")
@@ -2227,8 +2209,7 @@ class Server:
     def _handler(self, request: Request) -> Callable[[Request], Json | None]:
         """Return what answers the request. Raises ProtocolError.
 
-        Its era is modern (2026-07-28) when it carries the envelope in `_meta`, else legacy, which
-        begins with `initialize`; `ping` is always answered.
+        Its era is modern (2026-07-28) if `_meta` has the envelope, else legacy, after `initialize`.
         """
         method = request.method
         if request.modern:
@@ -2238,7 +2219,7 @@ class Server:
             if version != MODERN_VERSION:
                 data = {"supported": SUPPORTED_VERSIONS, "requested": version[:100]}
                 raise ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", **data)
-        elif method in self._modern and (method not in self._legacy or not self._initialized):
+        elif method in self._modern and (method not in self._legacy or not self._session):
             message = f"Send initialize first, or _meta with {' and '.join(ENVELOPE)}"
             raise ProtocolError(INVALID_PARAMS, message)
         methods = self._modern if request.modern else self._legacy
@@ -2250,7 +2231,7 @@ class Server:
         offered = request.params.get("protocolVersion")
         if not isinstance(offered, str):
             raise ProtocolError(INVALID_PARAMS, "initialize needs a protocolVersion")
-        self._initialized, self._capabilities = True, request.params.get("capabilities")
+        self._session = {ENVELOPE[1]: request.params.get("capabilities")}
         version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
         return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
 
@@ -2306,8 +2287,8 @@ class Server:
 
     def _offer(self, request: Request, url: str, message: str) -> bool:
         """Have the client show a page if it can; tell whether the call goes on meanwhile."""
-        declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
-        if "url" not in inner(declared, "elicitation"):
+        envelope = request.meta if request.modern else self._session
+        if "url" not in inner(envelope, ENVELOPE[1], "elicitation"):
             return False
         request.elicitation = {"mode": "url", "url": url, "message": message}
         if request.modern:  # the answer asks
@@ -2350,7 +2331,9 @@ class Server:
 
     def _send(self, request: Request, **message: Any) -> None:
         """Write one message for a request that runs; its response, without a method, ends it."""
-        line = wire_line({"jsonrpc": "2.0", **message})
+        # A lone surrogate ends some clients: it becomes `?`; all else beyond ASCII is escaped.
+        text = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
+        line = json.dumps(json.loads(text.encode("utf-8", "replace"))).encode("ascii") + b"\n"
         with self._wire:
             if request in self._running:
                 self._write(line)
@@ -2369,12 +2352,6 @@ def is_id(value: Any) -> bool:
     if isinstance(value, str):  # a lone surrogate cannot go back to the client
         return re.search("[\ud800-\udfff]", value) is None
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def wire_line(message: Json) -> bytes:
-    """Return a message as a line of ASCII; lone surrogates, which end some clients, become `?`."""
-    clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
-    return json.dumps(json.loads(clean)).encode("ascii") + b"\n"
 
 
 def serve(read: Callable[[], bytes], server: Server) -> None:
@@ -2401,8 +2378,7 @@ usage: aws_sso_mcp.py                               serve MCP on stdin and stdou
        aws_sso_mcp.py hook                          tell a host why a command failed (JSON, stdin)
        aws_sso_mcp.py --version | --help
 
-An MCP server that mends expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
-
+An MCP server that renews expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
   claude mcp add -s user aws-sso -- python3 -IS {path}
   codex mcp add aws-sso -- python3 -IS {path}
   others: {{"mcpServers": {{"aws-sso": {{"command": "python3", "args": ["-IS", "{path}"]}}}}}}
@@ -2479,7 +2455,6 @@ def print_status(profile: str | None = None) -> int:
 
 
 def cells(row: Json) -> tuple[str, ...]:
-    """Return a session's row of the table."""
     left = row.get("minutesLeft", 0)
     parts = [f"{left // 1440} d", f"{left // 60 % 24} h", f"{left % 60} min"]
     first = 0 if left // 1440 else 1 if left // 60 else 2  # of the two that are shown
@@ -2487,8 +2462,7 @@ def cells(row: Json) -> tuple[str, ...]:
     profiles = [each["profile"] for each in row["profiles"]]
     more = row["profileCount"] - len(profiles)
     names = ", ".join(profiles) + (f" and {more} more" if more else "")
-    takes = TAKES.get(row["state"], "one page")
-    takes = "a login is running" if row["loginInProgress"] else takes
+    takes = "a login is running" if row["loginInProgress"] else TAKES.get(row["state"], "one page")
     texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
