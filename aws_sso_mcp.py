@@ -104,7 +104,8 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
 LAUNCHERS = ("sh", "bash", "dash", "zsh", "fish", "env", "npx", "npm", "uvx", "uv", "pipx")
 MACOS_ADMINS = 80  # the group that shares /opt/homebrew
-OURS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a file: no link, no pipe
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # should a file be a pipe by now
+OURS = NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # for a file of our own, which is no link either
 WINDOWS_FLAGS = 0x8000200 if os.name == "nt" else 0  # no console window, a process group
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" else ()
 
@@ -135,11 +136,6 @@ class ProtocolError(Exception):
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
-def unreadable(path: str, error: OSError) -> Failure:
-    message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-    return Failure("config_unreadable", message)
-
-
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
     import traceback
@@ -164,11 +160,10 @@ def setting(name: str) -> str | None:
 
 def setting_problems() -> list[str]:
     """Return what to say of settings whose value cannot be meant, so that they count as unset."""
-    given = {name: os.environ.get(name, "") for name in SETTINGS if not setting(name)}
     return [
-        f"{name}={harmless(value)!r} is ignored: it takes {SETTINGS[name][1]}."
-        for name, value in given.items()
-        if value and not value.startswith("${")
+        f"{name}={harmless(value)!r} is ignored: it takes {takes}."
+        for name, (_, takes) in SETTINGS.items()
+        if (value := os.environ.get(name)) and not setting(name) and not value.startswith("${")
     ]
 
 
@@ -203,12 +198,18 @@ def full_path(path: str) -> str:
     return os.path.join(working_folder(), filled_in(path)) if path else ""
 
 
-def host_name() -> str:
-    if os.name == "posix":
-        return os.uname().nodename
-    import platform  # which takes 10 ms
+def is_elevated() -> bool:
+    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
+    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
+    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
 
-    return platform.node() or "?"
+
+def path_folders() -> list[str]:
+    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
+
+
+def host_name() -> str:
+    return os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
 
 
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
@@ -216,8 +217,7 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     try:
         thread.start()
     except RuntimeError:  # a limit of the system, or of its container
-        message = "No more threads can be started here. Wait for other calls, then call again."
-        raise Failure("no_thread", message) from None
+        raise Failure("no_thread", "No more threads can be started. Call again later.") from None
     return thread
 
 
@@ -268,20 +268,20 @@ OUTPUT = ("stdout", "stderr")
 
 
 def read_file(path: str, limit: int) -> bytes | None:
-    """Return what a file holds, None when there is none. Raises OSError, as for one that is too
-    large (bytes), and for a pipe or a device, which could make us wait.
-    """
+    """Return what a file of at most `limit` bytes holds, None without one. Raises Failure."""
     try:
         status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+            return file.read(limit)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-    if status.st_size > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
-    no_wait = getattr(os, "O_NONBLOCK", 0)  # should it be another by now
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file:
-        return file.read(limit)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+        raise Failure("config_unreadable", message) from None
 
 
 def write_file(path: str, text: str) -> None:
@@ -292,10 +292,9 @@ def write_file(path: str, text: str) -> None:
 
 def changed_at(path: str) -> float:
     """Return when a file was last written (epoch seconds), 0 when there is none."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return os.stat(path).st_mtime
-    except (OSError, ValueError):
-        return 0
+    return 0
 
 
 def matching_files(pattern: str) -> list[str]:
@@ -322,10 +321,9 @@ class FileLock:
         return self.fd is not None
 
     def _is_there(self) -> bool:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return self.fd is not None and os.path.samestat(os.fstat(self.fd), os.stat(self.path))
-        except FileNotFoundError:
-            return False
+        return False
 
     def is_taken(self) -> bool:
         """Tell whether any process has the lock, by sharing it for a moment."""
@@ -344,12 +342,8 @@ class FileLock:
 
 
 def lock_fd(fd: int, *, shared: bool = False) -> bool:
-    """Lock an open file; False when another process has the lock. Raises OSError.
-
-    `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
-    so one that nobody reads. Tried twice, as somebody may only be looking (`is_taken`).
-    """
-    for pause_s in (TRIAL_S, 0):
+    """Lock an open file; False when another process has the lock. Raises OSError."""
+    for pause_s in (TRIAL_S, 0):  # as somebody may only be looking
         try:
             if sys.platform != "win32":
                 import fcntl
@@ -358,7 +352,7 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
             else:
                 import msvcrt
 
-                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
+                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)  # to a byte that nobody reads
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
@@ -393,16 +387,6 @@ def client_environment() -> dict[str, str]:
     return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
 
 
-def is_elevated() -> bool:
-    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
-    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
-    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
-
-
-def path_folders() -> list[str]:
-    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
-
-
 def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Yield where a program is, and why it is not run: in the folders of PATH, then in places."""
     on_path = [os.path.join(folder, name) for folder in path_folders() for name in names]
@@ -412,52 +396,47 @@ def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str,
 
 
 def path_problem(path: str, *, named: bool = False) -> str | None:
-    """Return why a program, or what is in a folder, is not run: all that leads there counts.
-
-    One that the person named is run unless everybody could replace it. In a sticky folder nobody
-    replaces what is not theirs, but may add to it. Windows keeps no modes.
-    """
+    """Return why a program, or what is in a folder, is not run: all that leads there counts."""
     if os.path.normpath(path) != os.path.abspath(path):  # `/x` on Windows: of the current drive
         return "is no absolute path"
     if not os.access(path, os.X_OK) or (named and os.path.isdir(path)):
         return "is no program"
     (owners, groups), target = trusted_ids(), os.path.realpath(path)
     last = target if os.path.isdir(target) else os.path.dirname(target)
-    project = folder_ids((os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir))
-    project -= folder_ids(way_to(home()))  # who works in the home, or above it, is in no project
+    project = folder_ids(os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir)
+    project -= folder_ids(*way_to(home()))  # who works in the home, or above it, is in no project
     for place in (*way_to(path), *way_to(target)):
         status, name = os.lstat(place), os.path.basename(place)
-        is_kept = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and place != last
+        is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+        is_kept = is_sticky and place != last  # nobody replaces in it what is not theirs, but adds
         is_moot = is_kept or stat.S_ISLNK(status.st_mode) or os.name != "posix"
         mode = 0 if is_moot else status.st_mode
         problems = (
             ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
-            ("came with a project", name == "node_modules" or folder_ids((place,)) & project),
+            ("came with a project", name == "node_modules" or folder_ids(place) & project),
             ("belongs to another user", status.st_uid not in owners),
             ("may be changed by a group", mode & stat.S_IWGRP and status.st_gid not in groups),
         )
-        for problem, is_there in problems[: 1 if named else None]:
+        for problem, is_there in problems[: 1 if named else None]:  # so far goes a person's word
             if is_there:
                 return f"{problem} ({place})"
     return None
 
 
 def trusted_ids() -> tuple[set[int], set[int]]:
-    """Return the users and the groups that may change a program which we run.
-
-    The system is who has `/` and `/usr`: root, also where a user namespace shows it as 65534.
-    """
+    """Return the users and the groups that may change a program which we run."""
     owners, groups = {0}, {0}
     with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
         import grp
         import pwd
 
+        # Who has `/` and `/usr` is the system: root, also where a user namespace shows it as 65534.
         owners |= {os.geteuid(), os.stat("/").st_uid, os.stat("/usr").st_uid}
         if os.geteuid() == 0 and not is_elevated():  # of a container, in a home from outside
             owners.add(os.stat(home()).st_uid)
         me = pwd.getpwuid(os.geteuid())
         own = grp.getgrgid(me.pw_gid)
-        if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
+        if {own.gr_name, *own.gr_mem} == {me.pw_name}:  # a group of one
             groups.add(own.gr_gid)
         if sys.platform == "darwin":
             groups.add(MACOS_ADMINS)
@@ -465,29 +444,21 @@ def trusted_ids() -> tuple[set[int], set[int]]:
     return owners, groups
 
 
-def folder_ids(paths: Iterable[str]) -> set[tuple[int, int]]:
+def folder_ids(*paths: str) -> set[tuple[int, int]]:
     """Return which folders those are, whatever they are called."""
-    found = map(os.stat, filter(os.path.isdir, paths))
-    return {(status.st_dev, status.st_ino) for status in found}
+    return {(each.st_dev, each.st_ino) for each in map(os.stat, filter(os.path.isdir, paths))}
 
 
 def way_to(path: str) -> Iterator[str]:
     """Yield every folder and link that leads to what is at `path`, and at last that itself."""
     drive, way = os.path.splitdrive(path.replace("/", os.sep))
-    place, rest = drive + os.sep, way.split(os.sep)[::-1]
-    while rest:
-        yield place
-        part = rest.pop()
-        if part in ("", os.curdir):
-            continue
-        here = os.path.dirname(place) if part == os.pardir else os.path.join(place, part)
+    place = drive + os.sep
+    for part in way.split(os.sep):
+        here = os.path.join(place, part)
+        yield here
         if os.path.islink(here) and os.path.exists(here):  # not in a circle
-            yield here
-            drive, way = os.path.splitdrive(os.readlink(here))
-            rest += way.split(os.sep)[::-1]
-            here = drive + os.sep if way.startswith(os.sep) else place
-        place = here
-    yield place
+            yield from way_to(os.path.join(place, os.readlink(here)))
+        place = os.path.realpath(here)
 
 
 def child_environment() -> dict[str, str]:
@@ -505,8 +476,8 @@ def child_environment() -> dict[str, str]:
 class Process:
     """A program that runs: no stdin, a group, folder and environment of its own.
 
-    `output` grows as it prints on `streams`. Threads read it, but nobody waits for the end of file:
-    what the program starts may keep the pipes open. Of our files it inherits `fds` alone.
+    `output` grows as it prints on `streams`. Nobody waits for their end of file: what the program
+    starts may keep them open. Of our files it inherits `fds` alone.
     """
 
     def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
@@ -541,12 +512,11 @@ class Process:
     def _read(self, stream: str) -> None:
         """Keep the beginning of what it prints, let the rest go by, see it end."""
         content, pipe = b"", getattr(self._popen, stream)
-        for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
-            content = (content + chunk)[:MAX_OUTPUT_BYTES]
-            self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
-            self._news.set()
-        if pipe:
-            pipe.close()
+        with pipe or contextlib.nullcontext():
+            for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
+                content = (content + chunk)[:MAX_OUTPUT_BYTES]
+                self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
+                self._news.set()
         self._popen.wait()  # most programs close their pipes by ending
         self._news.set()
 
@@ -567,15 +537,12 @@ class Process:
             reader.join(GRACE_S)
 
     def kill(self) -> None:
-        """Kill it at once, and all that it started; of one without streams, that is the browser.
-
-        SIGKILL is as good as SIGTERM: the AWS CLI handles neither, and this one it cannot ignore.
-        """
+        """Kill it at once, and what it started: for one without streams, that is the browser."""
         import subprocess
 
         with contextlib.suppress(OSError, LookupError, subprocess.SubprocessError):
             if self._streams and self.is_running() and os.name == "posix":
-                os.killpg(self._popen.pid, signal.SIGKILL)
+                os.killpg(self._popen.pid, signal.SIGKILL)  # the AWS CLI handles not even SIGTERM
             elif self._streams and self.is_running():
                 program = os.path.join(os.environ["SYSTEMROOT"], "System32", "taskkill.exe")
                 argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
@@ -598,7 +565,6 @@ class Wire:
         os.dup2(null if sys.stderr is None else 2, 1)
 
     def read(self) -> bytes:
-        """Return what the client sends, as it comes; nothing at the end of file."""
         return os.read(self.stdin, 65536)
 
     def write(self, line: bytes) -> None:
@@ -610,18 +576,15 @@ class Wire:
 
 
 def handle_signals(wire: Wire | None = None) -> None:
-    """Let each signal that asks for the end bring it, and a client that is gone.
-
-    Python runs a handler between byte codes of the main thread only, and that may begin to wait
-    just then: so a thread hears of it too, from the handler in C.
-    """
+    """Let each signal that asks for the end bring it, and a client that is gone."""
+    # Python runs a handler between byte codes of the main thread only, and that may begin to wait
+    # just then: so a thread hears of it too, from the handler in C.
     signals, written = os.pipe()
     if os.name == "posix":
         os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+    for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
+        signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
     in_thread(watch, signals, wire if os.name == "posix" else None)
 
 
@@ -695,8 +658,6 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
         return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
     except UnicodeDecodeError:
         raise unparsable(path, None, "it is not text in this machine's encoding") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
 
 
 def kind_and_name(header: str) -> tuple[str, str | None]:
@@ -932,7 +893,7 @@ def damaged_file(profile: SsoProfile) -> str | None:
     registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
     files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
     for path, *place, key in files:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
+        with contextlib.suppress(Failure, ValueError, RecursionError):
             content = read_file(path, MAX_OUTPUT_BYTES)
             if content is None or text_of(inner(json.loads(content), *place), key):
                 continue
@@ -947,7 +908,7 @@ def read_token(session: SsoSession) -> Token | None:
         try:
             content = read_file(path, MAX_OUTPUT_BYTES)
             return None if content is None else parse_token(json.loads(content), changed_at(path))
-        except OSError:
+        except Failure:
             return None
         except (ValueError, RecursionError):
             time.sleep(pause_s)
@@ -974,14 +935,6 @@ def epoch(text: Any) -> float | None:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def check_token_file(session: SsoSession) -> None:
-    """Raise Failure `config_unreadable` when a token is there that nobody here can read."""
-    try:
-        read_file(token_path(session), MAX_OUTPUT_BYTES)
-    except OSError as error:
-        raise unreadable(token_path(session), error) from None
 
 
 def is_other(token: Token | None, other: Token | None) -> bool:
@@ -1106,7 +1059,7 @@ def read_client_config(path: str) -> Json:
     try:
         text = (read_file(path, MAX_CLIENT_FILE_BYTES) or b"").decode("utf-8-sig")
         return parsed_config(text, path.endswith(".toml"))
-    except (OSError, ValueError, RecursionError):
+    except (Failure, ValueError, RecursionError):
         return {}
 
 
@@ -1699,7 +1652,7 @@ class Renewal:
         """Return what the process with the lock tells, as far as it is what it should be."""
         try:
             told = inner(json.loads(read_file(self.lock.path, MAX_OUTPUT_BYTES) or b""))
-        except (OSError, ValueError, RecursionError):
+        except (Failure, ValueError, RecursionError):
             return {}
         texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
@@ -1927,12 +1880,11 @@ def refresh_aws_sso_token(
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {name!r}, {choice.why}."
         target = with_witness(config, sso_profile(config, choice.profile))
-        check_token_file(target.session)
+        read_file(token_path(target.session), MAX_OUTPUT_BYTES)  # or it cannot be read
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
-        if certificates_problem():
-            raise Failure("certificate", certificates_problem())
+        check_certificates()
         outcome = renew(call, target, force)
     except Failure as failure:
         outcome = failed(explained(failure, target), config, known.get("candidates", []))
@@ -1959,14 +1911,14 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
     return answer
 
 
-def certificates_problem() -> str:
-    """Return why AWS_CA_BUNDLE lets no AWS CLI reach AWS, "" if it may."""
-    path = full_path(setting("AWS_CA_BUNDLE") or "")
-    with contextlib.suppress(OSError):
-        if not path or b"CERTIFICATE-----" in (read_file(path, MAX_FILE_BYTES) or b""):
-            return ""
-    what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix the "
-    return what + "file, or the variable in this server's environment, then call again."
+def check_certificates() -> None:
+    """Raise Failure `certificate` when AWS_CA_BUNDLE lets no AWS CLI reach AWS."""
+    path, content = full_path(setting("AWS_CA_BUNDLE") or ""), None
+    with contextlib.suppress(Failure):
+        content = read_file(path, MAX_FILE_BYTES)
+    if path and b"CERTIFICATE-----" not in (content or b""):
+        what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix it, "
+        raise Failure("certificate", what + "or the variable in this server's environment.")
 
 
 def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
@@ -2191,10 +2143,12 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
-    wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
+    wrong = [shadowing_keys(), *config.misspelled.values()]
+    tokens = map(token_path, profiles_by_session(config))
     names = dict.fromkeys([choice.profile, *config.profiles])
-    checks: list[Callable[[], object]] = [partial(sso_profile, config, name) for name in names]
-    checks += [partial(check_token_file, session) for session in profiles_by_session(config)]
+    checks: list[Callable[[], object]] = [check_certificates]
+    checks += [partial(sso_profile, config, name) for name in names]
+    checks += [partial(read_file, path, MAX_OUTPUT_BYTES) for path in tokens]
     for check in checks:
         try:
             check()

@@ -2052,7 +2052,10 @@ class OutsideWorldTest(Test):
             for path in ("/usr/local/bin/aws", "\\usr\\aws.exe", "aws.exe", "C:aws.exe"):
                 self.assertEqual("is no absolute path", self.problem(path))
             ways = list(aws_sso_mcp.way_to("C:/a\\b/aws.exe"))
-            self.assertEqual(["C:\\", "C:\\", "C:\\a", "C:\\a\\b", "C:\\a\\b\\aws.exe"], ways)
+            self.assertEqual(["C:\\", "C:\\a", "C:\\a\\b", "C:\\a\\b\\aws.exe"], ways)
+            share = list(aws_sso_mcp.way_to("//host/share/../aws.exe"))
+            self.assertEqual("\\\\host\\share\\", share[0])
+            self.assertEqual("\\\\host\\share\\aws.exe", share[-1])
 
     # Environments
 
@@ -4271,10 +4274,10 @@ PURE = {
     "os": {"environ", "name", "path", "pathsep", "devnull", "urandom"},
     "os.path": {"join", "basename", "dirname", "normcase", "expanduser", "expandvars", "abspath"},
 }
-WHERE_WE_ARE = {"defpath", "getcwd", "getuid", "geteuid", "uname", "realpath", "normpath", "isabs"}
+WHERE_WE_ARE = {"getcwd", "getuid", "geteuid", "getgid", "getegid", "uname", "isabs"}
 MODULES = {
     "__future__", "collections", "collections.abc", "configparser", "contextlib", "datetime",
-    "difflib", "errno", "functools", "hashlib", "io", "json", "os", "platform", "re", "shlex",
+    "difflib", "errno", "functools", "hashlib", "io", "json", "os", "re", "shlex",
     "signal", "stat", "sys", "threading", "time", "tomllib", "traceback", "typing",
 }
 OUTSIDE_MODULES = {"fcntl", "glob", "grp", "msvcrt", "pwd", "select", "signal", "subprocess"}
