@@ -634,11 +634,10 @@ def read_aws_config() -> AwsConfig:
     """Return what both files say, as botocore.session merges them. Raises Failure."""
     path, text = config_text("AWS_CONFIG_FILE", "config")
     config = AwsConfig(path, {}, {}, {})
-    places = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
         kind, name = kind_and_name(header)
         if name is not None:
-            places[kind][name] = values
+            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
         elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
             config.misspelled.update(respelled(header, values))
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
@@ -653,11 +652,11 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
 
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
+    content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
     try:
-        content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
         return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
     except UnicodeDecodeError:
-        raise unparsable(path, None, "it is not text in this machine's encoding") from None
+        raise unparsable(path, "it is not text in this machine's encoding") from None
 
 
 def kind_and_name(header: str) -> tuple[str, str | None]:
@@ -665,20 +664,19 @@ def kind_and_name(header: str) -> tuple[str, str | None]:
     import shlex
 
     header = "profile default" if header == "default" else header
-    kind = next((each for each in KINDS if header.startswith(each)), "")
+    kind = re.findall(r"\A(?:profile|sso-session)?", header)[0]
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
-    try:
+    with contextlib.suppress(ValueError):  # no two words
         _, name = header.split() if is_plain else shlex.split(header)
-    except ValueError:
-        return kind, None
-    return kind, name if kind else None
+        return kind, name if kind else None
+    return kind, None
 
 
 def respelled(header: str, values: Json) -> dict[str, str]:
     """Return {name in lower case: what to write} of a header that no AWS tool reads."""
     kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
     is_session = "sso_start_url" in values and "sso_account_id" not in values
-    kind = KINDS[kind[0] in "sS" if kind else is_session]
+    kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
     name = name.strip(" \t\"'")
     right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
     return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
@@ -694,15 +692,14 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
-        twice = type(error).__name__.startswith("Duplicate")
-        what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        what = "that is no [section] and no `key = value`, or stands there twice"
         if text.startswith(("\ufeff", "\xef\xbb\xbf")):
             what = "it begins with a byte order mark. Save it as UTF-8 without one"
-        raise unparsable(path, line, what) from None
+        raise unparsable(path, what, line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
-        nested = {key: value for key, value in values.items() if value.startswith("\n")}
-        values.update({key: parse_nested(path, text, nested[key]) for key in nested})
+        for key in [each for each in values if values[each].startswith("\n")]:
+            values[key] = parse_nested(path, text, values[key])
     return sections
 
 
@@ -713,16 +710,15 @@ def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
         key, equals, part = line.partition("=")
         if not equals:
             number = text.count("\n", 0, text.find(line)) + 1
-            raise unparsable(path, number, "an indented line lacks its `=`")
+            raise unparsable(path, "an indented line lacks its `=`", number)
         pairs[key.strip()] = part.strip()
     return pairs
 
 
-def unparsable(path: str, line: int | None, what: str) -> Failure:
+def unparsable(path: str, what: str, line: int | None = None) -> Failure:
     """Return the Failure that names file and line, but not what it says: it may be a secret."""
-    where = f"{path}, line {line}" if line else str(path)
-    message = f"No AWS tool can read {where}: {what}. Fix it, then call again."
-    return Failure("config_unparsable", message)
+    where = f"{path}, line {line}" if line else path
+    return Failure("config_unparsable", f"No AWS tool can read {where}: {what}. Fix that.")
 
 
 def text_of(values: Json, key: str) -> str | None:
@@ -780,8 +776,8 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
     source: str | None = name
     while source is not None:
         if source in chain:
-            message = f"The source_profile of {listed(chain)} leads in a circle. Fix the config."
-            raise Failure("profile_loop", message)
+            what = f"The source_profile of {listed(chain)} leads in a circle. Fix that."
+            raise Failure("profile_loop", what)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
@@ -813,8 +809,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     name, where = values.get("sso_session"), f"Profile {profile!r}"
     if SSO_KEYS.isdisjoint(values):
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
-        what = f"No SSO login can fix profile {profile!r}: it {kind}"
-        raise Failure("not_sso", what, unusable=profile)
+        raise Failure("not_sso", f"No SSO login can fix profile {profile!r}: it {kind}", profile)
     if name is not None:
         name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
@@ -822,14 +817,12 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
             near = nearest_names(name.partition(" #")[0], config.sso_sessions, LIKE)
             step = f" If {near[0]!r} is meant, write that." if near else " Add it."
             step = config.misspelled.get(name.casefold(), step)
-            message = f"{where} is missing in {config.path}.{step}"
-            raise Failure("sso_session_not_found", message)
+            raise Failure("sso_session_not_found", f"{where} is missing in {config.path}.{step}")
         values = config.sso_sessions[name]
     for key, (shape, example) in SHAPES.items():
         value = text_of(values, key)
         if value is None:
-            message = f"{where} lacks {key}. Add it, or run in a terminal: aws configure sso"
-            raise Failure("sso_incomplete", message)
+            raise Failure("sso_incomplete", f"{where} lacks {key}. Add it: `aws configure sso`.")
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
@@ -839,7 +832,6 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
-KINDS = ("profile", "sso-session")
 LIKE = 0.65  # how much alike two names are when one may be meant by the other
 SSO_KEYS = {"sso_session", "sso_start_url"}
 SHAPES = {  # of a value, and an example
@@ -879,51 +871,54 @@ def token_path(session: SsoSession) -> str:
 def role_path(profile: SsoProfile) -> str:
     """Return the AWS CLI's file of a role's credentials; botocore.credentials names it so."""
     session = profile.session
-    key = {"accountId": profile.account_id, "roleName": profile.role_name}
-    key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
+    where = {"sessionName": session.name} if session.name else {"startUrl": session.start_url}
+    key = {"accountId": profile.account_id, "roleName": profile.role_name, **where}
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
     return aws_folder("cli", "cache", name)
 
 
-def damaged_file(profile: SsoProfile) -> str | None:
-    """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
+def read_json(path: str) -> Json | None:
+    """Return the object that a JSON file holds, {} when it is damaged; None without a file."""
+    try:
+        content = read_file(path, MAX_OUTPUT_BYTES)
+        return None if content is None else inner(json.loads(content))
+    except (Failure, ValueError, RecursionError):
+        return {}
+
+
+def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
+    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
+    if profile is None or failure.reason not in ("aws_cli_failed", "aws_error"):
+        return failure
     session, scopes = profile.session, re.findall(r"[^\s,]+", profile.session.scopes)
     about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
     about.update({"scopes": scopes or None, "session_name": session.name})
     registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
     files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
     for path, *place, key in files:
-        with contextlib.suppress(Failure, ValueError, RecursionError):
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            if content is None or text_of(inner(json.loads(content), *place), key):
-                continue
-        return path
-    return None
+        content = read_json(path)
+        if content is not None and not text_of(inner(content, *place), key):
+            what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then "
+            return Failure("damaged_cache", what + "call again.")
+    return failure
 
 
 def read_token(session: SsoSession) -> Token | None:
     """Return the session's token; None when there is none or its file is no token."""
-    path = token_path(session)
+    path, content = token_path(session), None
     for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
-        try:
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            return None if content is None else parse_token(json.loads(content), changed_at(path))
-        except Failure:
-            return None
-        except (ValueError, RecursionError):
-            time.sleep(pause_s)
-    return None
-
-
-def parse_token(content: Any, written_at: float) -> Token | None:
-    """Return the Token of a parsed token file; client registrations and the like are none."""
-    if not isinstance(content, dict) or not text_of(content, "accessToken"):
+        content = read_json(path)
+        if content != {}:
+            break
+        time.sleep(pause_s)
+    token = content or {}
+    expires_at = epoch(token.get("expiresAt"))
+    if expires_at is None or not text_of(token, "accessToken"):  # such as a client registration
         return None
-    expires_at = epoch(content.get("expiresAt"))
-    parts = all(text_of(content, key) for key in ("refreshToken", "clientId", "clientSecret"))
-    refreshable = parts and (epoch(content.get("registrationExpiresAt")) or 0) > time.time()
-    which = hash((content["accessToken"], content["expiresAt"])) if expires_at else 0
-    return None if expires_at is None else Token(expires_at, refreshable, written_at, which)
+    parts = all(text_of(token, key) for key in ("refreshToken", "clientId", "clientSecret"))
+    refreshable = parts and (epoch(token.get("registrationExpiresAt")) or 0) > time.time()
+    which = hash((token["accessToken"], token["expiresAt"]))
+    return Token(expires_at, refreshable, changed_at(path), which)
 
 
 def epoch(text: Any) -> float | None:
@@ -1650,10 +1645,7 @@ class Renewal:
 
     def _published(self) -> Json:
         """Return what the process with the lock tells, as far as it is what it should be."""
-        try:
-            told = inner(json.loads(read_file(self.lock.path, MAX_OUTPUT_BYTES) or b""))
-        except (Failure, ValueError, RecursionError):
-            return {}
+        told = read_json(self.lock.path) or {}
         texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
 
@@ -1921,16 +1913,6 @@ def check_certificates() -> None:
         raise Failure("certificate", what + "or the variable in this server's environment.")
 
 
-def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
-    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
-    is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
-    path = damaged_file(profile) if profile and is_unclear else None
-    message = (
-        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
-    )
-    return Failure("damaged_cache", message) if path else failure
-
-
 DONE = {
     "valid": "The SSO token is good, and AWS accepts it: no login was needed.",
     "unproved": "The SSO token is good by its expiry; AWS could not be asked through a role. If it "
@@ -2019,10 +2001,9 @@ def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
     """Return {account, arn}; {} when another profile proved the token, None when none could."""
-    witness = target.witness
-    if witness is None:
+    if target.witness is None:
         return None
-    login = f"--profile={witness.login_profile}"
+    login = f"--profile={target.witness.login_profile}"
     run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
         run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
@@ -2170,14 +2151,13 @@ def checked_arguments(definition: Json, arguments: Json) -> Json:
     properties = definition["inputSchema"]["properties"]
     for name, value in arguments.items():
         if name not in properties:
-            message = f"There is no argument {name[:50]!r}, only: {listed(properties)}."
-            raise Failure("bad_argument", message)
+            raise Failure("bad_argument", f"No argument {name[:50]!r}, only: {listed(properties)}.")
         kind = properties[name]["type"]
         if not isinstance(value, {"string": str, "boolean": bool}[kind]):
             raise Failure("bad_argument", f"`{name}` must be a {kind}.")
         if isinstance(value, str) and not re.fullmatch(NAME, value):
-            message = f"`{name}` must be at most {MAX_NAME_CHARACTERS} printable characters."
-            raise Failure("bad_argument", message)
+            what = f"`{name}` must be printable, and at most {MAX_NAME_CHARACTERS} characters."
+            raise Failure("bad_argument", what)
     return {name: value for name, value in arguments.items() if value != ""}
 
 
