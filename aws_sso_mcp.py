@@ -137,11 +137,6 @@ class ProtocolError(Exception):
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
-def unreadable(path: str, error: OSError) -> Failure:
-    message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-    return Failure("config_unreadable", message)
-
-
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
     import traceback
@@ -166,11 +161,10 @@ def setting(name: str) -> str | None:
 
 def setting_problems() -> list[str]:
     """Return what to say of settings whose value cannot be meant, so that they count as unset."""
-    given = {name: os.environ.get(name, "") for name in SETTINGS if not setting(name)}
     return [
-        f"{name}={harmless(value)!r} is ignored: it takes {SETTINGS[name][1]}."
-        for name, value in given.items()
-        if value and not value.startswith("${")
+        f"{name}={harmless(value)!r} is ignored: it takes {takes}."
+        for name, (_, takes) in SETTINGS.items()
+        if (value := os.environ.get(name)) and not setting(name) and not value.startswith("${")
     ]
 
 
@@ -205,14 +199,6 @@ def full_path(path: str) -> str:
     return os.path.join(working_folder(), filled_in(path)) if path else ""
 
 
-def host_name() -> str:
-    if os.name == "posix":
-        return os.uname().nodename
-    import platform  # which takes 10 ms
-
-    return platform.node() or "?"
-
-
 def is_elevated() -> bool:
     """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
     ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
@@ -223,13 +209,16 @@ def path_folders() -> list[str]:
     return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
 
 
+def host_name() -> str:
+    return os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
+
+
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=action, args=arguments, daemon=True)
     try:
         thread.start()
     except RuntimeError:  # a limit of the system, or of its container
-        message = "No more threads can be started here. Wait for other calls, then call again."
-        raise Failure("no_thread", message) from None
+        raise Failure("no_thread", "No more threads can be started. Call again later.") from None
     return thread
 
 
@@ -279,15 +268,20 @@ _processes: list[Process] = []
 
 
 def read_file(path: str, limit: int) -> bytes | None:
-    """Return what a file holds, None when there is none. Raises OSError, for a pipe as well."""
+    """Return what a file of at most `limit` bytes holds, None without one. Raises Failure."""
     try:
         status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+            return file.read(limit)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
-    if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-        raise OSError(errno.EINVAL, f"it is no file of at most {limit >> 10} KiB")
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
-        return file.read(limit)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+        raise Failure("config_unreadable", message) from None
 
 
 def write_file(path: str, text: str) -> None:
@@ -361,7 +355,7 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
             else:
                 import msvcrt
 
-                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
+                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)  # to a byte that nobody reads
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
             return True
         time.sleep(pause_s)
@@ -400,11 +394,7 @@ def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str,
 
 
 def path_problem(path: str, *, named: bool = False) -> str | None:
-    """Return why a program, or what is in a folder, is not run: all that leads there counts.
-
-    One that the person named is run unless everybody could replace it. In a sticky folder nobody
-    replaces what is not theirs, but may add to it. Windows keeps no modes.
-    """
+    """Return why a program, or what is in a folder, is not run: all that leads there counts."""
     if os.path.normpath(path) != os.path.abspath(path):  # `/x` on Windows: of the current drive
         return "is no absolute path"
     if not os.access(path, os.X_OK) or (named and os.path.isdir(path)):
@@ -448,7 +438,7 @@ def trusted_ids() -> tuple[set[int], set[int]]:
         owners |= {os.geteuid(), *(os.stat(place).st_uid for place in places)}
         me = pwd.getpwuid(os.geteuid())
         own = grp.getgrgid(me.pw_gid)
-        if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
+        if {own.gr_name, *own.gr_mem} == {me.pw_name}:  # a group of one
             groups.add(own.gr_gid)
         if sys.platform == "darwin":
             groups.add(MACOS_ADMINS)
@@ -486,8 +476,8 @@ def child_environment() -> dict[str, str]:
 class Process:
     """A program that runs: no stdin, a group, folder and environment of its own.
 
-    `output` grows as it prints on `streams`. Threads read it, but nobody waits for the end of file:
-    what the program starts may keep the pipes open. Of our files it inherits `fds` alone.
+    `output` grows as it prints on `streams`. Nobody waits for their end of file: what the program
+    starts may keep them open. Of our files it inherits `fds` alone.
     """
 
     def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
@@ -522,12 +512,11 @@ class Process:
     def _read(self, stream: str) -> None:
         """Keep the beginning of what it prints, let the rest go by, see it end."""
         content, pipe = b"", getattr(self._popen, stream)
-        for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
-            content = (content + chunk)[:MAX_OUTPUT_BYTES]
-            self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
-            self._news.set()
-        if pipe:
-            pipe.close()
+        with pipe or contextlib.nullcontext():
+            for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
+                content = (content + chunk)[:MAX_OUTPUT_BYTES]
+                self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
+                self._news.set()
         self._popen.wait()  # most programs close their pipes by ending
         self._news.set()
 
@@ -553,7 +542,7 @@ class Process:
 
         with contextlib.suppress(OSError, LookupError, subprocess.SubprocessError):
             if self._streams and self.is_running() and os.name == "posix":
-                os.killpg(self._popen.pid, signal.SIGKILL)
+                os.killpg(self._popen.pid, signal.SIGKILL)  # the AWS CLI handles not even SIGTERM
             elif self._streams and self.is_running():
                 program = os.path.join(os.environ["SYSTEMROOT"], "System32", "taskkill.exe")
                 argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
@@ -576,7 +565,6 @@ class Wire:
         os.dup2(null if sys.stderr is None else 2, 1)
 
     def read(self) -> bytes:
-        """Return what the client sends, as it comes; nothing at the end of file."""
         return os.read(self.stdin, 65536)
 
     def write(self, line: bytes) -> None:
@@ -588,18 +576,15 @@ class Wire:
 
 
 def handle_signals(wire: Wire | None = None) -> None:
-    """Let each signal that asks for the end bring it, and a client that is gone.
-
-    Python runs a handler between byte codes of the main thread only, and that may begin to wait
-    just then: so a thread hears of it too, from the handler in C.
-    """
+    """Let each signal that asks for the end bring it, and a client that is gone."""
+    # Python runs a handler between byte codes of the main thread only, and that may begin to wait
+    # just then: so a thread hears of it too, from the handler in C.
     signals, written = os.pipe()
     if os.name == "posix":
         os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+    for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
+        signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
     in_thread(watch, signals, wire if os.name == "posix" else None)
 
 
@@ -651,11 +636,10 @@ def read_aws_config() -> AwsConfig:
     """Return what both files say, as botocore.session merges them. Raises Failure."""
     path, text = config_text("AWS_CONFIG_FILE", "config")
     config = AwsConfig(path, {}, {}, {})
-    places = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
         kind, name = kind_and_name(header)
         if name is not None:
-            places[kind][name] = values
+            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
         elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
             config.misspelled.update(respelled(header, values))
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
@@ -670,13 +654,11 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
 
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
+    content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
     try:
-        content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
         return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
     except UnicodeDecodeError:
-        raise unparsable(path, None, "it is not text in this machine's encoding") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
+        raise unparsable(path, "it is not text in this machine's encoding") from None
 
 
 def kind_and_name(header: str) -> tuple[str, str | None]:
@@ -684,20 +666,19 @@ def kind_and_name(header: str) -> tuple[str, str | None]:
     import shlex
 
     header = "profile default" if header == "default" else header
-    kind = next((each for each in KINDS if header.startswith(each)), "")
+    kind = re.findall(r"\A(?:profile|sso-session)?", header)[0]
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
-    try:
+    with contextlib.suppress(ValueError):  # no two words
         _, name = header.split() if is_plain else shlex.split(header)
-    except ValueError:
-        return kind, None
-    return kind, name if kind else None
+        return kind, name if kind else None
+    return kind, None
 
 
 def respelled(header: str, values: Json) -> dict[str, str]:
     """Return {name in lower case: what to write} of a header that no AWS tool reads."""
     kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
     is_session = "sso_start_url" in values and "sso_account_id" not in values
-    kind = KINDS[kind[0] in "sS" if kind else is_session]
+    kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
     name = name.strip(" \t\"'")
     right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
     return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
@@ -713,15 +694,14 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
-        twice = type(error).__name__.startswith("Duplicate")
-        what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        what = "that is no [section] and no `key = value`, or stands there twice"
         if text.startswith(("\ufeff", "\xef\xbb\xbf")):
             what = "it begins with a byte order mark. Save it as UTF-8 without one"
-        raise unparsable(path, line, what) from None
+        raise unparsable(path, what, line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
-        nested = {key: value for key, value in values.items() if value.startswith("\n")}
-        values.update({key: parse_nested(path, text, nested[key]) for key in nested})
+        for key in [each for each in values if values[each].startswith("\n")]:
+            values[key] = parse_nested(path, text, values[key])
     return sections
 
 
@@ -732,16 +712,15 @@ def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
         key, equals, part = line.partition("=")
         if not equals:
             number = text.count("\n", 0, text.find(line)) + 1
-            raise unparsable(path, number, "an indented line lacks its `=`")
+            raise unparsable(path, "an indented line lacks its `=`", number)
         pairs[key.strip()] = part.strip()
     return pairs
 
 
-def unparsable(path: str, line: int | None, what: str) -> Failure:
+def unparsable(path: str, what: str, line: int | None = None) -> Failure:
     """Return the Failure that names file and line, but not what it says: it may be a secret."""
-    where = f"{path}, line {line}" if line else str(path)
-    message = f"No AWS tool can read {where}: {what}. Fix it, then call again."
-    return Failure("config_unparsable", message)
+    where = f"{path}, line {line}" if line else path
+    return Failure("config_unparsable", f"No AWS tool can read {where}: {what}. Fix that.")
 
 
 def text_of(values: Json, key: str) -> str | None:
@@ -799,8 +778,8 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
     source: str | None = name
     while source is not None:
         if source in chain:
-            message = f"The source_profile of {listed(chain)} leads in a circle. Fix the config."
-            raise Failure("profile_loop", message)
+            what = f"The source_profile of {listed(chain)} leads in a circle. Fix that."
+            raise Failure("profile_loop", what)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
@@ -832,8 +811,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     name, where = values.get("sso_session"), f"Profile {profile!r}"
     if SSO_KEYS.isdisjoint(values):
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
-        what = f"No SSO login can fix profile {profile!r}: it {kind}"
-        raise Failure("not_sso", what, unusable=profile)
+        raise Failure("not_sso", f"No SSO login can fix profile {profile!r}: it {kind}", profile)
     if name is not None:
         name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
@@ -841,14 +819,12 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
             near = nearest_names(name.partition(" #")[0], config.sso_sessions, LIKE)
             step = f" If {near[0]!r} is meant, write that." if near else " Add it."
             step = config.misspelled.get(name.casefold(), step)
-            message = f"{where} is missing in {config.path}.{step}"
-            raise Failure("sso_session_not_found", message)
+            raise Failure("sso_session_not_found", f"{where} is missing in {config.path}.{step}")
         values = config.sso_sessions[name]
     for key, (shape, example) in SHAPES.items():
         value = text_of(values, key)
         if value is None:
-            message = f"{where} lacks {key}. Add it, or run in a terminal: aws configure sso"
-            raise Failure("sso_incomplete", message)
+            raise Failure("sso_incomplete", f"{where} lacks {key}. Add it: `aws configure sso`.")
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
@@ -858,7 +834,6 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
-KINDS = ("profile", "sso-session")
 LIKE = 0.65  # how much alike two names are when one may be meant by the other
 SSO_KEYS = {"sso_session", "sso_start_url"}
 SHAPES = {  # of a value, and an example
@@ -898,51 +873,54 @@ def token_path(session: SsoSession) -> str:
 def role_path(profile: SsoProfile) -> str:
     """Return the AWS CLI's file of a role's credentials; botocore.credentials names it so."""
     session = profile.session
-    key = {"accountId": profile.account_id, "roleName": profile.role_name}
-    key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
+    where = {"sessionName": session.name} if session.name else {"startUrl": session.start_url}
+    key = {"accountId": profile.account_id, "roleName": profile.role_name, **where}
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
     return aws_folder("cli", "cache", name)
 
 
-def damaged_file(profile: SsoProfile) -> str | None:
-    """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
+def read_json(path: str) -> Json | None:
+    """Return the object that a JSON file holds, {} when it is damaged; None without a file."""
+    try:
+        content = read_file(path, MAX_OUTPUT_BYTES)
+        return None if content is None else inner(json.loads(content))
+    except (Failure, ValueError, RecursionError):
+        return {}
+
+
+def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
+    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
+    if profile is None or failure.reason not in ("aws_cli_failed", "aws_error"):
+        return failure
     session, scopes = profile.session, re.findall(r"[^\s,]+", profile.session.scopes)
     about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
     about.update({"scopes": scopes or None, "session_name": session.name})
     registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
     files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
     for path, *place, key in files:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            if content is None or text_of(inner(json.loads(content), *place), key):
-                continue
-        return path
-    return None
+        content = read_json(path)
+        if content is not None and not text_of(inner(content, *place), key):
+            what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then "
+            return Failure("damaged_cache", what + "call again.")
+    return failure
 
 
 def read_token(session: SsoSession) -> Token | None:
     """Return the session's token; None when there is none or its file is no token."""
-    path = token_path(session)
+    path, content = token_path(session), None
     for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
-        try:
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            return None if content is None else parse_token(json.loads(content), changed_at(path))
-        except OSError:
-            return None
-        except (ValueError, RecursionError):
-            time.sleep(pause_s)
-    return None
-
-
-def parse_token(content: Any, written_at: float) -> Token | None:
-    """Return the Token of a parsed token file; client registrations and the like are none."""
-    if not isinstance(content, dict) or not text_of(content, "accessToken"):
+        content = read_json(path)
+        if content != {}:
+            break
+        time.sleep(pause_s)
+    token = content or {}
+    expires_at = epoch(token.get("expiresAt"))
+    if expires_at is None or not text_of(token, "accessToken"):  # such as a client registration
         return None
-    expires_at = epoch(content.get("expiresAt"))
-    parts = all(text_of(content, key) for key in ("refreshToken", "clientId", "clientSecret"))
-    refreshable = parts and (epoch(content.get("registrationExpiresAt")) or 0) > time.time()
-    which = hash((content["accessToken"], content["expiresAt"])) if expires_at else 0
-    return None if expires_at is None else Token(expires_at, refreshable, written_at, which)
+    parts = all(text_of(token, key) for key in ("refreshToken", "clientId", "clientSecret"))
+    refreshable = parts and (epoch(token.get("registrationExpiresAt")) or 0) > time.time()
+    which = hash((token["accessToken"], token["expiresAt"]))
+    return Token(expires_at, refreshable, changed_at(path), which)
 
 
 def epoch(text: Any) -> float | None:
@@ -954,14 +932,6 @@ def epoch(text: Any) -> float | None:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def check_token_file(session: SsoSession) -> None:
-    """Raise Failure `config_unreadable` when a token is there that nobody here can read."""
-    try:
-        read_file(token_path(session), MAX_OUTPUT_BYTES)
-    except OSError as error:
-        raise unreadable(token_path(session), error) from None
 
 
 def is_other(token: Token | None, other: Token | None) -> bool:
@@ -1086,7 +1056,7 @@ def read_client_config(path: str) -> Json:
     try:
         text = (read_file(path, MAX_CLIENT_FILE_BYTES) or b"").decode("utf-8-sig")
         return parsed_config(text, path.endswith(".toml"))
-    except (OSError, ValueError, RecursionError):
+    except (Failure, ValueError, RecursionError):
         return {}
 
 
@@ -1632,10 +1602,7 @@ class Renewal:
 
     def _published(self) -> Json:
         """Return what the process with the lock tells, as far as it is what it should be."""
-        try:
-            told = inner(json.loads(read_file(self.lock.path, MAX_OUTPUT_BYTES) or b""))
-        except (OSError, ValueError, RecursionError):
-            return {}
+        told = read_json(self.lock.path) or {}
         texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
 
@@ -1833,12 +1800,11 @@ def refresh_aws_sso_token(
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {name!r}, {choice.why}."
         target = with_witness(config, sso_profile(config, choice.profile))
-        check_token_file(target.session)
+        read_file(token_path(target.session), MAX_OUTPUT_BYTES)  # or it cannot be read
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
-        if certificates_problem():
-            raise Failure("certificate", certificates_problem())
+        check_certificates()
         outcome = renew(call, target, force)
     except Failure as failure:
         outcome = failed(explained(failure, target), config, known.get("candidates", []))
@@ -1865,22 +1831,14 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
     return answer
 
 
-def certificates_problem() -> str:
-    """Return why AWS_CA_BUNDLE lets no AWS CLI reach AWS, "" if it may."""
-    path = full_path(setting("AWS_CA_BUNDLE") or "")
-    with contextlib.suppress(OSError):
-        if not path or b"CERTIFICATE-----" in (read_file(path, MAX_FILE_BYTES) or b""):
-            return ""
-    what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix the "
-    return what + "file, or the variable in this server's environment, then call again."
-
-
-def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
-    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
-    is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
-    path = damaged_file(profile) if profile and is_unclear else None
-    what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it and call again."
-    return Failure("damaged_cache", what) if path else failure
+def check_certificates() -> None:
+    """Raise Failure `certificate` when AWS_CA_BUNDLE lets no AWS CLI reach AWS."""
+    path, content = full_path(setting("AWS_CA_BUNDLE") or ""), None
+    with contextlib.suppress(Failure):
+        content = read_file(path, MAX_FILE_BYTES)
+    if path and b"CERTIFICATE-----" not in (content or b""):
+        what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix it, "
+        raise Failure("certificate", what + "or the variable in this server's environment.")
 
 
 DONE = {
@@ -1960,10 +1918,9 @@ def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
     """Return {account, arn}; {} when another profile proved the token, None when none could."""
-    witness = target.witness
-    if witness is None:
+    if target.witness is None:
         return None
-    login = f"--profile={witness.login_profile}"
+    login = f"--profile={target.witness.login_profile}"
     run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
         run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
@@ -2081,10 +2038,12 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
-    wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
+    wrong = [shadowing_keys(), *config.misspelled.values()]
+    tokens = map(token_path, profiles_by_session(config))
     names = dict.fromkeys([choice.profile, *config.profiles])
-    checks: list[Callable[[], object]] = [partial(sso_profile, config, name) for name in names]
-    checks += [partial(check_token_file, session) for session in profiles_by_session(config)]
+    checks: list[Callable[[], object]] = [check_certificates]
+    checks += [partial(sso_profile, config, name) for name in names]
+    checks += [partial(read_file, path, MAX_OUTPUT_BYTES) for path in tokens]
     for check in checks:
         try:
             check()
@@ -2106,14 +2065,13 @@ def checked_arguments(definition: Json, arguments: Json) -> Json:
     properties = definition["inputSchema"]["properties"]
     for name, value in arguments.items():
         if name not in properties:
-            message = f"There is no argument {name[:50]!r}, only: {listed(properties)}."
-            raise Failure("bad_argument", message)
+            raise Failure("bad_argument", f"No argument {name[:50]!r}, only: {listed(properties)}.")
         kind = properties[name]["type"]
         if not isinstance(value, {"string": str, "boolean": bool}[kind]):
             raise Failure("bad_argument", f"`{name}` must be a {kind}.")
         if isinstance(value, str) and not re.fullmatch(NAME, value):
-            message = f"`{name}` must be at most {MAX_NAME_CHARACTERS} printable characters."
-            raise Failure("bad_argument", message)
+            what = f"`{name}` must be printable, and at most {MAX_NAME_CHARACTERS} characters."
+            raise Failure("bad_argument", what)
     return {name: value for name, value in arguments.items() if value != ""}
 
 
