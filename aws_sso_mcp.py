@@ -1895,8 +1895,7 @@ def warm_session(renewal: Renewal) -> str:
     is_later = token and seen and token.written_at > seen.written_at + 2 * SAME_END_S
     if seen and is_later and token.expires_at < seen.expires_at + SAME_END_S:
         note = " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
-        note += " refusing, let the person sign out in the portal (startUrl), then force again."
-        return note
+        return note + " refusing, let the person sign out in the portal (startUrl), then force it."
     if session.name or session in _advised:
         return ""
     _advised.add(session)
