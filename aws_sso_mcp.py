@@ -698,7 +698,7 @@ def respelled(header: str, values: Json) -> dict[str, str]:
     kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
     is_session = "sso_start_url" in values and "sso_account_id" not in values
     kind = KINDS[kind[0] in "sS" if kind else is_session]
-    name = name.strip(" \t\"'")
+    header, name = header[:99], name[:99].strip(" \t\"'")
     right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
     return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
 
@@ -852,7 +852,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
-            message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
+            message = f"{where} has a wrong {key} in {config.path}: {value[:48]!r}. "
             raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
     scopes = text_of(values, "sso_registration_scopes") if name else None
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
