@@ -436,12 +436,12 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
 def trusted_ids() -> tuple[set[int], set[int]]:
     """Return the users and groups that may change what we run; root may be shown as 65534."""
     owners, groups = {0}, {0}
-    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
+    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; a user without a name
         import grp
         import pwd
 
         places = ("/", "/usr", home())[: 3 if os.geteuid() == 0 and not is_elevated() else 2]
-        owners |= {os.geteuid(), *(os.stat(place).st_uid for place in places)}
+        owners |= {os.geteuid(), *(os.stat(each).st_uid for each in places if os.path.isdir(each))}
         me = pwd.getpwuid(os.geteuid())
         own = grp.getgrgid(me.pw_gid)
         if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
