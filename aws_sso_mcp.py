@@ -368,7 +368,7 @@ def client_environment() -> dict[str, str]:
     Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
     """
     found: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
+    with contextlib.suppress(OSError, Failure, ValueError, LookupError, AttributeError):  # gone
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
         for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):  # /proc shows what we see
@@ -377,8 +377,7 @@ def client_environment() -> dict[str, str]:
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
                 break
             environ = os.fsdecode(read_file(f"/proc/{pid}/environ", MAX_FILE_BYTES) or b"")
-            pairs = (each.partition("=") for each in environ.split("\0"))
-            found = {**{name: value for name, _, value in pairs}, **found}
+            found = {**dict(each.partition("=")[::2] for each in environ.split("\0")), **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
         if me == "0":  # not what names a program: $BROWSER, a D-Bus address with `unixexec:`
             found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
@@ -406,9 +405,7 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
         projects = {os.stat(each)[1:3] for each in folders}
         projects -= {each[1:3] for _, each in way_to(home())}  # who works there is in no project
         for place, status in (*way_to(path), *way_to(target)):
-            is_foreign = (
-                os.path.basename(place).lower() == "node_modules" or status[1:3] in projects
-            )
+            is_foreign = place.lower().endswith("node_modules") or status[1:3] in projects
             mode = status.st_mode
             is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX and place != last
             mode = 0 if is_kept or stat.S_ISLNK(mode) or os.name != "posix" else mode
@@ -427,13 +424,12 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
 
 
 def trusted_ids() -> tuple[set[int], set[int]]:
-    """Return the users and the groups that may change a program which we run."""
+    """Return the users and groups that may change what we run; root may be shown as 65534."""
     owners, groups = {0}, {0}
     with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
         import grp
         import pwd
 
-        # Root, which a user namespace may show as 65534; for it, whose home it works in.
         places = ("/", "/usr", home())[: 3 if os.geteuid() == 0 and not is_elevated() else 2]
         owners |= {os.geteuid(), *(os.stat(place).st_uid for place in places)}
         me = pwd.getpwuid(os.geteuid())
@@ -476,8 +472,7 @@ def child_environment() -> dict[str, str]:
 class Process:
     """A program that runs: no stdin, a group, folder and environment of its own.
 
-    `output` grows as it prints on `streams`. Nobody waits for their end of file: what the program
-    starts may keep them open. Of our files it inherits `fds` alone.
+    `output` grows as it prints on `streams`, whose ends what it starts may keep open for longer.
     """
 
     def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
@@ -487,13 +482,13 @@ class Process:
         self.argv, self.output = argv, dict.fromkeys(OUTPUT, "")
         self.code: int | None = None  # None: it runs, or was killed
         self._streams, self._news, folder = streams, threading.Event(), home()
+        pipes: Any = dict.fromkeys(("stdin", *OUTPUT), subprocess.DEVNULL)
+        pipes.update(dict.fromkeys(streams, subprocess.PIPE))
         try:
             with _starting:
                 self._popen = subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
                     argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if "stdout" in streams else subprocess.DEVNULL,
-                    stderr=subprocess.PIPE if "stderr" in streams else subprocess.DEVNULL,
+                    **pipes,
                     env={**child_environment(), **more},
                     cwd=folder,
                     start_new_session=True,
@@ -576,9 +571,10 @@ class Wire:
 
 
 def handle_signals(wire: Wire | None = None) -> None:
-    """Let each signal that asks for the end bring it, and a client that is gone."""
-    # Python runs a handler between byte codes of the main thread only, and that may begin to wait
-    # just then: so a thread hears of it too, from the handler in C.
+    """Let each signal that asks for the end bring it, and a client that is gone.
+
+    Python's handlers run once the main thread wakes; so a thread hears of signals too, from C.
+    """
     signals, written = os.pipe()
     if os.name == "posix":
         os.set_blocking(written, False)
@@ -679,7 +675,7 @@ def respelled(header: str, values: Json) -> dict[str, str]:
     kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
     is_session = "sso_start_url" in values and "sso_account_id" not in values
     kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
-    name = name.strip(" \t\"'")
+    header, name = header[:99], name[:99].strip(" \t\"'")
     right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
     return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
 
@@ -828,7 +824,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
-            message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
+            message = f"{where} has a wrong {key} in {config.path}: {value[:48]!r}. "
             raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
     scopes = text_of(values, "sso_registration_scopes") if name else None
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
