@@ -1164,22 +1164,21 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
 
 # --- Failures: what AWS's tools say, what it means, what would fix it -------------------
 
+# Of the commands that we run: reason; what they say (the first row counts); meaning, what to do.
 # fmt: off
-EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
-FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); meaning, what to do
-    ("role_not_assigned", "ForbiddenException.{0,60} No access"
-     r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
-     "The login is fine, but the role of the profile is not assigned to this person. Choose "
-     "another profile, or ask an administrator to assign it; no login can."),
+FAILURES = (
+    ("session_expired", "token from sso|loading SSO Token|SSO session ass|Session token not found",
+     "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."),
+    ("role_not_assigned", r"ForbiddenException.{0,60} No access|NotFoundException\).{0,18}GetRole",
+     "The role of this profile is not assigned to this person, which no login changes."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
-    ("wrong_state", "State parameter does not match", "The browser answered for another login."
-     " Close old sign-in pages, then call refresh_aws_sso_token."),
-    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException"
-     r"|ExpiredTokenException\) when calling the CreateToken", "Nobody approved in time."
-     " When the person is ready, call refresh_aws_sso_token: a new page opens."),
-    ("wrong_start_url", r"InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)"
-     "|resolve start URL|sso_start_url must use the https scheme",
+    ("wrong_state", "State parameter does not match",
+     "An old page answered. Close old sign-in pages, then call refresh_aws_sso_token."),
+    ("login_expired", r"an SSO token has expired|InvalidGrant|ExpiredTokenEx.{0,30}CreateToken",
+     "Nobody approved in time. When the person is ready, call refresh_aws_sso_token."),
+    ("wrong_start_url", r"resolve start URL|sso_start_url must use the https scheme"
+     r"|InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
      "AWS has forgotten the AWS CLI's client registration. Let the person delete the files in "
@@ -1192,15 +1191,13 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
     ("certificate", "SSL validation failed for",
      "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
-    ("network", "Could not connect to the endpoint URL|timeout on endpoint URL|An HTTP Client "
-     "|Connection was closed before|reading from response stream",
-     "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
+    ("network", "Could not connect|timeout on endpoint|HTTP Client|onnection was c|response stream",
+     "AWS could not be reached. Check the network, the VPN and sso_region; no login helps."),
     ("callback_port", r"Unable to initialize the OAuth 2\.0",
      "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
     ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
      "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
-    ("config_changed", r"Unable to parse config file|config profile \(.{0,512}\) could not be found"
-     "|sso-session does not exist|sso_session configuration does not|required SSO configuration",
+    ("config_changed", r"parse config file|could not be found|session does not exist|SSO configur",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
@@ -1209,51 +1206,48 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
-# The grammar of "the SSO token is no good", in any tool's words. It is said of an SSO token, ...
+# The grammar of "the SSO token is no good", in any tool's words. A statement says that something
+# is wrong with a thing of SSO, or tells to run `aws sso login`.
 SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
 THING = r"(?:session|token|log-?in|cache|credentials?)\b(?! section| config| duration)"
-BAD = (
-    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|no longer"
-    r"|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed"
-    r"|failed to \w+)\b"
+WRONG = (
+    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|failed|timed out"
+    r"|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd))\b"
 )
-STATEMENTS = (
-    rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until|is valid)\b).){{0,90}}?{BAD}",
-    r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
-    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}",  # "no SSO token"
-    r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
-    r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))"
-    r"\w*(?:: |\))",  # the name of an exception
-    r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
-    r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
-    r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
-    r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
-    r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
-    r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|fix)\b.{0,30}?\baws2? sso login",
+LACK = r"\b(?:no|expired|invalid|missing|(?:unable|failed) to \w+|(?:can|could) ?not \w+|error \w+)"
+ORDER = r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|via|fix|please|required)\b"
+STATEMENT = (
+    rf"{SSO}(?=.{{0,60}}?\b{THING}).{{0,90}}?{WRONG}"
+    rf"|{LACK}(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}"
+    rf"|{ORDER}.{{0,30}}?\baws2? sso login"
+    r"|\b(?:not|need to|must|please) (?:be )?(?:log|sign|(?:re-?)?auth)[\w -]{0,30}\baws sso\b"
+    r"|\b\w*(?:(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))\w*"
+    r"(?:: |\))"  # the name of an exception; all others do not name SSO
+    r"|\btoken (?:not found or invalid|has expired and refresh failed|file at \S+sso[/\\]cache)"
+    r"|(?:^ ?|exception: )token is expired|\bcached credentials not found under"
+    r"|\baws credentials expired|\bexpired or invalid aws credentials"
 )
-# ... in lines that tell of no other cause, which no login fixes (the last: of a test);
+# It is not said in quotes or brackets, under a condition, beside a cause that no login fixes, ...
+QUOTED = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$"""
+SUPPOSED = (
+    r"\b(?:if|when(?! \w+ing)|whether|unless|until|before|once|after|is valid|got|want|expect\w*"
+    r"|assert\w*|handle\w*|shows)\b[^.:]*$"
+)
 OTHER_CAUSE = (
-    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|x509"
-    r"|request send failed|no such host|connection refused|timed out|required parameters"
-    r"|not configured|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)|, want "
+    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|send failed|not configured"
+    r"|required parameters|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
 )
-# where no quote is open and no condition is made before it;
-SUPPOSED = r"""(?x) (?<![\w.)\]}/%!]) [fr]? (?: "[^"]* | '[^']* | `[^`']* )$ | [\s:]<[^<>]*$
-    | [#+][ ]?(?:The[ ])?$ | \b(?:if|when(?![ ]\w+ing)|whether|unless|once|after|got|want|expect\w*
-    | assert\w*|handle\w*)\b [^.:]*$"""
-# and not in a line that shows what somebody wrote: a diff or trace, a table, source, a comment or
-# heading (no `##[error]` of GitHub, `#8 1.2` of Docker), what grep finds, a test's report.
+# in a line of a diff, a table, a listing, numbered source, a comment, a test's report, ...
 SHOWN = (
-    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|/[/*]|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
-    r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
-    r"|\s*#(?!#?\[|\d+ \d)|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"
-    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
-    r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+]|(?:Expected|Actual|Received) ?:)"
+    r"[-+<|]|[0-9a-f]{7,40} |[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
+    r"|\s*(?:E +[-+]|[-+*]\S|[<>]|//|#(?!#?\[|\d+ \d)|\d+(?: ?\||  |\) |[:-][^\s\d])|●|✓|FAIL|PASS"
+    r"|(?:Expected|Actual|Received) ?:|\S*\.\w+[:-]\d+[:-](?!in )|\S+\.(?:md|rst|txt):)"
 )
-NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
-    | \\{0,3} ["']? (?<![A-Za-z]) [a-z_@]{0,9}  # the key of a message in a log or JSON
-      (?:[Mm]essage|msg|[Ee]rr(?:or)?|text|details?|summary|stderr|source)
-      \\{0,3} ["']? (?: :[ ]? | = ) (?:Some\()? \\{0,3} ["']"""
+# nor in a manual, in Markdown, in a diff or a log of commits.
+DOCUMENT = r"(?m)^(?:DESCRIPTION$|SYNOPSIS$|#{2,} \S|```|@@ |commit [0-9a-f]{7})"
+# Colours, escaped quotes, and the key with the quote before a message in a log or JSON go first.
+NOISE = r"""\r|\x1b?\[[\d;:]{0,9}[mK]|\\{1,3}(?=["'])"""
+KEY = r"""["'@]{0,2}\b\w{0,9}(?:message|msg|err\w*|text|detail|source)["']?[:=] ?(Some\()?["']"""
 
 
 def failure_of(reason: str) -> Failure:
@@ -1264,12 +1258,9 @@ def failure_of(reason: str) -> Failure:
 def cli_failure(run: Process) -> Failure:
     """Return the Failure that tells what a command's stderr means, and the last line of it."""
     errors = run.output["stderr"]
-    lines = [line.strip() for line in errors.splitlines() if line.strip()] or [""]
-    said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
+    said = re.sub("^aws: .ERROR.: ?", "", errors.strip().rpartition("\n")[2].strip())
     said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
     quote = f" (The AWS CLI said: {said})" if said else ""
-    if expiry_in(errors):
-        return Failure("session_expired", EXPIRED + quote)
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
@@ -1280,39 +1271,20 @@ def cli_failure(run: Process) -> Failure:
 
 def expiry_in(text: str) -> str | None:
     """Return the statement in a command's output that an SSO login answers; None without one."""
-    text = text[-MAX_CHARACTERS:]
-    lines = spoken_lines(text)
-    patterns = STATEMENTS[:-1] if re.search(r"(?m)^#{2,} \S", text) else STATEMENTS  # Markdown's
-    for number, line in enumerate(lines):
-        statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
-        found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
-        starts = [match.start() for match in found if match]
-        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].replace("\n", " ")
-        before = statement[: min(starts)][-200:] if starts else "'"
-        is_said = not re.search(SUPPOSED, before, re.IGNORECASE)
-        if is_said and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
-            return statement
+    text = re.sub(KEY, "", re.sub(NOISE, "", text[-MAX_CHARACTERS:]), flags=re.IGNORECASE)
+    if re.search(DOCUMENT, text):
+        return None
+    lines = ["" if re.match(SHOWN, line) else line for line in text.splitlines()]
+    for number in range(len(lines)):
+        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].split("\n")
+        said = re.sub(r"[\s│|]+", " ", " ".join(around[:2]))  # a sentence may be wrapped
+        found = re.search(STATEMENT, said, re.IGNORECASE)
+        if found:
+            before, sentence = (said[:end][-200:] for end in found.span())
+            doubts = ((QUOTED, before), (SUPPOSED, sentence), (OTHER_CAUSE, " ".join(around)))
+            if not any(re.search(doubt, part, re.IGNORECASE) for doubt, part in doubts):
+                return said
     return None
-
-
-def spoken_lines(text: str) -> list[str]:
-    """Return the lines of an output, those empty that only show what somebody wrote."""
-    if re.search(r"(?m)^(?:DESCRIPTION|SYNOPSIS)$", text):  # a manual
-        return []
-    lines = re.sub(NOISE, "", text).splitlines()
-    kept, fenced, hunk, block, indented = [], False, False, False, False
-    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""]):
-        fence = line.strip().startswith("```")
-        fenced ^= fence
-        hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
-        deep = line.startswith("    ")
-        block = deep and (block or not (before.strip() or indented))  # of code in Markdown
-        indented = deep if line.strip() else indented
-        underlined = re.match(r"[\s|]*[\^~]|-{4,}$|={4,}$", after) and not before.startswith("----")
-        shown = fence or fenced or hunk or block or underlined or re.match(SHOWN, line)
-        is_quoted = re.search(r"panicked at tests/|^\s*Expected:?$", before)
-        kept.append("" if shown or is_quoted else line)
-    return kept
 
 
 # --- Renewal: one per SSO session, on this whole machine ---------------------------------
@@ -2421,6 +2393,17 @@ def cells(row: Json) -> tuple[str, ...]:
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
 
+# A command that only shows files or history prints what somebody wrote.
+SHOWS = (
+    r"\s*(?:cd \S+ && )?(?:cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff"
+    r"|gh (?:issue|pr)|git (?:diff|log|show|grep|blame))\s[^;&|]*"
+)
+HINT = (  # of the profile
+    r"(?:\baws2? sso login[^\n]{0,40}?--profile[= ]|\b(?:for|of) profile:? )[\"'`]?"
+    r"(?!your|profile)([\w.@+/-]*\w)"
+)
+
+
 def print_hook(event: bytes) -> int:
     """Tell a host, as its hook for tools that failed, what fixes this; return 0 in any case.
 
@@ -2428,44 +2411,30 @@ def print_hook(event: bytes) -> int:
     """
     try:
         told = inner(json.loads(event))
-        name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
         output = "\n".join(texts([told.get("error"), told.get("tool_response")]))
     except (ValueError, RecursionError):
         return 0
+    name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
     meaning = None if name.endswith(tuple(TOOLS)) else advice(name, command, output)
-    if meaning is None:
-        return 0
-    context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
-    return say(json.dumps({"hookSpecificOutput": context}))
-
-
-# A part of a command that shows what is in files; the others with it say nothing either.
-SHOWS = r"""(?x) \s* (?: (cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff
-    | git[ ]+(?:diff|log|show|grep|blame)) | cd|echo|true|false|exit | $ ) (?: \s | $ )"""
+    if meaning:
+        context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
+        say(json.dumps({"hookSpecificOutput": context}))
+    return 0
 
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
     output = output[-MAX_CHARACTERS:]
-    statement = expiry_in(output)
-    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
-    if damaged and not statement:
-        return (
+    if not expiry_in(output) or re.fullmatch(SHOWS, command):
+        damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
+        return damaged and (
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    parts = [re.match(SHOWS, part) for part in re.split(r"[;&|\n]+", command)]
-    if not statement or (all(parts) and any(part and part[1] for part in parts)):
-        return None
-    hints = (
-        ("aws2? sso login[^\n]{0,40}?--profile[= ][\"']?(?!your|profile)([\\w.@+/-]+)", output),
-        ("\\b(?:for|of) profile:? [\"'`]?(?!your)([\\w.@+/-]*\\w)", statement),
-    )
-    named = profile_of_command(command)
-    names = [named] if named and named != "$" else []
-    names += [name for hint in hints for name in re.findall(*hint, re.IGNORECASE)[:1]]
+    hints = re.findall(HINT, output, re.IGNORECASE)
+    profiles = [each for each in (profile_of_command(command), *hints) if each and each != "$"]
     server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
-    wish = {"profile": names[0]} if names else server
+    wish = {"profile": profiles[0]} if profiles else server
     return (
         "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "

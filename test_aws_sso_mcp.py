@@ -2320,7 +2320,7 @@ class DiagnosisTest(Test):
         sentence = "Error loading SSO Token: Token for corp does not exist"
         for text in (f'    raise Error("{sentence}")', f"docs/x.md:12: {sentence}", f"+{sentence}",
                      f"// {sentence}", f"E  AssertionError: assert '{sentence}' == ''", "sso", "",
-                     f"| {sentence} |", f"```\n{sentence}\n```", f"text\n\n    {sentence}",
+                     f"| {sentence} |", f"```\n{sentence}\n```",
                      f"12 | {sentence}\n   | ^^^", f"## {sentence}", f"x.go:3:{sentence}",
                      "If the SSO session has expired, run aws sso login",
                      f"x_test.go:9: got {sentence}, want nil"):  # fmt: skip
