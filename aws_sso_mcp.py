@@ -137,11 +137,6 @@ class ProtocolError(Exception):
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
-def unreadable(path: str, error: OSError) -> Failure:
-    message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-    return Failure("config_unreadable", message)
-
-
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
     import traceback
@@ -166,11 +161,10 @@ def setting(name: str) -> str | None:
 
 def setting_problems() -> list[str]:
     """Return what to say of settings whose value cannot be meant, so that they count as unset."""
-    given = {name: os.environ.get(name, "") for name in SETTINGS if not setting(name)}
     return [
-        f"{name}={harmless(value)!r} is ignored: it takes {SETTINGS[name][1]}."
-        for name, value in given.items()
-        if value and not value.startswith("${")
+        f"{name}={harmless(value)!r} is ignored: it takes {takes}."
+        for name, (_, takes) in SETTINGS.items()
+        if (value := os.environ.get(name)) and not setting(name) and not value.startswith("${")
     ]
 
 
@@ -205,14 +199,6 @@ def full_path(path: str) -> str:
     return os.path.join(working_folder(), filled_in(path)) if path else ""
 
 
-def host_name() -> str:
-    if os.name == "posix":
-        return os.uname().nodename
-    import platform  # which takes 10 ms
-
-    return platform.node() or "?"
-
-
 def is_elevated() -> bool:
     """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
     ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
@@ -223,13 +209,16 @@ def path_folders() -> list[str]:
     return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
 
 
+def host_name() -> str:
+    return os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
+
+
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=action, args=arguments, daemon=True)
     try:
         thread.start()
     except RuntimeError:  # a limit of the system, or of its container
-        message = "No more threads can be started here. Wait for other calls, then call again."
-        raise Failure("no_thread", message) from None
+        raise Failure("no_thread", "No more threads can be started. Call again later.") from None
     return thread
 
 
@@ -279,15 +268,20 @@ _processes: list[Process] = []
 
 
 def read_file(path: str, limit: int) -> bytes | None:
-    """Return what a file holds, None when there is none. Raises OSError, for a pipe as well."""
+    """Return what a file of at most `limit` bytes holds, None without one. Raises Failure."""
     try:
         status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+            return file.read(limit)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
-    if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-        raise OSError(errno.EINVAL, f"it is no file of at most {limit >> 10} KiB")
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
-        return file.read(limit)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+        raise Failure("config_unreadable", message) from None
 
 
 def write_file(path: str, text: str) -> None:
@@ -361,7 +355,7 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
             else:
                 import msvcrt
 
-                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
+                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)  # to a byte that nobody reads
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
             return True
         time.sleep(pause_s)
@@ -374,7 +368,7 @@ def client_environment() -> dict[str, str]:
     Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
     """
     found: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
+    with contextlib.suppress(OSError, Failure, ValueError, LookupError, AttributeError):  # gone
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
         for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):  # /proc shows what we see
@@ -399,11 +393,7 @@ def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str,
 
 
 def path_problem(path: str, *, named: bool = False) -> str | None:
-    """Return why a program, or what is in a folder, is not run: all that leads there counts.
-
-    One that the person named is run unless everybody could replace it. In a sticky folder nobody
-    replaces what is not theirs, but may add to it. Windows keeps no modes.
-    """
+    """Return why a program, or what is in a folder, is not run: all that leads there counts."""
     if os.path.normpath(path) != os.path.abspath(path):  # `/x` on Windows: of the current drive
         return "is no absolute path"
     if not os.access(path, os.X_OK) or (named and os.path.isdir(path)):
@@ -444,7 +434,7 @@ def trusted_ids() -> tuple[set[int], set[int]]:
         owners |= {os.geteuid(), *(os.stat(each).st_uid for each in places if os.path.isdir(each))}
         me = pwd.getpwuid(os.geteuid())
         own = grp.getgrgid(me.pw_gid)
-        if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
+        if {own.gr_name, *own.gr_mem} == {me.pw_name}:  # a group of one
             groups.add(own.gr_gid)
         if sys.platform == "darwin":
             groups.add(MACOS_ADMINS)
@@ -517,12 +507,11 @@ class Process:
     def _read(self, stream: str) -> None:
         """Keep the beginning of what it prints, let the rest go by, see it end."""
         content, pipe = b"", getattr(self._popen, stream)
-        for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
-            content = (content + chunk)[:MAX_OUTPUT_BYTES]
-            self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
-            self._news.set()
-        if pipe:
-            pipe.close()
+        with pipe or contextlib.nullcontext():
+            for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
+                content = (content + chunk)[:MAX_OUTPUT_BYTES]
+                self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
+                self._news.set()
         self._popen.wait()  # most programs close their pipes by ending
         self._news.set()
 
@@ -548,7 +537,7 @@ class Process:
 
         with contextlib.suppress(OSError, LookupError, subprocess.SubprocessError):
             if self._streams and self.is_running() and os.name == "posix":
-                os.killpg(self._popen.pid, signal.SIGKILL)
+                os.killpg(self._popen.pid, signal.SIGKILL)  # the AWS CLI handles not even SIGTERM
             elif self._streams and self.is_running():
                 program = os.path.join(os.environ["SYSTEMROOT"], "System32", "taskkill.exe")
                 argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
@@ -571,7 +560,6 @@ class Wire:
         os.dup2(null if sys.stderr is None else 2, 1)
 
     def read(self) -> bytes:
-        """Return what the client sends, as it comes; nothing at the end of file."""
         return os.read(self.stdin, 65536)
 
     def write(self, line: bytes) -> None:
@@ -591,9 +579,8 @@ def handle_signals(wire: Wire | None = None) -> None:
     if os.name == "posix":
         os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+    for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
+        signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
     in_thread(watch, signals, wire if os.name == "posix" else None)
 
 
@@ -645,11 +632,10 @@ def read_aws_config() -> AwsConfig:
     """Return what both files say, as botocore.session merges them. Raises Failure."""
     path, text = config_text("AWS_CONFIG_FILE", "config")
     config = AwsConfig(path, {}, {}, {})
-    places = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
         kind, name = kind_and_name(header)
         if name is not None:
-            places[kind][name] = values
+            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
         elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
             config.misspelled.update(respelled(header, values))
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
@@ -664,13 +650,11 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
 
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
+    content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
     try:
-        content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
         return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
     except UnicodeDecodeError:
-        raise unparsable(path, None, "it is not text in this machine's encoding") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
+        raise unparsable(path, "it is not text in this machine's encoding") from None
 
 
 def kind_and_name(header: str) -> tuple[str, str | None]:
@@ -678,20 +662,19 @@ def kind_and_name(header: str) -> tuple[str, str | None]:
     import shlex
 
     header = "profile default" if header == "default" else header
-    kind = next((each for each in KINDS if header.startswith(each)), "")
+    kind = re.findall(r"\A(?:profile|sso-session)?", header)[0]
     is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
-    try:
+    with contextlib.suppress(ValueError):  # no two words
         _, name = header.split() if is_plain else shlex.split(header)
-    except ValueError:
-        return kind, None
-    return kind, name if kind else None
+        return kind, name if kind else None
+    return kind, None
 
 
 def respelled(header: str, values: Json) -> dict[str, str]:
     """Return {name in lower case: what to write} of a header that no AWS tool reads."""
     kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
     is_session = "sso_start_url" in values and "sso_account_id" not in values
-    kind = KINDS[kind[0] in "sS" if kind else is_session]
+    kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
     header, name = header[:99], name[:99].strip(" \t\"'")
     right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
     return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
@@ -707,15 +690,14 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
-        twice = type(error).__name__.startswith("Duplicate")
-        what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        what = "that is no [section] and no `key = value`, or stands there twice"
         if text.startswith(("\ufeff", "\xef\xbb\xbf")):
             what = "it begins with a byte order mark. Save it as UTF-8 without one"
-        raise unparsable(path, line, what) from None
+        raise unparsable(path, what, line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
-        nested = {key: value for key, value in values.items() if value.startswith("\n")}
-        values.update({key: parse_nested(path, text, nested[key]) for key in nested})
+        for key in [each for each in values if values[each].startswith("\n")]:
+            values[key] = parse_nested(path, text, values[key])
     return sections
 
 
@@ -726,16 +708,15 @@ def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
         key, equals, part = line.partition("=")
         if not equals:
             number = text.count("\n", 0, text.find(line)) + 1
-            raise unparsable(path, number, "an indented line lacks its `=`")
+            raise unparsable(path, "an indented line lacks its `=`", number)
         pairs[key.strip()] = part.strip()
     return pairs
 
 
-def unparsable(path: str, line: int | None, what: str) -> Failure:
+def unparsable(path: str, what: str, line: int | None = None) -> Failure:
     """Return the Failure that names file and line, but not what it says: it may be a secret."""
-    where = f"{path}, line {line}" if line else str(path)
-    message = f"No AWS tool can read {where}: {what}. Fix it, then call again."
-    return Failure("config_unparsable", message)
+    where = f"{path}, line {line}" if line else path
+    return Failure("config_unparsable", f"No AWS tool can read {where}: {what}. Fix that.")
 
 
 def text_of(values: Json, key: str) -> str | None:
@@ -793,8 +774,8 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
     source: str | None = name
     while source is not None:
         if source in chain:
-            message = f"The source_profile of {listed(chain)} leads in a circle. Fix the config."
-            raise Failure("profile_loop", message)
+            what = f"The source_profile of {listed(chain)} leads in a circle. Fix that."
+            raise Failure("profile_loop", what)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
@@ -826,8 +807,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     name, where = values.get("sso_session"), f"Profile {profile!r}"
     if SSO_KEYS.isdisjoint(values):
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
-        what = f"No SSO login can fix profile {profile!r}: it {kind}"
-        raise Failure("not_sso", what, unusable=profile)
+        raise Failure("not_sso", f"No SSO login can fix profile {profile!r}: it {kind}", profile)
     if name is not None:
         name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
@@ -835,14 +815,12 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
             near = nearest_names(name.partition(" #")[0], config.sso_sessions, LIKE)
             step = f" If {near[0]!r} is meant, write that." if near else " Add it."
             step = config.misspelled.get(name.casefold(), step)
-            message = f"{where} is missing in {config.path}.{step}"
-            raise Failure("sso_session_not_found", message)
+            raise Failure("sso_session_not_found", f"{where} is missing in {config.path}.{step}")
         values = config.sso_sessions[name]
     for key, (shape, example) in SHAPES.items():
         value = text_of(values, key)
         if value is None:
-            message = f"{where} lacks {key}. Add it, or run in a terminal: aws configure sso"
-            raise Failure("sso_incomplete", message)
+            raise Failure("sso_incomplete", f"{where} lacks {key}. Add it: `aws configure sso`.")
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
@@ -852,7 +830,6 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
-KINDS = ("profile", "sso-session")
 LIKE = 0.65  # how much alike two names are when one may be meant by the other
 SSO_KEYS = {"sso_session", "sso_start_url"}
 SHAPES = {  # of a value, and an example
@@ -892,51 +869,54 @@ def token_path(session: SsoSession) -> str:
 def role_path(profile: SsoProfile) -> str:
     """Return the AWS CLI's file of a role's credentials; botocore.credentials names it so."""
     session = profile.session
-    key = {"accountId": profile.account_id, "roleName": profile.role_name}
-    key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
+    where = {"sessionName": session.name} if session.name else {"startUrl": session.start_url}
+    key = {"accountId": profile.account_id, "roleName": profile.role_name, **where}
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
     return aws_folder("cli", "cache", name)
 
 
-def damaged_file(profile: SsoProfile) -> str | None:
-    """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
+def read_json(path: str) -> Json | None:
+    """Return the object that a JSON file holds, {} when it is damaged; None without a file."""
+    try:
+        content = read_file(path, MAX_OUTPUT_BYTES)
+        return None if content is None else inner(json.loads(content))
+    except (Failure, ValueError, RecursionError):
+        return {}
+
+
+def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
+    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
+    if profile is None or failure.reason not in ("aws_cli_failed", "aws_error"):
+        return failure
     session, scopes = profile.session, re.findall(r"[^\s,]+", profile.session.scopes)
     about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
     about.update({"scopes": scopes or None, "session_name": session.name})
     registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
     files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
     for path, *place, key in files:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            if content is None or text_of(inner(json.loads(content), *place), key):
-                continue
-        return path
-    return None
+        content = read_json(path)
+        if content is not None and not text_of(inner(content, *place), key):
+            what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then "
+            return Failure("damaged_cache", what + "call again.")
+    return failure
 
 
 def read_token(session: SsoSession) -> Token | None:
     """Return the session's token; None when there is none or its file is no token."""
-    path = token_path(session)
+    path, content = token_path(session), None
     for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
-        try:
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            return None if content is None else parse_token(json.loads(content), changed_at(path))
-        except OSError:
-            return None
-        except (ValueError, RecursionError):
-            time.sleep(pause_s)
-    return None
-
-
-def parse_token(content: Any, written_at: float) -> Token | None:
-    """Return the Token of a parsed token file; client registrations and the like are none."""
-    if not isinstance(content, dict) or not text_of(content, "accessToken"):
+        content = read_json(path)
+        if content != {}:
+            break
+        time.sleep(pause_s)
+    token = content or {}
+    expires_at = epoch(token.get("expiresAt"))
+    if expires_at is None or not text_of(token, "accessToken"):  # such as a client registration
         return None
-    expires_at = epoch(content.get("expiresAt"))
-    parts = all(text_of(content, key) for key in ("refreshToken", "clientId", "clientSecret"))
-    refreshable = parts and (epoch(content.get("registrationExpiresAt")) or 0) > time.time()
-    which = hash((content["accessToken"], content["expiresAt"])) if expires_at else 0
-    return None if expires_at is None else Token(expires_at, refreshable, written_at, which)
+    parts = all(text_of(token, key) for key in ("refreshToken", "clientId", "clientSecret"))
+    refreshable = parts and (epoch(token.get("registrationExpiresAt")) or 0) > time.time()
+    which = hash((token["accessToken"], token["expiresAt"]))
+    return Token(expires_at, refreshable, changed_at(path), which)
 
 
 def epoch(text: Any) -> float | None:
@@ -948,14 +928,6 @@ def epoch(text: Any) -> float | None:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def check_token_file(session: SsoSession) -> None:
-    """Raise Failure `config_unreadable` when a token is there that nobody here can read."""
-    try:
-        read_file(token_path(session), MAX_OUTPUT_BYTES)
-    except OSError as error:
-        raise unreadable(token_path(session), error) from None
 
 
 def is_other(token: Token | None, other: Token | None) -> bool:
@@ -1080,7 +1052,7 @@ def read_client_config(path: str) -> Json:
     try:
         text = (read_file(path, MAX_CLIENT_FILE_BYTES) or b"").decode("utf-8-sig")
         return parsed_config(text, path.endswith(".toml"))
-    except (OSError, ValueError, RecursionError):
+    except (Failure, ValueError, RecursionError):
         return {}
 
 
@@ -1192,22 +1164,21 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
 
 # --- Failures: what AWS's tools say, what it means, what would fix it -------------------
 
+# Of the commands that we run: reason; what they say (the first row counts); meaning, what to do.
 # fmt: off
-EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
-FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); meaning, what to do
-    ("role_not_assigned", "ForbiddenException.{0,60} No access"
-     r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
-     "The login is fine, but the role of the profile is not assigned to this person. Choose "
-     "another profile, or ask an administrator to assign it; no login can."),
+FAILURES = (
+    ("session_expired", "token from sso|loading SSO Token|SSO session ass|Session token not found",
+     "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."),
+    ("role_not_assigned", r"ForbiddenException.{0,60} No access|NotFoundException\).{0,18}GetRole",
+     "The role of this profile is not assigned to this person, which no login changes."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
-    ("wrong_state", "State parameter does not match", "The browser answered for another login."
-     " Close old sign-in pages, then call refresh_aws_sso_token."),
-    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException"
-     r"|ExpiredTokenException\) when calling the CreateToken", "Nobody approved in time."
-     " When the person is ready, call refresh_aws_sso_token: a new page opens."),
-    ("wrong_start_url", r"InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)"
-     "|resolve start URL|sso_start_url must use the https scheme",
+    ("wrong_state", "State parameter does not match",
+     "An old page answered. Close old sign-in pages, then call refresh_aws_sso_token."),
+    ("login_expired", r"an SSO token has expired|InvalidGrant|ExpiredTokenEx.{0,30}CreateToken",
+     "Nobody approved in time. When the person is ready, call refresh_aws_sso_token."),
+    ("wrong_start_url", r"resolve start URL|sso_start_url must use the https scheme"
+     r"|InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
      "AWS has forgotten the AWS CLI's client registration. Let the person delete the files in "
@@ -1220,15 +1191,13 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
     ("certificate", "SSL validation failed for",
      "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
-    ("network", "Could not connect to the endpoint URL|timeout on endpoint URL|An HTTP Client "
-     "|Connection was closed before|reading from response stream",
-     "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
+    ("network", "Could not connect|timeout on endpoint|HTTP Client|onnection was c|response stream",
+     "AWS could not be reached. Check the network, the VPN and sso_region; no login helps."),
     ("callback_port", r"Unable to initialize the OAuth 2\.0",
      "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
     ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
      "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
-    ("config_changed", r"Unable to parse config file|config profile \(.{0,512}\) could not be found"
-     "|sso-session does not exist|sso_session configuration does not|required SSO configuration",
+    ("config_changed", r"parse config file|could not be found|session does not exist|SSO configur",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
@@ -1237,51 +1206,48 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
-# The grammar of "the SSO token is no good", in any tool's words. It is said of an SSO token, ...
+# The grammar of "the SSO token is no good", in any tool's words. A statement says that something
+# is wrong with a thing of SSO, or tells to run `aws sso login`.
 SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
 THING = r"(?:session|token|log-?in|cache|credentials?)\b(?! section| config| duration)"
-BAD = (
-    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|no longer"
-    r"|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed"
-    r"|failed to \w+)\b"
+WRONG = (
+    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|failed|timed out"
+    r"|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd))\b"
 )
-STATEMENTS = (
-    rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until|is valid)\b).){{0,90}}?{BAD}",
-    r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
-    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}",  # "no SSO token"
-    r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
-    r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))"
-    r"\w*(?:: |\))",  # the name of an exception
-    r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
-    r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
-    r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
-    r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
-    r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
-    r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|fix)\b.{0,30}?\baws2? sso login",
+LACK = r"\b(?:no|expired|invalid|missing|(?:unable|failed) to \w+|(?:can|could) ?not \w+|error \w+)"
+ORDER = r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|via|fix|please|required)\b"
+STATEMENT = (
+    rf"{SSO}(?=.{{0,60}}?\b{THING}).{{0,90}}?{WRONG}"
+    rf"|{LACK}(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}"
+    rf"|{ORDER}.{{0,30}}?\baws2? sso login"
+    r"|\b(?:not|need to|must|please) (?:be )?(?:log|sign|(?:re-?)?auth)[\w -]{0,30}\baws sso\b"
+    r"|\b\w*(?:(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))\w*"
+    r"(?:: |\))"  # the name of an exception; all others do not name SSO
+    r"|\btoken (?:not found or invalid|has expired and refresh failed|file at \S+sso[/\\]cache)"
+    r"|(?:^ ?|exception: )token is expired|\bcached credentials not found under"
+    r"|\baws credentials expired|\bexpired or invalid aws credentials"
 )
-# ... in lines that tell of no other cause, which no login fixes (the last: of a test);
+# It is not said in quotes or brackets, under a condition, beside a cause that no login fixes, ...
+QUOTED = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$"""
+SUPPOSED = (
+    r"\b(?:if|when(?! \w+ing)|whether|unless|until|before|once|after|is valid|got|want|expect\w*"
+    r"|assert\w*|handle\w*|shows)\b[^.:]*$"
+)
 OTHER_CAUSE = (
-    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|x509"
-    r"|request send failed|no such host|connection refused|timed out|required parameters"
-    r"|not configured|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)|, want "
+    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|send failed|not configured"
+    r"|required parameters|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
 )
-# where no quote is open and no condition is made before it;
-SUPPOSED = r"""(?x) (?<![\w.)\]}/%!]) [fr]? (?: "[^"]* | '[^']* | `[^`']* )$ | [\s:]<[^<>]*$
-    | [#+][ ]?(?:The[ ])?$ | \b(?:if|when(?![ ]\w+ing)|whether|unless|once|after|got|want|expect\w*
-    | assert\w*|handle\w*)\b [^.:]*$"""
-# and not in a line that shows what somebody wrote: a diff or trace, a table, source, a comment or
-# heading (no `##[error]` of GitHub, `#8 1.2` of Docker), what grep finds, a test's report.
+# in a line of a diff, a table, a listing, numbered source, a comment, a test's report, ...
 SHOWN = (
-    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|/[/*]|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
-    r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
-    r"|\s*#(?!#?\[|\d+ \d)|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"
-    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
-    r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+]|(?:Expected|Actual|Received) ?:)"
+    r"[-+<|]|[0-9a-f]{7,40} |[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
+    r"|\s*(?:E +[-+]|[-+*]\S|[<>]|//|#(?!#?\[|\d+ \d)|\d+(?: ?\||  |\) |[:-][^\s\d])|●|✓|FAIL|PASS"
+    r"|(?:Expected|Actual|Received) ?:|\S*\.\w+[:-]\d+[:-](?!in )|\S+\.(?:md|rst|txt):)"
 )
-NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
-    | \\{0,3} ["']? (?<![A-Za-z]) [a-z_@]{0,9}  # the key of a message in a log or JSON
-      (?:[Mm]essage|msg|[Ee]rr(?:or)?|text|details?|summary|stderr|source)
-      \\{0,3} ["']? (?: :[ ]? | = ) (?:Some\()? \\{0,3} ["']"""
+# nor in a manual, in Markdown, in a diff or a log of commits.
+DOCUMENT = r"(?m)^(?:DESCRIPTION$|SYNOPSIS$|#{2,} \S|```|@@ |commit [0-9a-f]{7})"
+# Colours, escaped quotes, and the key with the quote before a message in a log or JSON go first.
+NOISE = r"""\r|\x1b?\[[\d;:]{0,9}[mK]|\\{1,3}(?=["'])"""
+KEY = r"""["'@]{0,2}\b\w{0,9}(?:message|msg|err\w*|text|detail|source)["']?[:=] ?(Some\()?["']"""
 
 
 def failure_of(reason: str) -> Failure:
@@ -1292,12 +1258,9 @@ def failure_of(reason: str) -> Failure:
 def cli_failure(run: Process) -> Failure:
     """Return the Failure that tells what a command's stderr means, and the last line of it."""
     errors = run.output["stderr"]
-    lines = [line.strip() for line in errors.splitlines() if line.strip()] or [""]
-    said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
+    said = re.sub("^aws: .ERROR.: ?", "", errors.strip().rpartition("\n")[2].strip())
     said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
     quote = f" (The AWS CLI said: {said})" if said else ""
-    if expiry_in(errors):
-        return Failure("session_expired", EXPIRED + quote)
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
@@ -1308,39 +1271,20 @@ def cli_failure(run: Process) -> Failure:
 
 def expiry_in(text: str) -> str | None:
     """Return the statement in a command's output that an SSO login answers; None without one."""
-    text = text[-MAX_CHARACTERS:]
-    lines = spoken_lines(text)
-    patterns = STATEMENTS[:-1] if re.search(r"(?m)^#{2,} \S", text) else STATEMENTS  # Markdown's
-    for number, line in enumerate(lines):
-        statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
-        found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
-        starts = [match.start() for match in found if match]
-        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].replace("\n", " ")
-        before = statement[: min(starts)][-200:] if starts else "'"
-        is_said = not re.search(SUPPOSED, before, re.IGNORECASE)
-        if is_said and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
-            return statement
+    text = re.sub(KEY, "", re.sub(NOISE, "", text[-MAX_CHARACTERS:]), flags=re.IGNORECASE)
+    if re.search(DOCUMENT, text):
+        return None
+    lines = ["" if re.match(SHOWN, line) else line for line in text.splitlines()]
+    for number in range(len(lines)):
+        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].split("\n")
+        said = re.sub(r"[\s│|]+", " ", " ".join(around[:2]))  # a sentence may be wrapped
+        found = re.search(STATEMENT, said, re.IGNORECASE)
+        if found:
+            before, sentence = (said[:end][-200:] for end in found.span())
+            doubts = ((QUOTED, before), (SUPPOSED, sentence), (OTHER_CAUSE, " ".join(around)))
+            if not any(re.search(doubt, part, re.IGNORECASE) for doubt, part in doubts):
+                return said
     return None
-
-
-def spoken_lines(text: str) -> list[str]:
-    """Return the lines of an output, those empty that only show what somebody wrote."""
-    if re.search(r"(?m)^(?:DESCRIPTION|SYNOPSIS)$", text):  # a manual
-        return []
-    lines = re.sub(NOISE, "", text).splitlines()
-    kept, fenced, hunk, block, indented = [], False, False, False, False
-    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""]):
-        fence = line.strip().startswith("```")
-        fenced ^= fence
-        hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
-        deep = line.startswith("    ")
-        block = deep and (block or not (before.strip() or indented))  # of code in Markdown
-        indented = deep if line.strip() else indented
-        underlined = re.match(r"[\s|]*[\^~]|-{4,}$|={4,}$", after) and not before.startswith("----")
-        shown = fence or fenced or hunk or block or underlined or re.match(SHOWN, line)
-        is_quoted = re.search(r"panicked at tests/|^\s*Expected:?$", before)
-        kept.append("" if shown or is_quoted else line)
-    return kept
 
 
 # --- Renewal: one per SSO session, on this whole machine ---------------------------------
@@ -1451,7 +1395,6 @@ class Flight:
                 del _flights[self.key]
 
     def tell(self, news: News) -> None:
-        """Let the calls that wait hear something new."""
         with CHANGED:
             if news != self.news:
                 self.news = news
@@ -1463,7 +1406,13 @@ class Flight:
             self._waiting, self._left_at = self._waiting + 1, None
         while not self._is_over(call) and time.monotonic() < deadline:
             news = self.news
-            self._pass_on(news, call)
+            call.report(news.text)
+            if news.urgent and news != call.known:  # the client shows it, else the call is answered
+                call.known = news
+                with CHANGED:
+                    may_offer, self._is_offered = news.offered and not self._is_offered, True
+                if not (may_offer and call.offer(news.url, news.text)):
+                    call.end(cancelled=False)
             with CHANGED:
                 seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
                 CHANGED.wait_for(lambda: self._is_over(call) or self.news != news, seconds)  # noqa: B023
@@ -1481,16 +1430,6 @@ class Flight:
     def _is_over(self, call: Call) -> bool:
         return self.outcome is not None or call.cancelled or (self.lasts and call.hurried)
 
-    def _pass_on(self, news: News, call: Call) -> None:
-        """Tell a call; let the client show an urgent page, or have the call answered at once."""
-        call.report(news.text)
-        if news.urgent and news != call.known:
-            call.known = news
-            with CHANGED:
-                may_offer, self._is_offered = news.offered and not self._is_offered, True
-            if not (may_offer and call.offer(news.url, news.text)):
-                call.end(cancelled=False)
-
     def is_wanted(self, _: str = "") -> bool:
         """Return True; raise Failure `abandoned` 30 s after the last that waited was cancelled."""
         with CHANGED:
@@ -1505,13 +1444,12 @@ def find_aws_cli() -> str:
     """Return the first `aws` that may be run and has not shown itself a v1. Raises Failure."""
     named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
     found = [(named, path_problem(named, named=True))] if named else []
-    refused = {}
+    refused: dict[str, Any] = {}
     for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
         refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
         if refused[path] is None:
             return path
-    told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
-    told = told or "none is on PATH, nor in the usual places"
+    told = "; ".join(map(" ".join, refused.items())) or "none is on PATH, nor in the usual places"
     reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
     raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {INSTALL}")
 
@@ -1519,10 +1457,9 @@ def find_aws_cli() -> str:
 def run_aws(
     arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
 ) -> Process:
-    """Return a run of the first `aws` that is a v2, when it has ended or was ended.
+    """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure.
 
-    `goes_on`, called with what stdout holds when there is more and four times a second, tells
-    whether to go on, or raises. `more` is what Process takes. Raises Failure, also `timeout`.
+    `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     """
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
@@ -1562,8 +1499,8 @@ def no_answer(arguments: Sequence[str]) -> Failure:
 class Renewal:
     """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards.
 
-    Other processes see the lock and what is published in its file: `url`, `code`, `host` of the
-    page, or the `outcome` that the person said no. How else it ended, the token file tells.
+    Other processes see the lock and what is PUBLISHED in its file: the page, or the `outcome` that
+    the person said no. How else it ended, the token file tells.
     """
 
     def __init__(self, profile: SsoProfile, seen: Token | None, *, silently: bool) -> None:
@@ -1615,8 +1552,9 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
-            message = "Another program's login to this session ended without a token; call again."
-            raise Failure("ended_elsewhere", message)
+            raise Failure(
+                "ended_elsewhere", "Another program's login failed. Call again to log in."
+            )
         return "url" in page
 
     def _has_lock(self) -> bool:
@@ -1634,19 +1572,15 @@ class Renewal:
 
     def _published(self) -> Json:
         """Return what the process with the lock tells, as far as it is what it should be."""
-        try:
-            told = inner(json.loads(read_file(self.lock.path, MAX_OUTPUT_BYTES) or b""))
-        except (OSError, ValueError, RecursionError):
-            return {}
+        told = read_json(self.lock.path) or {}
         texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
 
     def _refresh(self, flight: Flight) -> bool:
         """Have the AWS CLI use the refresh token; tell whether that brought a new token.
 
-        It looks at the token only when it needs new role credentials, and those of a role may be
-        cached for hours. So it is asked, with a config of our own, for a role that nobody has: AWS
-        refuses that, once the token has been renewed.
+        It looks at the token only when it needs new role credentials, and keeps those for hours. So
+        a config of our own has a role that nobody has: AWS refuses it, once the token is renewed.
         """
         import shlex
 
@@ -1676,8 +1610,7 @@ class Renewal:
             with CHANGED:
                 self.wanted_anew, self.began_at, self.page = False, time.time(), {}
             flight.tell(self._news({}))
-            goes_on = partial(self._goes_on, flight)
-            run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
+            run = run_aws(arguments, partial(self._goes_on, flight), 2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
             if not self.wanted_anew:
@@ -1789,13 +1722,18 @@ Tool = namedtuple("Tool", "definition function")
 TOOLS: dict[str, Tool] = {}
 
 
-def tool(title: str, description: str, properties: Json, annotations: Json) -> Callable[[Any], Any]:
-    """Declare a tool: its name and parameters are those of the function below."""
+def tool(title: str, description: str, hints: Json, **parameters: str) -> Callable[[Any], Any]:
+    """Declare a tool: its name and what its parameters take are those of the function below."""
 
     def declare(function: Callable[..., Json]) -> Callable[..., Json]:
+        kinds = {"str | None": "string", "bool": "boolean"}
+        properties = {
+            name: {"type": kinds[function.__annotations__[name]], "description": text}
+            for name, text in parameters.items()
+        }
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         definition: Json = {"name": function.__name__, "title": title, "description": description}
-        definition.update({"inputSchema": schema, "annotations": annotations})
+        definition.update({"inputSchema": schema, "annotations": hints})
         TOOLS[function.__name__] = Tool(definition, function)
         return function
 
@@ -1811,23 +1749,12 @@ def tool(title: str, description: str, properties: Json, annotations: Json) -> C
     "when the token is still good or renews silently; else it opens one sign-in page for the "
     "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
     "again with the same arguments: that joins the same login. Then retry what failed.",
-    {
-        "profile": {
-            "type": "string",
-            "description": "AWS profile of the command that failed, else the one that its message "
-            "names, or SSO session. Without it: $AWS_PROFILE, else the SSO profile used last.",
-        },
-        "server": {
-            "type": "string",
-            "description": "Instead of `profile`: name of the MCP server whose call failed (or its "
-            "full tool name). Takes the profile it is configured with.",
-        },
-        "force": {
-            "type": "boolean",
-            "description": "Log in again although the token is good: when AWS still refuses it.",
-        },
-    },
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
+    profile="AWS profile of the command that failed, else the one that its message names, or SSO "
+    "session. Without it: $AWS_PROFILE, else the SSO profile used last.",
+    server="Instead of `profile`: name of the MCP server whose call failed (or its full tool name)"
+    ". Takes the profile it is configured with.",
+    force="Log in again although the token is good: when AWS still refuses it.",
 )
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
@@ -1843,12 +1770,11 @@ def refresh_aws_sso_token(
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {name!r}, {choice.why}."
         target = with_witness(config, sso_profile(config, choice.profile))
-        check_token_file(target.session)
+        read_file(token_path(target.session), MAX_OUTPUT_BYTES)  # or it cannot be read
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
-        if certificates_problem():
-            raise Failure("certificate", certificates_problem())
+        check_certificates()
         outcome = renew(call, target, force)
     except Failure as failure:
         outcome = failed(explained(failure, target), config, known.get("candidates", []))
@@ -1875,24 +1801,14 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
     return answer
 
 
-def certificates_problem() -> str:
-    """Return why AWS_CA_BUNDLE lets no AWS CLI reach AWS, "" if it may."""
-    path = full_path(setting("AWS_CA_BUNDLE") or "")
-    with contextlib.suppress(OSError):
-        if not path or b"CERTIFICATE-----" in (read_file(path, MAX_FILE_BYTES) or b""):
-            return ""
-    what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix the "
-    return what + "file, or the variable in this server's environment, then call again."
-
-
-def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
-    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
-    is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
-    path = damaged_file(profile) if profile and is_unclear else None
-    message = (
-        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
-    )
-    return Failure("damaged_cache", message) if path else failure
+def check_certificates() -> None:
+    """Raise Failure `certificate` when AWS_CA_BUNDLE lets no AWS CLI reach AWS."""
+    path, content = full_path(setting("AWS_CA_BUNDLE") or ""), None
+    with contextlib.suppress(Failure):
+        content = read_file(path, MAX_FILE_BYTES)
+    if path and b"CERTIFICATE-----" not in (content or b""):
+        what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix it, "
+        raise Failure("certificate", what + "or the variable in this server's environment.")
 
 
 DONE = {
@@ -1972,10 +1888,9 @@ def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
     """Return {account, arn}; {} when another profile proved the token, None when none could."""
-    witness = target.witness
-    if witness is None:
+    if target.witness is None:
         return None
-    login = f"--profile={witness.login_profile}"
+    login = f"--profile={target.witness.login_profile}"
     run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
         run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
@@ -2022,8 +1937,8 @@ def pending(flight: Flight, *, force: bool) -> Json:
     "Tells, without logging in or changing anything, which AWS SSO sessions and profiles are "
     "configured, whether their tokens are valid and for how long, and which profile "
     "refresh_aws_sso_token would take.",
-    {"profile": {"type": "string", "description": "Only the session of this profile."}},
     {"readOnlyHint": True, "openWorldHint": False},
+    profile="Only the session of this profile.",
 )
 def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa: ARG001
     """Return the state of every SSO session, or of that of `profile`, from files only."""
@@ -2076,7 +1991,6 @@ def shorten(answer: Json) -> None:
 
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
-    """Return what get_aws_sso_status says of one session."""
     token, flight = read_token(session), find_renewal(session)
     runs_here = flight is not None and flight.outcome is None
     keys = ("profile", "accountId", "roleName")
@@ -2094,10 +2008,12 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
-    wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
+    wrong = [shadowing_keys(), *config.misspelled.values()]
+    tokens = map(token_path, profiles_by_session(config))
     names = dict.fromkeys([choice.profile, *config.profiles])
-    checks: list[Callable[[], object]] = [partial(sso_profile, config, name) for name in names]
-    checks += [partial(check_token_file, session) for session in profiles_by_session(config)]
+    checks: list[Callable[[], object]] = [check_certificates]
+    checks += [partial(sso_profile, config, name) for name in names]
+    checks += [partial(read_file, path, MAX_OUTPUT_BYTES) for path in tokens]
     for check in checks:
         try:
             check()
@@ -2119,14 +2035,13 @@ def checked_arguments(definition: Json, arguments: Json) -> Json:
     properties = definition["inputSchema"]["properties"]
     for name, value in arguments.items():
         if name not in properties:
-            message = f"There is no argument {name[:50]!r}, only: {listed(properties)}."
-            raise Failure("bad_argument", message)
+            raise Failure("bad_argument", f"No argument {name[:50]!r}, only: {listed(properties)}.")
         kind = properties[name]["type"]
         if not isinstance(value, {"string": str, "boolean": bool}[kind]):
             raise Failure("bad_argument", f"`{name}` must be a {kind}.")
         if isinstance(value, str) and not re.fullmatch(NAME, value):
-            message = f"`{name}` must be at most {MAX_NAME_CHARACTERS} printable characters."
-            raise Failure("bad_argument", message)
+            what = f"`{name}` must be printable, and at most {MAX_NAME_CHARACTERS} characters."
+            raise Failure("bad_argument", what)
     return {name: value for name, value in arguments.items() if value != ""}
 
 
@@ -2169,17 +2084,16 @@ class Request:
 class Server:
     """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
 
-    Threads: `handle_line` is called by the one that reads stdin, and never waits for a tool; each
-    `tools/call` runs in a daemon thread. `_wire` guards what is written and the requests that run,
-    neither answered nor cancelled: only for those is anything sent.
+    Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
+    runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
+    answered nor cancelled: only for those is anything sent.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._wire = threading.Lock()
         self._running: list[Request] = []
-        self._initialized = False
-        self._capabilities: Any = None  # of a legacy client
+        self._session: Json = {}  # what a legacy client told once, as modern ones do in `_meta`
         self._complaints = 0
         both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
@@ -2191,7 +2105,7 @@ class Server:
         try:
             message = json.loads(line.decode("utf-8"))
             # Batches: 2025-03-26, basic. Each member is answered by itself.
-            for each in message if isinstance(message, list) and self._initialized else [message]:
+            for each in message if self._session and isinstance(message, list) else [message]:
                 self._handle(each)
         except Exception as error:  # noqa: BLE001 - no input may end the server
             self._complain(f"a message was ignored: {type(error).__name__}")
@@ -2221,8 +2135,7 @@ class Server:
     def _handler(self, request: Request) -> Callable[[Request], Json | None]:
         """Return what answers the request. Raises ProtocolError.
 
-        Its era is modern (2026-07-28) when it carries the envelope in `_meta`, else legacy, which
-        begins with `initialize`; `ping` is always answered.
+        Its era is modern (2026-07-28) if `_meta` has the envelope, else legacy, after `initialize`.
         """
         method = request.method
         if request.modern:
@@ -2232,7 +2145,7 @@ class Server:
             if version != MODERN_VERSION:
                 data = {"supported": SUPPORTED_VERSIONS, "requested": version[:100]}
                 raise ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", **data)
-        elif method in self._modern and (method not in self._legacy or not self._initialized):
+        elif method in self._modern and (method not in self._legacy or not self._session):
             message = f"Send initialize first, or _meta with {' and '.join(ENVELOPE)}"
             raise ProtocolError(INVALID_PARAMS, message)
         methods = self._modern if request.modern else self._legacy
@@ -2244,7 +2157,7 @@ class Server:
         offered = request.params.get("protocolVersion")
         if not isinstance(offered, str):
             raise ProtocolError(INVALID_PARAMS, "initialize needs a protocolVersion")
-        self._initialized, self._capabilities = True, request.params.get("capabilities")
+        self._session = {ENVELOPE[1]: request.params.get("capabilities")}
         version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
         return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
 
@@ -2300,8 +2213,8 @@ class Server:
 
     def _offer(self, request: Request, url: str, message: str) -> bool:
         """Have the client show a page if it can; tell whether the call goes on meanwhile."""
-        declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
-        if "url" not in inner(declared, "elicitation"):
+        envelope = request.meta if request.modern else self._session
+        if "url" not in inner(envelope, ENVELOPE[1], "elicitation"):
             return False
         request.elicitation = {"mode": "url", "url": url, "message": message}
         if request.modern:  # the answer asks
@@ -2344,7 +2257,9 @@ class Server:
 
     def _send(self, request: Request, **message: Any) -> None:
         """Write one message for a request that runs; its response, without a method, ends it."""
-        line = wire_line({"jsonrpc": "2.0", **message})
+        # A lone surrogate ends some clients: it becomes `?`; all else beyond ASCII is escaped.
+        text = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
+        line = json.dumps(json.loads(text.encode("utf-8", "replace"))).encode("ascii") + b"\n"
         with self._wire:
             if request in self._running:
                 self._write(line)
@@ -2363,12 +2278,6 @@ def is_id(value: Any) -> bool:
     if isinstance(value, str):  # a lone surrogate cannot go back to the client
         return re.search("[\ud800-\udfff]", value) is None
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def wire_line(message: Json) -> bytes:
-    """Return a message as a line of ASCII; lone surrogates, which end some clients, become `?`."""
-    clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
-    return json.dumps(json.loads(clean)).encode("ascii") + b"\n"
 
 
 def serve(read: Callable[[], bytes], server: Server) -> None:
@@ -2395,8 +2304,7 @@ usage: aws_sso_mcp.py                               serve MCP on stdin and stdou
        aws_sso_mcp.py hook                          tell a host why a command failed (JSON, stdin)
        aws_sso_mcp.py --version | --help
 
-An MCP server that mends expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
-
+An MCP server that renews expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
   claude mcp add -s user aws-sso -- python3 -IS {path}
   codex mcp add aws-sso -- python3 -IS {path}
   others: {{"mcpServers": {{"aws-sso": {{"command": "python3", "args": ["-IS", "{path}"]}}}}}}
@@ -2473,7 +2381,6 @@ def print_status(profile: str | None = None) -> int:
 
 
 def cells(row: Json) -> tuple[str, ...]:
-    """Return a session's row of the table."""
     left = row.get("minutesLeft", 0)
     parts = [f"{left // 1440} d", f"{left // 60 % 24} h", f"{left % 60} min"]
     first = 0 if left // 1440 else 1 if left // 60 else 2  # of the two that are shown
@@ -2481,10 +2388,20 @@ def cells(row: Json) -> tuple[str, ...]:
     profiles = [each["profile"] for each in row["profiles"]]
     more = row["profileCount"] - len(profiles)
     names = ", ".join(profiles) + (f" and {more} more" if more else "")
-    takes = TAKES.get(row["state"], "one page")
-    takes = "a login is running" if row["loginInProgress"] else takes
+    takes = "a login is running" if row["loginInProgress"] else TAKES.get(row["state"], "one page")
     texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
+
+
+# A command that only shows files or history prints what somebody wrote.
+SHOWS = (
+    r"\s*(?:cd \S+ && )?(?:cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff"
+    r"|gh (?:issue|pr)|git (?:diff|log|show|grep|blame))\s[^;&|]*"
+)
+HINT = (  # of the profile
+    r"(?:\baws2? sso login[^\n]{0,40}?--profile[= ]|\b(?:for|of) profile:? )[\"'`]?"
+    r"(?!your|profile)([\w.@+/-]*\w)"
+)
 
 
 def print_hook(event: bytes) -> int:
@@ -2494,44 +2411,30 @@ def print_hook(event: bytes) -> int:
     """
     try:
         told = inner(json.loads(event))
-        name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
         output = "\n".join(texts([told.get("error"), told.get("tool_response")]))
     except (ValueError, RecursionError):
         return 0
+    name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
     meaning = None if name.endswith(tuple(TOOLS)) else advice(name, command, output)
-    if meaning is None:
-        return 0
-    context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
-    return say(json.dumps({"hookSpecificOutput": context}))
-
-
-# A part of a command that shows what is in files; the others with it say nothing either.
-SHOWS = r"""(?x) \s* (?: (cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff
-    | git[ ]+(?:diff|log|show|grep|blame)) | cd|echo|true|false|exit | $ ) (?: \s | $ )"""
+    if meaning:
+        context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
+        say(json.dumps({"hookSpecificOutput": context}))
+    return 0
 
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
     output = output[-MAX_CHARACTERS:]
-    statement = expiry_in(output)
-    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
-    if damaged and not statement:
-        return (
+    if not expiry_in(output) or re.fullmatch(SHOWS, command):
+        damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
+        return damaged and (
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    parts = [re.match(SHOWS, part) for part in re.split(r"[;&|\n]+", command)]
-    if not statement or (all(parts) and any(part and part[1] for part in parts)):
-        return None
-    hints = (
-        ("aws2? sso login[^\n]{0,40}?--profile[= ][\"']?(?!your|profile)([\\w.@+/-]+)", output),
-        ("\\b(?:for|of) profile:? [\"'`]?(?!your)([\\w.@+/-]*\\w)", statement),
-    )
-    named = profile_of_command(command)
-    names = [named] if named and named != "$" else []
-    names += [name for hint in hints for name in re.findall(*hint, re.IGNORECASE)[:1]]
+    hints = re.findall(HINT, output, re.IGNORECASE)
+    profiles = [each for each in (profile_of_command(command), *hints) if each and each != "$"]
     server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
-    wish = {"profile": names[0]} if names else server
+    wish = {"profile": profiles[0]} if profiles else server
     return (
         "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
