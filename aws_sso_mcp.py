@@ -1552,9 +1552,7 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
-            raise Failure(
-                "ended_elsewhere", "Another program's login failed. Call again to log in."
-            )
+            raise Failure("ended_elsewhere", "Another program's login failed: call again.")
         return "url" in page
 
     def _has_lock(self) -> bool:
