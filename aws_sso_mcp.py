@@ -725,21 +725,19 @@ def text_of(values: Json, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# A profile in a command: what only AWS's tools have, an option that others have too, a variable.
-NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
-          (?: --aws-?profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
-        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+ex(?:ec|port) | assume | awsume ) \s+
-            (?:--?(?:[\w-]+=|no-|ecs-|lazy|j(?:son)?(?=\s))\S*\s+)*
-        | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
-    | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
-    | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?
-        (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
-    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
-  ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
-PROGRAM = r"""(?xi) (?<![^\s"'(]) (?!-) (?:  # that tells whether an option after it counts
-      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"'.@]*(?:@[^\s"']*|\.exe)?(?![^\s"'])
-    | (?: [^\s"'=:]*[/\\] )? (echo|printf|bazel|cargo|dbt|docker(?:-compose)?|eas|gradlew?|kubectl
-      |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
+# What tells of a profile in a command: programs, the end of a simple command, and what names one:
+# an option of AWS's own tools, one that others have too, a variable. A tab parts arguments.
+NAMED = r"""(?xi) (?<![^\s"'(=]) (?: [^\s"'=:]*[/\\] )? (?: (?P<aws> aws ) | (?P<print> echo
+    | printf ) | (?P<other> bazel | cargo | dbt | docker(?:-compose)? | eas | gradlew? | kubectl
+    | minikube | mvnw? | nix | oci | podman | rustup | skaffold ) ) (?= [\s"'.@] )
+  | (?P<end> [;&|(){}\n] | \s--\s )
+  | (?: (?P<own> (?<![\w-]) (?: (?: --aws-?profile | --profile-name | -profilename | profile_name )
+          [\s:=]+ | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ ex(?:ec|port) | assume | awsume ) \s+
+          (?:--[\w=-]+\s+|-j\s+)* | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
+      | (?P<option> (?<![\w-]) --profile [\s=]+ )
+      | \bAWS_(?:DEFAULT_)?PROFILE ["']?\]? (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
+      | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
+    ) (?P<value> "[^"]*" | '[^']*' | (?<=profile\t)[^\t]* | [^\s;&|(){}<>"',]* )"""
 MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
 
@@ -750,15 +748,13 @@ def profile_of_command(line: str) -> str | None:
     of those that have nothing to do with AWS, and of what is only printed, none counts.
     """
     ranks: dict[int, set[str]] = {}
+    program: str | None = None
     for found in re.finditer(NAMED, line[:MAX_CHARACTERS]):
-        value = found["a"] or found["b"] or found["c"] or ""
-        before = line[max(0, found.start() - 300) : found.start()]
-        programs = re.findall(PROGRAM, re.split(r"[;&|(){}\n]| -- ", before)[-1])
-        is_aws, other = programs[-1] if programs else ("", "")
-        rank = 0 if found["own"] or (found["option"] and is_aws) else 2 if found["option"] else 1
-        is_lost = other in ("echo", "printf") or (other and found["option"])
-        is_missing = rank != 1 and (not value or value.startswith("-"))
-        if not is_lost and not is_missing:
+        value, option = (found["value"] or "").strip("\"'"), found["option"]
+        if found["value"] is None:
+            program = found.lastgroup
+        elif value and value[0] != "-" and program != ("other" if option else "print"):
+            rank = 0 if found["own"] or (option and program == "aws") else 2 if option else 1
             ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
     best = ranks[min(ranks)] if ranks else {None}
     return best.pop() if len(best) == 1 else "$"
@@ -955,39 +951,28 @@ def expiry(token: Token | None) -> Json:
 # --- MCP clients: the profile that another server, or a command, is configured with -----
 
 # Clients' files: `.` is the project's folder, `@` that and the home, CONFIG the system's for
-# settings, `$X` the folder in a variable. In each, servers are looked for below all SERVER_KEYS.
-CLIENT_FILES = (*"""
-    ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json /etc/claude-code/managed-mcp.json
-    /Library/Application*Support/ClaudeCode/managed-mcp.json
-    $ProgramFiles/ClaudeCode/managed-mcp.json CONFIG/Claude/claude_desktop_config.json
-    ~/.claude/plugins/cache/*/*/*/.mcp.json ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json
-    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json ./.roo/mcp.json ./.vs/mcp.json
-    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json ./.vscode/mcp.json
-    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json @/.junie/mcp/mcp.json
-    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json ./opencode.json*
-    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json ~/.lmstudio/mcp.json
-    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.kiro/settings/mcp.json
-    @/.kiro/agents/*.json ~/.kiro/powers/*/*/mcp.json @/.amazonq/*.json @/.amazonq/*agents/*.json
-    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ~/.cline/mcp.json ./.vscode/settings.json
-    ~/.cline/data/settings/cline_mcp_settings.json ~/.codeium/windsurf/mcp_config.json
-    ~/.codeium/mcp_config.json ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
-    $APPDATA/Zed/settings.json ./.zed/settings.json
-""".split(), *(  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
-    f"{user}/{file}"
-    for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
-    for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
-                 "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
-))  # fmt: skip
-SERVER_KEYS = [key.split("/") for key in (
-    "mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers", "mcp/servers",
-    "mcp",
-)]  # fmt: skip
-SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
+# settings, EDITOR that of each kind of VS Code, `$X` the folder in a variable.
+CLIENT_FILES = """
+    ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json CLAUDE/plugins/cache/*/*/*/.mcp.json
+    CLAUDE/plugins/cache/*/*/*/.claude-plugin/plugin.json CONFIG/Claude/claude_desktop_config.json
+    /etc/claude-code/managed-mcp.json /Library/Application*Support/ClaudeCode/managed-mcp.json
+    $ProgramFiles/ClaudeCode/managed-mcp.json @/.mcp.json @/.*/mcp.json @/.*/mcp/mcp.json
+    @/.*/settings/mcp.json @/.*/settings.json ~/.*/mcp[-_]config.json ~/.*/*/mcp_config.json
+    @/.*/*agents/*.json @/.amazonq/*.json ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json
+    @/.gemini/extensions/*/*extension.json ~/.kiro/powers/*/*/mcp.json @/.codex/config.toml
+    $CODEX_HOME/config.toml $COPILOT_HOME/mcp-config.json ~/.config/github-copilot/*/mcp.json
+    $LOCALAPPDATA/github-copilot/*/mcp.json ~/.cline/data/settings/cline_mcp_settings.json
+    ./opencode.json* ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
+    $APPDATA/Zed/settings.json EDITOR/mcp.json EDITOR/settings.json EDITOR/profiles/*/mcp.json
+    EDITOR/globalStorage/*/settings/*mcp_settings.json
+"""
+SERVERS = ("mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers",
+           "mcp/servers", "mcp")  # fmt: skip
+CONFIG_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
 MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
 VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(?!env\b)(\w+)"
-# JSON with comments and trailing commas: strings stay, what else matches goes.
-COMMENT = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)'
-LAST_COMMA = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|,(?=\s*[}\]])'
+# What JSON has not: comments, and commas before a bracket. Strings are matched to be kept.
+NOT_JSON = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])'
 
 
 def profile_of_server(server: str) -> str | None:
@@ -996,24 +981,23 @@ def profile_of_server(server: str) -> str | None:
     `server` may be what a client shows of a name: the longest configured one counts that stands
     in it as whole words. Raises Failure when no entry is found, or several that differ.
     """
-    known = list(configured_servers())
-    names = {name for _, name, _ in known}
-    fits = {server} & names or {name for name in names if is_named(name, server)}
+    rows = list(configured_servers())
+    fits = [row for row in rows if row[1] == server] or [r for r in rows if is_named(r[1], server)]
     if not fits:
-        harmless = [name for name in names if re.fullmatch(r"[\w.@:/-]{1,64}", name)]
-        near = nearest_names(server, harmless[:1000])
+        near = nearest_names(server, [name for _, name, _ in rows if harmless(name) == name][:1000])
         message = f"No MCP client here is configured with a server {server!r}"
         message += f"; the nearest servers are: {listed(near)}." if near else "."
         message += " (YAML is not read, nor TOML before Python 3.11.) Call again with `profile`."
         raise Failure("server_not_found", message)
-    found = [each for each in known if each[1] in fits and len(each[1]) == len(max(fits, key=len))]
-    in_use = [row for row in found if row[2].get("enabled", True) and not row[2].get("disabled")]
-    profiles = [(file, profile_of_entry(entry)) for file, _, entry in in_use or found]
-    if len({profile for _, profile in profiles}) > 1:
-        each = ", ".join(f"{profile or 'none'} in {file}" for file, profile in profiles[:MAX_SHOWN])
-        message = f"MCP server {server!r} is configured with different profiles: {each}. "
+    longest = max(len(name) for _, name, _ in fits)
+    found = [(file, entry) for file, name, entry in fits if len(name) == longest]
+    in_use = [row for row in found if row[1].get("enabled", True) and not row[1].get("disabled")]
+    profiles = {profile_of_entry(entry): file for file, entry in in_use or found}
+    if len(profiles) > 1:
+        each = ", ".join(f"{profile or 'none'} in {file}" for profile, file in profiles.items())
+        message = f"MCP server {server!r} is configured with different profiles: {each[:500]}. "
         raise Failure("server_ambiguous", message + "Call again with the right one as `profile`.")
-    return profiles[0][1]
+    return next(iter(profiles))
 
 
 def is_named(name: str, wanted: str) -> bool:
@@ -1026,25 +1010,30 @@ def is_named(name: str, wanted: str) -> bool:
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
     """Yield file, name and entry of each MCP server in the clients' config files."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
-    for pattern in CLIENT_FILES:
-        for path in client_paths(pattern, project):
-            file = path.replace(os.path.join(project, ""), "./", 1)
-            file, content = file.replace(os.path.expanduser("~"), "~", 1), read_client_config(path)
-            for place in *SERVER_KEYS, ["projects", project, "mcpServers"]:
-                for name, entry in inner(content, *place).items():
-                    if name not in ("servers", "inputs"):  # of VS Code's `mcp`
-                        yield file, name, inner(entry)
+    for path in client_files(project):
+        file = path.replace(os.path.join(project, ""), "./", 1).replace(filled_in("~"), "~", 1)
+        content = read_client_config(path)
+        for keys in (*(each.split("/") for each in SERVERS), ["projects", project, "mcpServers"]):
+            yield from ((file, name, inner(row)) for name, row in inner(content, *keys).items())
 
 
-def client_paths(pattern: str, project: str) -> list[str]:
-    """Return the files on this system that a pattern of CLIENT_FILES stands for, at most 100."""
-    root, _, rest = pattern.partition("/")
-    settings = os.path.expandvars(SETTINGS_FOLDERS.get(sys.platform, "~/.config"))
-    places = {"~": ["~"], ".": [project], "@": ["~", project], "CONFIG": [settings]}
+def client_files(project: str) -> Iterator[str]:
+    """Yield the files on this system that CLIENT_FILES stands for, at most 100 for a pattern."""
+    literal = partial(re.sub, r"([*?[])", r"[\1]")
+    user, here = literal(filled_in("~")), literal(project)
+    config = literal(filled_in(CONFIG_FOLDERS.get(sys.platform, "~/.config")))
+    places = {"~": [user], ".": [here], "@": [user, here], "CONFIG": [config]}
+    places["EDITOR"] = [
+        config + "/*Cod*/User",
+        config + "/Cursor/User",
+        user + "/.*-server*/data/User",
+    ]
+    places["CLAUDE"] = [user + "/.claude", literal(setting("CLAUDE_CONFIG_DIR") or user)]
     places[""] = [] if sys.platform == "win32" else ["/"]
-    folders = [each for each in places.get(root, [setting(root[1:])]) if each]
-    escaped = [re.sub(r"([*?[])", r"[\1]", os.path.expanduser(each)) for each in folders]
-    return [path for each in escaped for path in matching_files(os.path.join(each, rest))][:100]
+    for pattern in CLIENT_FILES.split():
+        root, _, rest = pattern.partition("/")
+        for folder in places.get(root, [literal(setting(root[1:]) or "")]):
+            yield from matching_files(os.path.join(folder, rest))[:100] if folder else ()
 
 
 def read_client_config(path: str) -> Json:
@@ -1063,28 +1052,20 @@ def parsed_config(text: str, is_toml: bool) -> Json:
 
         is_sane = all(line.count(".") <= MAX_DOTS for line in text.split("\n"))
         return tomllib.loads(text) if is_sane else {}
-    try:
-        return inner(json.loads(text))
-    except ValueError:
-        text = re.sub(COMMENT, lambda found: found[1] or " ", text)
-        return inner(json.loads(re.sub(LAST_COMMA, lambda found: found[1] or "", text)))
+    for _ in range(2):  # a comment may stand between comma and bracket
+        text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
+    return inner(json.loads(text))
 
 
 def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
-    zed = inner(entry, "command")  # the older form
-    entry = {**entry, **zed, "command": zed.get("path")} if zed else entry
-    env = inner(entry, "env") or inner(entry, "environment")
-    command, arguments = entry.get("command"), entry.get("args")
-    parts = command if isinstance(command, list) else [command]
-    parts = [*parts, *(arguments if isinstance(arguments, list) else [])]
-    words = [filled(part) for part in parts]
-    for number, before in enumerate(words[:-1], 1):  # a value may have blanks; all else is a line
-        if re.fullmatch(r"(?i)-e|--env|--metadata|-.*profile(?:-?name)?", before):
-            words[number] = re.sub(r"(?s)^(AWS_\w+=)?(.*)", r'\1"\2"', words[number], count=1)
-    named = profile_of_command(" ".join(words))
-    proxied = filled(env.get("AWS_MCP_PROXY_PROFILES")).split()
-    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), *proxied[:1], named or ""]
+    entry = {**entry, **inner(entry, "command")}  # Zed's older form
+    env = {**inner(entry, "environment"), **inner(entry, "env")}
+    parts = [entry.get("command"), entry.get("args")]
+    words = [word for part in parts for word in (part if isinstance(part, list) else [part])]
+    named = profile_of_command("\t".join(map(filled, words)))
+    proxied = filled(env.get("AWS_MCP_PROXY_PROFILES")).partition(" ")[0]
+    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), proxied, named or ""]
     if named is None:
         names += [filled(env.get("AWS_PROFILE")), filled(env.get("AWS_DEFAULT_PROFILE"))]
     return next(filter(is_worked_out, names), None)
@@ -2391,15 +2372,9 @@ def cells(row: Json) -> tuple[str, ...]:
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
 
-# A command that only shows files or history prints what somebody wrote.
-SHOWS = (
-    r"\s*(?:cd \S+ && )?(?:cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff"
-    r"|gh (?:issue|pr)|git (?:diff|log|show|grep|blame))\s[^;&|]*"
-)
-HINT = (  # of the profile
-    r"(?:\baws2? sso login[^\n]{0,40}?--profile[= ]|\b(?:for|of) profile:? )[\"'`]?"
-    r"(?!your|profile)([\w.@+/-]*\w)"
-)
+# A command that only shows files or history, and in an output the hint of a profile.
+SHOWS = r"\s*(?:cat|head|tail|less|sed|[ef]?grep|rg|diff|gh|git (?:diff|log|show|grep))\s[^;&|]*"
+HINT = r"""(?:sso login.{0,40}?--profile[= ]|(?:for|of) profile:? )["'`]?(?!your|profile)([\w.@+/-]*\w)"""
 
 
 def print_hook(event: bytes) -> int:
@@ -2409,10 +2384,12 @@ def print_hook(event: bytes) -> int:
     """
     try:
         told = inner(json.loads(event))
-        output = "\n".join(texts([told.get("error"), told.get("tool_response")]))
+        said = [told.get("error"), told.get("tool_response")]
+        texts = [each if isinstance(each, str) else json.dumps(each, indent=0) for each in said]
     except (ValueError, RecursionError):
         return 0
     name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
+    output = "\n".join(texts).replace("\\n", "\n")[-MAX_CHARACTERS:]
     meaning = None if name.endswith(tuple(TOOLS)) else advice(name, command, output)
     if meaning:
         context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
@@ -2422,15 +2399,16 @@ def print_hook(event: bytes) -> int:
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
-    output = output[-MAX_CHARACTERS:]
-    if not expiry_in(output) or re.fullmatch(SHOWS, command):
-        damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
-        return damaged and (
+    damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
+    if damaged:
+        return (
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    hints = re.findall(HINT, output, re.IGNORECASE)
-    profiles = [each for each in (profile_of_command(command), *hints) if each and each != "$"]
+    if not expiry_in(output) or re.fullmatch(SHOWS, command):
+        return None
+    named = profile_of_command(command), *re.findall(HINT, output, re.IGNORECASE)
+    profiles = [each for each in named if each and each != "$"]
     server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
     wish = {"profile": profiles[0]} if profiles else server
     return (
@@ -2438,15 +2416,6 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
         "person; after that the same works again."
     )
-
-
-def texts(content: Any) -> Iterator[str]:
-    """Yield all text in parsed JSON."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, (list, dict)):
-        for each in content.values() if isinstance(content, dict) else content:
-            yield from texts(each)
 
 
 if __name__ == "__main__":

@@ -1136,7 +1136,7 @@ class ClientConfigTest(Test):
             with (
                 self.subTest(platform),
                 mock.patch("sys.platform", platform),
-                mock.patch.object(aws_sso_mcp, "CLIENT_FILES", ("/etc/x.json", "~/y.json")),
+                mock.patch.object(aws_sso_mcp, "CLIENT_FILES", "/etc/x.json ~/y.json"),
                 mock.patch.object(aws_sso_mcp, "matching_files", return_value=[]) as look,
             ):
                 list(aws_sso_mcp.configured_servers())
@@ -1181,7 +1181,6 @@ class ClientConfigTest(Test):
             ({"command": "sh", "args": ["-lc", "uvx x --profile 'dev'; x"]}, "dev"),
             ({"command": "cmd", "args": ["/c", "uvx x --profile dev"]}, "dev"),
             ({"args": ["--profile", "a b"]}, "a b"),
-            ({"command": "docker", "args": ["run", "-e", "AWS_PROFILE=a b", "x"]}, "a b"),
             ({"command": "uvx x --profile dev"}, "dev"),
             ({"command": "docker run -e AWS_PROFILE=dev x"}, "dev"),
             ({"command": "wsl.exe", "args": ["bash", "-lic", "AWS_PROFILE='a b' uvx y"]}, "a b"),
@@ -1197,7 +1196,7 @@ class ClientConfigTest(Test):
             ({"command": "sh", "args": ["-c", 'echo "AWS_PROFILE=dev"; uvx y']}, None),
             ({"command": "docker", "args": ["compose", "--profile", "web", "up"]}, None),
             ({"args": ["--config", '{"profile":"dev"}']}, None),
-            ({"env": {"AWS_PROFILE": ["dev"]}, "args": "--profile dev", "command": 7}, None),
+            ({"env": {"AWS_PROFILE": ["dev"]}, "args": 7, "command": 7}, None),
             ({"env": {"AWS_PROFILE": " "}, "command": {"path": ["x"]}}, None),
             ({"env": {"AWS_PROFILE": "a\nb"}}, None),
             ({"url": "https://x.example/mcp"}, None),
@@ -4221,7 +4220,7 @@ class CommandLineTest(ProcessTest):
         self.assertIn('with {"server": "mcp__kb__query"}', self.hook(server))
         response = {"stdout": "", "stderr": SESSION_EXPIRED}
         self.assertIn("with {}", self.hook({**event, "tool_response": response}))
-        shown = {"tool_input": {"command": "cd x && cat log"}, "error": SESSION_EXPIRED}
+        shown = {"tool_input": {"command": "cat log"}, "error": SESSION_EXPIRED}
         damaged = {**event, "error": f"aws: [ERROR]: '{'0a' * 20}'"}
         self.assertIn(f"delete {'0a' * 20}.json", self.hook(damaged))
         hints = (
