@@ -34,6 +34,7 @@ from __future__ import annotations
 # Only what answering `initialize` and `tools/list` needs; the rest is imported where it is used.
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -66,9 +67,7 @@ MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
 MAX_CANDIDATES = 5  # whose names look like one that is none
-MAX_COMPARED = 64  # characters of two names
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
-MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
 ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
 ENOUGH_FIXED_S = 5 * 60  # of a token that cannot be renewed
@@ -115,14 +114,12 @@ CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" el
 
 
 class Failure(Exception):
-    """What a person or a model must know: `reason` is a stable word, the text ends in a next step.
-
-    `unusable` is a profile in whose place the answer shall offer others.
-    """
+    """What a person or a model must know: `reason` is a stable word, the text tells what to do."""
 
     def __init__(self, reason: str, message: str, unusable: str | None = None) -> None:
         super().__init__(message)
-        self.reason, self.unusable = reason, unusable
+        self.reason = reason
+        self.unusable = unusable  # a profile in whose place the answer shall offer others
 
 
 class Cancelled(Exception):
@@ -234,10 +231,8 @@ def inner(content: Any, *keys: str) -> Json:
 
 
 def harmless(name: str, known: Container[str] = ()) -> str:
-    """Return a name as an answer shows it: in full if it is known, else what can say nothing.
-
-    It may stand in a project's file, with words in it for the model that reads the answer.
-    """
+    """Return a name as an answer shows it: in full if it is known, else what can say nothing."""
+    # One from a project's file may hold words for the model that reads the answer.
     return name if name in known else re.sub(r"[^A-Za-z0-9._/@+:-]+", "?", name)[:64]
 
 
@@ -249,11 +244,10 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
     """Return names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
-    wanted = name.casefold()[:MAX_COMPARED]
+    wanted = name.casefold()[:64]
 
     def likeness(other: str) -> float:
-        text = other.casefold()[:MAX_COMPARED]
-        parts = [text, *re.split(r"[\W_]+", text)]
+        parts = [text := other.casefold()[:64], *re.split(r"[\W_]+", text)]
         begins = any(part and wanted.startswith(part) for part in parts)
         return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
 
@@ -267,14 +261,12 @@ _starting = threading.Lock()  # guards _processes; held while one starts, so tha
 _processes: list[Process] = []
 
 
-def read_file(path: str, limit: int) -> bytes | None:
+def read_file(path: str, limit: int = MAX_OUTPUT_BYTES) -> bytes | None:
     """Return what a file of at most `limit` bytes holds, None without one. Raises Failure."""
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        if status.st_size > limit:
-            raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise OSError(errno.EINVAL, f"it is no regular file of at most {limit >> 10} KiB")
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
             return file.read(limit)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
@@ -371,7 +363,7 @@ def client_environment() -> dict[str, str]:
     with contextlib.suppress(OSError, Failure, ValueError, LookupError, AttributeError):  # gone
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
-        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):  # /proc shows what we see
+        for _ in range(5 if is_ours else 0):  # past four launchers, where /proc shows what we see
             status = os.fsdecode(read_file(f"/proc/{pid}/status", MAX_OUTPUT_BYTES) or b"")
             fields = dict(line.split(":", 1) for line in status.splitlines())
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
@@ -646,8 +638,6 @@ def read_aws_config() -> AwsConfig:
 
 def config_text(variable: str, name: str) -> tuple[str, str]:
     """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
-    import io
-
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
     content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
@@ -703,14 +693,12 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
 
 def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
     """Return the indented `key = value` lines under a key, such as those of `s3 =`."""
-    pairs = {}
-    for line in filter(None, map(str.strip, value.splitlines())):
-        key, equals, part = line.partition("=")
+    pairs = [line.partition("=") for line in value.splitlines() if line.strip()]
+    for line, equals, _ in pairs:
         if not equals:
             number = text.count("\n", 0, text.find(line)) + 1
             raise unparsable(path, "an indented line lacks its `=`", number)
-        pairs[key.strip()] = part.strip()
-    return pairs
+    return {key.strip(): part.strip() for key, _, part in pairs}
 
 
 def unparsable(path: str, what: str, line: int | None = None) -> Failure:
@@ -874,7 +862,7 @@ def role_path(profile: SsoProfile) -> str:
 def read_json(path: str) -> Json | None:
     """Return the object that a JSON file holds, {} when it is damaged; None without a file."""
     try:
-        content = read_file(path, MAX_OUTPUT_BYTES)
+        content = read_file(path)
         return None if content is None else inner(json.loads(content))
     except (Failure, ValueError, RecursionError):
         return {}
@@ -899,15 +887,13 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
 
 def read_token(session: SsoSession) -> Token | None:
     """Return the session's token; None when there is none or its file is no token."""
-    path, content = token_path(session), None
-    for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
-        content = read_json(path)
-        if content != {}:
-            break
-        time.sleep(pause_s)
-    token = content or {}
-    expires_at = epoch(token.get("expiresAt"))
-    if expires_at is None or not text_of(token, "accessToken"):  # such as a client registration
+    path, token = token_path(session), read_json(token_path(session))
+    for pause_s in (0.05, 0.05):  # the AWS CLI writes in place: half a file is read again
+        if token == {}:
+            time.sleep(pause_s)
+            token = read_json(path)
+    expires_at = token and epoch(token.get("expiresAt"))
+    if not token or expires_at is None or not text_of(token, "accessToken"):  # a registration
         return None
     parts = all(text_of(token, key) for key in ("refreshToken", "clientId", "clientSecret"))
     refreshable = parts and (epoch(token.get("registrationExpiresAt")) or 0) > time.time()
@@ -1749,7 +1735,7 @@ def refresh_aws_sso_token(
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {name!r}, {choice.why}."
         target = with_witness(config, sso_profile(config, choice.profile))
-        read_file(token_path(target.session), MAX_OUTPUT_BYTES)  # or it cannot be read
+        read_file(token_path(target.session))  # raises what can be told of one that is no file
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
@@ -1890,9 +1876,9 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
         return caller_identity(call, target, deadline), ""
     except Failure as failure:
         if failure.reason == "session_expired":
-            message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
-            message += "person sign out in the portal (startUrl), then call once with force: true."
-            raise Failure(failure.reason, message) from None
+            what = "AWS refuses even the new token. Check sso_region and sso_start_url, let the "
+            what += "person sign out in the portal (startUrl), then call once with force: true."
+            raise Failure(failure.reason, what) from None
         if explained(failure, target).reason in ("role_not_assigned", "damaged_cache"):
             raise
         return None, f" Who it makes you could not be asked: {failure}"
@@ -1988,17 +1974,16 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
     wrong = [shadowing_keys(), *config.misspelled.values()]
-    tokens = map(token_path, profiles_by_session(config))
     names = dict.fromkeys([choice.profile, *config.profiles])
     checks: list[Callable[[], object]] = [check_certificates]
     checks += [partial(sso_profile, config, name) for name in names]
-    checks += [partial(read_file, path, MAX_OUTPUT_BYTES) for path in tokens]
+    checks += [partial(read_file, token_path(each)) for each in profiles_by_session(config)]
     for check in checks:
         try:
             check()
         except Failure as failure:
-            is_other = failure.reason == "not_sso" and failure.unusable != choice.profile
-            wrong.append("" if is_other else str(failure))
+            if failure.reason != "not_sso" or failure.unusable == choice.profile:
+                wrong.append(str(failure))
     return [each.strip() for each in dict.fromkeys(wrong + setting_problems()) if each]
 
 
@@ -2374,7 +2359,10 @@ def cells(row: Json) -> tuple[str, ...]:
 
 # A command that only shows files or history, and in an output the hint of a profile.
 SHOWS = r"\s*(?:cat|head|tail|less|sed|[ef]?grep|rg|diff|gh|git (?:diff|log|show|grep))\s[^;&|]*"
-HINT = r"""(?:sso login.{0,40}?--profile[= ]|(?:for|of) profile:? )["'`]?(?!your|profile)([\w.@+/-]*\w)"""
+HINT = (
+    r"""(?:sso login.{0,40}?--profile[= ]|(?:for|of) profile:? )["'`]?"""
+    r"(?!your|profile)([\w.@+/-]*\w)"
+)
 
 
 def print_hook(event: bytes) -> int:

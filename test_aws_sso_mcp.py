@@ -884,7 +884,7 @@ class ConfigTest(Test):
     def test_huge_file_is_refused_unread(self) -> None:
         with open(self.home.path / ".aws" / "config", "wb") as file:
             file.truncate(aws_sso_mcp.MAX_FILE_BYTES + 1)
-        self.assertIn("larger than 16384 KiB", str(self.failure()))
+        self.assertIn("no regular file of at most 16384 KiB", str(self.failure()))
 
 
 class SsoProfileTest(Test):
