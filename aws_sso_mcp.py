@@ -34,6 +34,7 @@ from __future__ import annotations
 # Only what answering `initialize` and `tools/list` needs; the rest is imported where it is used.
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -66,9 +67,7 @@ MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
 MAX_CANDIDATES = 5  # whose names look like one that is none
-MAX_COMPARED = 64  # characters of two names
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
-MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
 ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
 ENOUGH_FIXED_S = 5 * 60  # of a token that cannot be renewed
@@ -115,14 +114,12 @@ CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" el
 
 
 class Failure(Exception):
-    """What a person or a model must know: `reason` is a stable word, the text ends in a next step.
-
-    `unusable` is a profile in whose place the answer shall offer others.
-    """
+    """What a person or a model must know: `reason` is a stable word, the text tells what to do."""
 
     def __init__(self, reason: str, message: str, unusable: str | None = None) -> None:
         super().__init__(message)
-        self.reason, self.unusable = reason, unusable
+        self.reason = reason
+        self.unusable = unusable  # a profile in whose place the answer shall offer others
 
 
 class Cancelled(Exception):
@@ -234,10 +231,8 @@ def inner(content: Any, *keys: str) -> Json:
 
 
 def harmless(name: str, known: Container[str] = ()) -> str:
-    """Return a name as an answer shows it: in full if it is known, else what can say nothing.
-
-    It may stand in a project's file, with words in it for the model that reads the answer.
-    """
+    """Return a name as an answer shows it: in full if it is known, else what can say nothing."""
+    # One from a project's file may hold words for the model that reads the answer.
     return name if name in known else re.sub(r"[^A-Za-z0-9._/@+:-]+", "?", name)[:64]
 
 
@@ -249,11 +244,10 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
     """Return names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
-    wanted = name.casefold()[:MAX_COMPARED]
+    wanted = name.casefold()[:64]
 
     def likeness(other: str) -> float:
-        text = other.casefold()[:MAX_COMPARED]
-        parts = [text, *re.split(r"[\W_]+", text)]
+        parts = [text := other.casefold()[:64], *re.split(r"[\W_]+", text)]
         begins = any(part and wanted.startswith(part) for part in parts)
         return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
 
@@ -267,14 +261,12 @@ _starting = threading.Lock()  # guards _processes; held while one starts, so tha
 _processes: list[Process] = []
 
 
-def read_file(path: str, limit: int) -> bytes | None:
+def read_file(path: str, limit: int = MAX_OUTPUT_BYTES) -> bytes | None:
     """Return what a file of at most `limit` bytes holds, None without one. Raises Failure."""
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        if status.st_size > limit:
-            raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise OSError(errno.EINVAL, f"it is no regular file of at most {limit >> 10} KiB")
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
             return file.read(limit)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
@@ -368,17 +360,16 @@ def client_environment() -> dict[str, str]:
     Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
     """
     found: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
+    with contextlib.suppress(OSError, Failure, ValueError, LookupError, AttributeError):  # gone
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
-        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):  # /proc shows what we see
+        for _ in range(5 if is_ours else 0):  # past four launchers, where /proc shows what we see
             status = os.fsdecode(read_file(f"/proc/{pid}/status", MAX_OUTPUT_BYTES) or b"")
             fields = dict(line.split(":", 1) for line in status.splitlines())
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
                 break
             environ = os.fsdecode(read_file(f"/proc/{pid}/environ", MAX_FILE_BYTES) or b"")
-            pairs = (each.partition("=") for each in environ.split("\0"))
-            found = {**{name: value for name, _, value in pairs}, **found}
+            found = {**dict(each.partition("=")[::2] for each in environ.split("\0")), **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
         if me == "0":  # not what names a program: $BROWSER, a D-Bus address with `unixexec:`
             found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
@@ -406,9 +397,7 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
         projects = {os.stat(each)[1:3] for each in folders}
         projects -= {each[1:3] for _, each in way_to(home())}  # who works there is in no project
         for place, status in (*way_to(path), *way_to(target)):
-            is_foreign = (
-                os.path.basename(place).lower() == "node_modules" or status[1:3] in projects
-            )
+            is_foreign = place.lower().endswith("node_modules") or status[1:3] in projects
             mode = status.st_mode
             is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX and place != last
             mode = 0 if is_kept or stat.S_ISLNK(mode) or os.name != "posix" else mode
@@ -427,15 +416,14 @@ def path_problem(path: str, *, named: bool = False) -> str | None:
 
 
 def trusted_ids() -> tuple[set[int], set[int]]:
-    """Return the users and the groups that may change a program which we run."""
+    """Return the users and groups that may change what we run; root may be shown as 65534."""
     owners, groups = {0}, {0}
-    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
+    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; a user without a name
         import grp
         import pwd
 
-        # Root, which a user namespace may show as 65534; for it, whose home it works in.
         places = ("/", "/usr", home())[: 3 if os.geteuid() == 0 and not is_elevated() else 2]
-        owners |= {os.geteuid(), *(os.stat(place).st_uid for place in places)}
+        owners |= {os.geteuid(), *(os.stat(each).st_uid for each in places if os.path.isdir(each))}
         me = pwd.getpwuid(os.geteuid())
         own = grp.getgrgid(me.pw_gid)
         if {own.gr_name, *own.gr_mem} == {me.pw_name}:  # a group of one
@@ -476,8 +464,7 @@ def child_environment() -> dict[str, str]:
 class Process:
     """A program that runs: no stdin, a group, folder and environment of its own.
 
-    `output` grows as it prints on `streams`. Nobody waits for their end of file: what the program
-    starts may keep them open. Of our files it inherits `fds` alone.
+    `output` grows as it prints on `streams`, whose ends what it starts may keep open for longer.
     """
 
     def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
@@ -487,13 +474,13 @@ class Process:
         self.argv, self.output = argv, dict.fromkeys(OUTPUT, "")
         self.code: int | None = None  # None: it runs, or was killed
         self._streams, self._news, folder = streams, threading.Event(), home()
+        pipes: Any = dict.fromkeys(("stdin", *OUTPUT), subprocess.DEVNULL)
+        pipes.update(dict.fromkeys(streams, subprocess.PIPE))
         try:
             with _starting:
                 self._popen = subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
                     argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if "stdout" in streams else subprocess.DEVNULL,
-                    stderr=subprocess.PIPE if "stderr" in streams else subprocess.DEVNULL,
+                    **pipes,
                     env={**child_environment(), **more},
                     cwd=folder,
                     start_new_session=True,
@@ -576,9 +563,10 @@ class Wire:
 
 
 def handle_signals(wire: Wire | None = None) -> None:
-    """Let each signal that asks for the end bring it, and a client that is gone."""
-    # Python runs a handler between byte codes of the main thread only, and that may begin to wait
-    # just then: so a thread hears of it too, from the handler in C.
+    """Let each signal that asks for the end bring it, and a client that is gone.
+
+    Python's handlers run once the main thread wakes; so a thread hears of signals too, from C.
+    """
     signals, written = os.pipe()
     if os.name == "posix":
         os.set_blocking(written, False)
@@ -650,8 +638,6 @@ def read_aws_config() -> AwsConfig:
 
 def config_text(variable: str, name: str) -> tuple[str, str]:
     """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
-    import io
-
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
     content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
@@ -679,7 +665,7 @@ def respelled(header: str, values: Json) -> dict[str, str]:
     kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
     is_session = "sso_start_url" in values and "sso_account_id" not in values
     kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
-    name = name.strip(" \t\"'")
+    header, name = header[:99], name[:99].strip(" \t\"'")
     right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
     return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
 
@@ -707,14 +693,12 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
 
 def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
     """Return the indented `key = value` lines under a key, such as those of `s3 =`."""
-    pairs = {}
-    for line in filter(None, map(str.strip, value.splitlines())):
-        key, equals, part = line.partition("=")
+    pairs = [line.partition("=") for line in value.splitlines() if line.strip()]
+    for line, equals, _ in pairs:
         if not equals:
             number = text.count("\n", 0, text.find(line)) + 1
             raise unparsable(path, "an indented line lacks its `=`", number)
-        pairs[key.strip()] = part.strip()
-    return pairs
+    return {key.strip(): part.strip() for key, _, part in pairs}
 
 
 def unparsable(path: str, what: str, line: int | None = None) -> Failure:
@@ -729,21 +713,19 @@ def text_of(values: Json, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# A profile in a command: what only AWS's tools have, an option that others have too, a variable.
-NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
-          (?: --aws-?profile | --profile-name | -profilename | profile_name ) (?: \s*[=:]\s* | \s+ )
-        | (?: (?:aws-\w+|granted)(?:\.exe)?\s+ex(?:ec|port) | assume | awsume ) \s+
-            (?:--?(?:[\w-]+=|no-|ecs-|lazy|j(?:son)?(?=\s))\S*\s+)*
-        | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
-    | (?P<option> (?<![\w-]) --profile (?: = | \s+ ) )
-    | (?: (?<!\w) | (?<=\s-e) ) AWS_(?:DEFAULT_)?PROFILE ["']?\]?
-        (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
-    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
-  ) (?: "(?P<a>[^"]*)" | '(?P<b>[^']*)' | (?P<c>[^\s;&|(){}<>"',]*(?:["']\$)?) )"""
-PROGRAM = r"""(?xi) (?<![^\s"'(]) (?!-) (?:  # that tells whether an option after it counts
-      (?: [^\s"'=:]*[/\\.-] )? (aws)[^\s=:"'.@]*(?:@[^\s"']*|\.exe)?(?![^\s"'])
-    | (?: [^\s"'=:]*[/\\] )? (echo|printf|bazel|cargo|dbt|docker(?:-compose)?|eas|gradlew?|kubectl
-      |minikube|mvnw?|nix|oci|podman|rustup|skaffold)(?![^\s."']) )"""
+# What tells of a profile in a command: programs, the end of a simple command, and what names one:
+# an option of AWS's own tools, one that others have too, a variable. A tab parts arguments.
+NAMED = r"""(?xi) (?<![^\s"'(=]) (?: [^\s"'=:]*[/\\] )? (?: (?P<aws> aws ) | (?P<print> echo
+    | printf ) | (?P<other> bazel | cargo | dbt | docker(?:-compose)? | eas | gradlew? | kubectl
+    | minikube | mvnw? | nix | oci | podman | rustup | skaffold ) ) (?= [\s"'.@] )
+  | (?P<end> [;&|(){}\n] | \s--\s )
+  | (?: (?P<own> (?<![\w-]) (?: (?: --aws-?profile | --profile-name | -profilename | profile_name )
+          [\s:=]+ | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ ex(?:ec|port) | assume | awsume ) \s+
+          (?:--[\w=-]+\s+|-j\s+)* | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
+      | (?P<option> (?<![\w-]) --profile [\s=]+ )
+      | \bAWS_(?:DEFAULT_)?PROFILE ["']?\]? (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
+      | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
+    ) (?P<value> "[^"]*" | '[^']*' | (?<=profile\t)[^\t]* | [^\s;&|(){}<>"',]* )"""
 MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
 
@@ -754,15 +736,13 @@ def profile_of_command(line: str) -> str | None:
     of those that have nothing to do with AWS, and of what is only printed, none counts.
     """
     ranks: dict[int, set[str]] = {}
+    program: str | None = None
     for found in re.finditer(NAMED, line[:MAX_CHARACTERS]):
-        value = found["a"] or found["b"] or found["c"] or ""
-        before = line[max(0, found.start() - 300) : found.start()]
-        programs = re.findall(PROGRAM, re.split(r"[;&|(){}\n]| -- ", before)[-1])
-        is_aws, other = programs[-1] if programs else ("", "")
-        rank = 0 if found["own"] or (found["option"] and is_aws) else 2 if found["option"] else 1
-        is_lost = other in ("echo", "printf") or (other and found["option"])
-        is_missing = rank != 1 and (not value or value.startswith("-"))
-        if not is_lost and not is_missing:
+        value, option = (found["value"] or "").strip("\"'"), found["option"]
+        if found["value"] is None:
+            program = found.lastgroup
+        elif value and value[0] != "-" and program != ("other" if option else "print"):
+            rank = 0 if found["own"] or (option and program == "aws") else 2 if option else 1
             ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
     best = ranks[min(ranks)] if ranks else {None}
     return best.pop() if len(best) == 1 else "$"
@@ -828,7 +808,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
-            message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
+            message = f"{where} has a wrong {key} in {config.path}: {value[:48]!r}. "
             raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
     scopes = text_of(values, "sso_registration_scopes") if name else None
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
@@ -882,7 +862,7 @@ def role_path(profile: SsoProfile) -> str:
 def read_json(path: str) -> Json | None:
     """Return the object that a JSON file holds, {} when it is damaged; None without a file."""
     try:
-        content = read_file(path, MAX_OUTPUT_BYTES)
+        content = read_file(path)
         return None if content is None else inner(json.loads(content))
     except (Failure, ValueError, RecursionError):
         return {}
@@ -907,15 +887,13 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
 
 def read_token(session: SsoSession) -> Token | None:
     """Return the session's token; None when there is none or its file is no token."""
-    path, content = token_path(session), None
-    for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
-        content = read_json(path)
-        if content != {}:
-            break
-        time.sleep(pause_s)
-    token = content or {}
-    expires_at = epoch(token.get("expiresAt"))
-    if expires_at is None or not text_of(token, "accessToken"):  # such as a client registration
+    path, token = token_path(session), read_json(token_path(session))
+    for pause_s in (0.05, 0.05):  # the AWS CLI writes in place: half a file is read again
+        if token == {}:
+            time.sleep(pause_s)
+            token = read_json(path)
+    expires_at = token and epoch(token.get("expiresAt"))
+    if not token or expires_at is None or not text_of(token, "accessToken"):  # a registration
         return None
     parts = all(text_of(token, key) for key in ("refreshToken", "clientId", "clientSecret"))
     refreshable = parts and (epoch(token.get("registrationExpiresAt")) or 0) > time.time()
@@ -959,39 +937,28 @@ def expiry(token: Token | None) -> Json:
 # --- MCP clients: the profile that another server, or a command, is configured with -----
 
 # Clients' files: `.` is the project's folder, `@` that and the home, CONFIG the system's for
-# settings, `$X` the folder in a variable. In each, servers are looked for below all SERVER_KEYS.
-CLIENT_FILES = (*"""
-    ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json @/.mcp.json /etc/claude-code/managed-mcp.json
-    /Library/Application*Support/ClaudeCode/managed-mcp.json
-    $ProgramFiles/ClaudeCode/managed-mcp.json CONFIG/Claude/claude_desktop_config.json
-    ~/.claude/plugins/cache/*/*/*/.mcp.json ~/.claude/plugins/cache/*/*/*/.claude-plugin/plugin.json
-    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.mcp.json ./.roo/mcp.json ./.vs/mcp.json
-    $CLAUDE_CONFIG_DIR/plugins/cache/*/*/*/.claude-plugin/plugin.json ./.vscode/mcp.json
-    @/.codex/config.toml $CODEX_HOME/config.toml @/.cursor/mcp.json @/.junie/mcp/mcp.json
-    ~/.copilot/mcp-config.json $COPILOT_HOME/mcp-config.json ./.github/mcp.json ./opencode.json*
-    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json ~/.lmstudio/mcp.json
-    @/.gemini/settings.json @/.gemini/extensions/*/gemini-extension.json @/.kiro/settings/mcp.json
-    @/.kiro/agents/*.json ~/.kiro/powers/*/*/mcp.json @/.amazonq/*.json @/.amazonq/*agents/*.json
-    ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json ~/.cline/mcp.json ./.vscode/settings.json
-    ~/.cline/data/settings/cline_mcp_settings.json ~/.codeium/windsurf/mcp_config.json
-    ~/.codeium/mcp_config.json ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
-    $APPDATA/Zed/settings.json ./.zed/settings.json
-""".split(), *(  # noqa: SIM905 - and those of each kind of VS Code, here or on a remote host
-    f"{user}/{file}"
-    for user in ("CONFIG/*Cod*/User", "CONFIG/Cursor/User", "~/.*-server*/data/User")
-    for file in ("mcp.json", "settings.json", "profiles/*/mcp.json",
-                 "globalStorage/*/settings/*mcp_settings.json")  # Cline, Roo Code
-))  # fmt: skip
-SERVER_KEYS = [key.split("/") for key in (
-    "mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers", "mcp/servers",
-    "mcp",
-)]  # fmt: skip
-SETTINGS_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
+# settings, EDITOR that of each kind of VS Code, `$X` the folder in a variable.
+CLIENT_FILES = """
+    ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json CLAUDE/plugins/cache/*/*/*/.mcp.json
+    CLAUDE/plugins/cache/*/*/*/.claude-plugin/plugin.json CONFIG/Claude/claude_desktop_config.json
+    /etc/claude-code/managed-mcp.json /Library/Application*Support/ClaudeCode/managed-mcp.json
+    $ProgramFiles/ClaudeCode/managed-mcp.json @/.mcp.json @/.*/mcp.json @/.*/mcp/mcp.json
+    @/.*/settings/mcp.json @/.*/settings.json ~/.*/mcp[-_]config.json ~/.*/*/mcp_config.json
+    @/.*/*agents/*.json @/.amazonq/*.json ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json
+    @/.gemini/extensions/*/*extension.json ~/.kiro/powers/*/*/mcp.json @/.codex/config.toml
+    $CODEX_HOME/config.toml $COPILOT_HOME/mcp-config.json ~/.config/github-copilot/*/mcp.json
+    $LOCALAPPDATA/github-copilot/*/mcp.json ~/.cline/data/settings/cline_mcp_settings.json
+    ./opencode.json* ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
+    $APPDATA/Zed/settings.json EDITOR/mcp.json EDITOR/settings.json EDITOR/profiles/*/mcp.json
+    EDITOR/globalStorage/*/settings/*mcp_settings.json
+"""
+SERVERS = ("mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers",
+           "mcp/servers", "mcp")  # fmt: skip
+CONFIG_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
 MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
 VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(?!env\b)(\w+)"
-# JSON with comments and trailing commas: strings stay, what else matches goes.
-COMMENT = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)'
-LAST_COMMA = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|,(?=\s*[}\]])'
+# What JSON has not: comments, and commas before a bracket. Strings are matched to be kept.
+NOT_JSON = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])'
 
 
 def profile_of_server(server: str) -> str | None:
@@ -1000,24 +967,23 @@ def profile_of_server(server: str) -> str | None:
     `server` may be what a client shows of a name: the longest configured one counts that stands
     in it as whole words. Raises Failure when no entry is found, or several that differ.
     """
-    known = list(configured_servers())
-    names = {name for _, name, _ in known}
-    fits = {server} & names or {name for name in names if is_named(name, server)}
+    rows = list(configured_servers())
+    fits = [row for row in rows if row[1] == server] or [r for r in rows if is_named(r[1], server)]
     if not fits:
-        harmless = [name for name in names if re.fullmatch(r"[\w.@:/-]{1,64}", name)]
-        near = nearest_names(server, harmless[:1000])
+        near = nearest_names(server, [name for _, name, _ in rows if harmless(name) == name][:1000])
         message = f"No MCP client here is configured with a server {server!r}"
         message += f"; the nearest servers are: {listed(near)}." if near else "."
         message += " (YAML is not read, nor TOML before Python 3.11.) Call again with `profile`."
         raise Failure("server_not_found", message)
-    found = [each for each in known if each[1] in fits and len(each[1]) == len(max(fits, key=len))]
-    in_use = [row for row in found if row[2].get("enabled", True) and not row[2].get("disabled")]
-    profiles = [(file, profile_of_entry(entry)) for file, _, entry in in_use or found]
-    if len({profile for _, profile in profiles}) > 1:
-        each = ", ".join(f"{profile or 'none'} in {file}" for file, profile in profiles[:MAX_SHOWN])
-        message = f"MCP server {server!r} is configured with different profiles: {each}. "
+    longest = max(len(name) for _, name, _ in fits)
+    found = [(file, entry) for file, name, entry in fits if len(name) == longest]
+    in_use = [row for row in found if row[1].get("enabled", True) and not row[1].get("disabled")]
+    profiles = {profile_of_entry(entry): file for file, entry in in_use or found}
+    if len(profiles) > 1:
+        each = ", ".join(f"{profile or 'none'} in {file}" for profile, file in profiles.items())
+        message = f"MCP server {server!r} is configured with different profiles: {each[:500]}. "
         raise Failure("server_ambiguous", message + "Call again with the right one as `profile`.")
-    return profiles[0][1]
+    return next(iter(profiles))
 
 
 def is_named(name: str, wanted: str) -> bool:
@@ -1030,25 +996,30 @@ def is_named(name: str, wanted: str) -> bool:
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
     """Yield file, name and entry of each MCP server in the clients' config files."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
-    for pattern in CLIENT_FILES:
-        for path in client_paths(pattern, project):
-            file = path.replace(os.path.join(project, ""), "./", 1)
-            file, content = file.replace(os.path.expanduser("~"), "~", 1), read_client_config(path)
-            for place in *SERVER_KEYS, ["projects", project, "mcpServers"]:
-                for name, entry in inner(content, *place).items():
-                    if name not in ("servers", "inputs"):  # of VS Code's `mcp`
-                        yield file, name, inner(entry)
+    for path in client_files(project):
+        file = path.replace(os.path.join(project, ""), "./", 1).replace(filled_in("~"), "~", 1)
+        content = read_client_config(path)
+        for keys in (*(each.split("/") for each in SERVERS), ["projects", project, "mcpServers"]):
+            yield from ((file, name, inner(row)) for name, row in inner(content, *keys).items())
 
 
-def client_paths(pattern: str, project: str) -> list[str]:
-    """Return the files on this system that a pattern of CLIENT_FILES stands for, at most 100."""
-    root, _, rest = pattern.partition("/")
-    settings = os.path.expandvars(SETTINGS_FOLDERS.get(sys.platform, "~/.config"))
-    places = {"~": ["~"], ".": [project], "@": ["~", project], "CONFIG": [settings]}
+def client_files(project: str) -> Iterator[str]:
+    """Yield the files on this system that CLIENT_FILES stands for, at most 100 for a pattern."""
+    literal = partial(re.sub, r"([*?[])", r"[\1]")
+    user, here = literal(filled_in("~")), literal(project)
+    config = literal(filled_in(CONFIG_FOLDERS.get(sys.platform, "~/.config")))
+    places = {"~": [user], ".": [here], "@": [user, here], "CONFIG": [config]}
+    places["EDITOR"] = [
+        config + "/*Cod*/User",
+        config + "/Cursor/User",
+        user + "/.*-server*/data/User",
+    ]
+    places["CLAUDE"] = [user + "/.claude", literal(setting("CLAUDE_CONFIG_DIR") or user)]
     places[""] = [] if sys.platform == "win32" else ["/"]
-    folders = [each for each in places.get(root, [setting(root[1:])]) if each]
-    escaped = [re.sub(r"([*?[])", r"[\1]", os.path.expanduser(each)) for each in folders]
-    return [path for each in escaped for path in matching_files(os.path.join(each, rest))][:100]
+    for pattern in CLIENT_FILES.split():
+        root, _, rest = pattern.partition("/")
+        for folder in places.get(root, [literal(setting(root[1:]) or "")]):
+            yield from matching_files(os.path.join(folder, rest))[:100] if folder else ()
 
 
 def read_client_config(path: str) -> Json:
@@ -1067,28 +1038,20 @@ def parsed_config(text: str, is_toml: bool) -> Json:
 
         is_sane = all(line.count(".") <= MAX_DOTS for line in text.split("\n"))
         return tomllib.loads(text) if is_sane else {}
-    try:
-        return inner(json.loads(text))
-    except ValueError:
-        text = re.sub(COMMENT, lambda found: found[1] or " ", text)
-        return inner(json.loads(re.sub(LAST_COMMA, lambda found: found[1] or "", text)))
+    for _ in range(2):  # a comment may stand between comma and bracket
+        text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
+    return inner(json.loads(text))
 
 
 def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
-    zed = inner(entry, "command")  # the older form
-    entry = {**entry, **zed, "command": zed.get("path")} if zed else entry
-    env = inner(entry, "env") or inner(entry, "environment")
-    command, arguments = entry.get("command"), entry.get("args")
-    parts = command if isinstance(command, list) else [command]
-    parts = [*parts, *(arguments if isinstance(arguments, list) else [])]
-    words = [filled(part) for part in parts]
-    for number, before in enumerate(words[:-1], 1):  # a value may have blanks; all else is a line
-        if re.fullmatch(r"(?i)-e|--env|--metadata|-.*profile(?:-?name)?", before):
-            words[number] = re.sub(r"(?s)^(AWS_\w+=)?(.*)", r'\1"\2"', words[number], count=1)
-    named = profile_of_command(" ".join(words))
-    proxied = filled(env.get("AWS_MCP_PROXY_PROFILES")).split()
-    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), *proxied[:1], named or ""]
+    entry = {**entry, **inner(entry, "command")}  # Zed's older form
+    env = {**inner(entry, "environment"), **inner(entry, "env")}
+    parts = [entry.get("command"), entry.get("args")]
+    words = [word for part in parts for word in (part if isinstance(part, list) else [part])]
+    named = profile_of_command("\t".join(map(filled, words)))
+    proxied = filled(env.get("AWS_MCP_PROXY_PROFILES")).partition(" ")[0]
+    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), proxied, named or ""]
     if named is None:
         names += [filled(env.get("AWS_PROFILE")), filled(env.get("AWS_DEFAULT_PROFILE"))]
     return next(filter(is_worked_out, names), None)
@@ -1168,22 +1131,21 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
 
 # --- Failures: what AWS's tools say, what it means, what would fix it -------------------
 
+# Of the commands that we run: reason; what they say (the first row counts); meaning, what to do.
 # fmt: off
-EXPIRED = "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."
-FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); meaning, what to do
-    ("role_not_assigned", "ForbiddenException.{0,60} No access"
-     r"|ResourceNotFoundException\) when calling the GetRoleCredentials",
-     "The login is fine, but the role of the profile is not assigned to this person. Choose "
-     "another profile, or ask an administrator to assign it; no login can."),
+FAILURES = (
+    ("session_expired", "token from sso|loading SSO Token|SSO session ass|Session token not found",
+     "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."),
+    ("role_not_assigned", r"ForbiddenException.{0,60} No access|NotFoundException\).{0,18}GetRole",
+     "The role of this profile is not assigned to this person, which no login changes."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
-    ("wrong_state", "State parameter does not match", "The browser answered for another login."
-     " Close old sign-in pages, then call refresh_aws_sso_token."),
-    ("login_expired", "retrieve an SSO token has expired|InvalidGrantException"
-     r"|ExpiredTokenException\) when calling the CreateToken", "Nobody approved in time."
-     " When the person is ready, call refresh_aws_sso_token: a new page opens."),
-    ("wrong_start_url", r"InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)"
-     "|resolve start URL|sso_start_url must use the https scheme",
+    ("wrong_state", "State parameter does not match",
+     "An old page answered. Close old sign-in pages, then call refresh_aws_sso_token."),
+    ("login_expired", r"an SSO token has expired|InvalidGrant|ExpiredTokenEx.{0,30}CreateToken",
+     "Nobody approved in time. When the person is ready, call refresh_aws_sso_token."),
+    ("wrong_start_url", r"resolve start URL|sso_start_url must use the https scheme"
+     r"|InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
      "AWS has forgotten the AWS CLI's client registration. Let the person delete the files in "
@@ -1196,15 +1158,13 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
     ("certificate", "SSL validation failed for",
      "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
-    ("network", "Could not connect to the endpoint URL|timeout on endpoint URL|An HTTP Client "
-     "|Connection was closed before|reading from response stream",
-     "AWS could not be reached. Check the network, the VPN and sso_region; a login does not help."),
+    ("network", "Could not connect|timeout on endpoint|HTTP Client|onnection was c|response stream",
+     "AWS could not be reached. Check the network, the VPN and sso_region; no login helps."),
     ("callback_port", r"Unable to initialize the OAuth 2\.0",
      "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
     ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
      "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
-    ("config_changed", r"Unable to parse config file|config profile \(.{0,512}\) could not be found"
-     "|sso-session does not exist|sso_session configuration does not|required SSO configuration",
+    ("config_changed", r"parse config file|could not be found|session does not exist|SSO configur",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
@@ -1213,51 +1173,48 @@ FAILURES = (  # reason; what the AWS CLI says (the first row that fits counts); 
      "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
 )
 # fmt: on
-# The grammar of "the SSO token is no good", in any tool's words. It is said of an SSO token, ...
+# The grammar of "the SSO token is no good", in any tool's words. A statement says that something
+# is wrong with a thing of SSO, or tells to run `aws sso login`.
 SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
 THING = r"(?:session|token|log-?in|cache|credentials?)\b(?! section| config| duration)"
-BAD = (
-    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|no longer"
-    r"|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd)|refresh \w* ?failed"
-    r"|failed to \w+)\b"
+WRONG = (
+    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|failed|timed out"
+    r"|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd))\b"
 )
-STATEMENTS = (
-    rf"{SSO}(?=.{{0,60}}?\b{THING})(?:(?!\b(?:if|when|before|until|is valid)\b).){{0,90}}?{BAD}",
-    r"\b(?:no|expired|invalid|missing|unable to \w+|failed to \w+|cannot \w+|could not \w+"
-    rf"|error \w+ing)(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}",  # "no SSO token"
-    r"\b(?:not|need to|must|please) (?:be )?(?:log|sign|re-?auth)[\w -]{0,30}\baws sso\b",
-    r"\b(?:\w*(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))"
-    r"\w*(?:: |\))",  # the name of an exception
-    r"\b(?:unable|failed) to \w+ .{0,40}?\btoken\b.{0,120}?sso[/\\]cache",  # ... its file
-    r"\bsession token not found or invalid|\btoken has expired and refresh failed",  # no "SSO"
-    r"\(unauthorizedexception\) when calling the (?:getrolecredentials|listaccount)",
-    r"(?:^ ?|sdkclientexception: )token is expired|\bcached credentials not found under",
-    r"\baws credentials expired or invalid|\bexpired or invalid aws credentials",
-    r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|fix)\b.{0,30}?\baws2? sso login",
+LACK = r"\b(?:no|expired|invalid|missing|(?:unable|failed) to \w+|(?:can|could) ?not \w+|error \w+)"
+ORDER = r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|via|fix|please|required)\b"
+STATEMENT = (
+    rf"{SSO}(?=.{{0,60}}?\b{THING}).{{0,90}}?{WRONG}"
+    rf"|{LACK}(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}"
+    rf"|{ORDER}.{{0,30}}?\baws2? sso login"
+    r"|\b(?:not|need to|must|please) (?:be )?(?:log|sign|(?:re-?)?auth)[\w -]{0,30}\baws sso\b"
+    r"|\b\w*(?:(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))\w*"
+    r"(?:: |\))"  # the name of an exception; all others do not name SSO
+    r"|\btoken (?:not found or invalid|has expired and refresh failed|file at \S+sso[/\\]cache)"
+    r"|(?:^ ?|exception: )token is expired|\bcached credentials not found under"
+    r"|\baws credentials expired|\bexpired or invalid aws credentials"
 )
-# ... in lines that tell of no other cause, which no login fixes (the last: of a test);
+# It is not said in quotes or brackets, under a condition, beside a cause that no login fixes, ...
+QUOTED = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$"""
+SUPPOSED = (
+    r"\b(?:if|when(?! \w+ing)|whether|unless|until|before|once|after|is valid|got|want|expect\w*"
+    r"|assert\w*|handle\w*|shows)\b[^.:]*$"
+)
 OTHER_CAUSE = (
-    r"custom[- ]process|pending (?:device )?authorization|\bno access\b|permission denied|x509"
-    r"|request send failed|no such host|connection refused|timed out|required parameters"
-    r"|not configured|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)|, want "
+    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|send failed|not configured"
+    r"|required parameters|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
 )
-# where no quote is open and no condition is made before it;
-SUPPOSED = r"""(?x) (?<![\w.)\]}/%!]) [fr]? (?: "[^"]* | '[^']* | `[^`']* )$ | [\s:]<[^<>]*$
-    | [#+][ ]?(?:The[ ])?$ | \b(?:if|when(?![ ]\w+ing)|whether|unless|once|after|got|want|expect\w*
-    | assert\w*|handle\w*)\b [^.:]*$"""
-# and not in a line that shows what somebody wrote: a diff or trace, a table, source, a comment or
-# heading (no `##[error]` of GitHub, `#8 1.2` of Docker), what grep finds, a test's report.
+# in a line of a diff, a table, a listing, numbered source, a comment, a test's report, ...
 SHOWN = (
-    r"[-+<|]|\s*[-+][^\s\d]|\s*(?:>|/[/*]|\*\S|\d+ ?\||\d+  |\d+\) )|[0-9a-f]{7,40} "
-    r"|[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
-    r"|\s*#(?!#?\[|\d+ \d)|\d+:(?!\s|\d\d)|(?:\w:)?[^\s:]+\.(?:md|rst|txt)[:-]"
-    r"|(?:\w:)?[^\s:]+(?:\.\w{1,5}|(?:[:-]\d+){1,2})[:-](?! \S|\d|in )"
-    r"|\s*(?:●|✓|FAIL|PASS|E\s+[-+]|(?:Expected|Actual|Received) ?:)"
+    r"[-+<|]|[0-9a-f]{7,40} |[^\t]+\t(?:pass|fail|OPEN|CLOSED|MERGED)\t"
+    r"|\s*(?:E +[-+]|[-+*]\S|[<>]|//|#(?!#?\[|\d+ \d)|\d+(?: ?\||  |\) |[:-][^\s\d])|●|✓|FAIL|PASS"
+    r"|(?:Expected|Actual|Received) ?:|\S*\.\w+[:-]\d+[:-](?!in )|\S+\.(?:md|rst|txt):)"
 )
-NOISE = r"""(?x) \r | \x1b?\[[\d;]{1,9}m | \x1b\[[\d;:]*[A-Za-z] | \\{1,3}(?=["'])  # colours, and
-    | \\{0,3} ["']? (?<![A-Za-z]) [a-z_@]{0,9}  # the key of a message in a log or JSON
-      (?:[Mm]essage|msg|[Ee]rr(?:or)?|text|details?|summary|stderr|source)
-      \\{0,3} ["']? (?: :[ ]? | = ) (?:Some\()? \\{0,3} ["']"""
+# nor in a manual, in Markdown, in a diff or a log of commits.
+DOCUMENT = r"(?m)^(?:DESCRIPTION$|SYNOPSIS$|#{2,} \S|```|@@ |commit [0-9a-f]{7})"
+# Colours, escaped quotes, and the key with the quote before a message in a log or JSON go first.
+NOISE = r"""\r|\x1b?\[[\d;:]{0,9}[mK]|\\{1,3}(?=["'])"""
+KEY = r"""["'@]{0,2}\b\w{0,9}(?:message|msg|err\w*|text|detail|source)["']?[:=] ?(Some\()?["']"""
 
 
 def failure_of(reason: str) -> Failure:
@@ -1268,12 +1225,9 @@ def failure_of(reason: str) -> Failure:
 def cli_failure(run: Process) -> Failure:
     """Return the Failure that tells what a command's stderr means, and the last line of it."""
     errors = run.output["stderr"]
-    lines = [line.strip() for line in errors.splitlines() if line.strip()] or [""]
-    said = re.sub("^aws: .ERROR.: ?", "", lines[-1])
+    said = re.sub("^aws: .ERROR.: ?", "", errors.strip().rpartition("\n")[2].strip())
     said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
     quote = f" (The AWS CLI said: {said})" if said else ""
-    if expiry_in(errors):
-        return Failure("session_expired", EXPIRED + quote)
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
@@ -1284,39 +1238,20 @@ def cli_failure(run: Process) -> Failure:
 
 def expiry_in(text: str) -> str | None:
     """Return the statement in a command's output that an SSO login answers; None without one."""
-    text = text[-MAX_CHARACTERS:]
-    lines = spoken_lines(text)
-    patterns = STATEMENTS[:-1] if re.search(r"(?m)^#{2,} \S", text) else STATEMENTS  # Markdown's
-    for number, line in enumerate(lines):
-        statement = re.sub(r"[\s│|]+", " ", " ".join((line, *lines[number + 1 : number + 2])))
-        found = [re.search(pattern, statement, re.IGNORECASE) for pattern in patterns]
-        starts = [match.start() for match in found if match]
-        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].replace("\n", " ")
-        before = statement[: min(starts)][-200:] if starts else "'"
-        is_said = not re.search(SUPPOSED, before, re.IGNORECASE)
-        if is_said and not re.search(OTHER_CAUSE, around, re.IGNORECASE):
-            return statement
+    text = re.sub(KEY, "", re.sub(NOISE, "", text[-MAX_CHARACTERS:]), flags=re.IGNORECASE)
+    if re.search(DOCUMENT, text):
+        return None
+    lines = ["" if re.match(SHOWN, line) else line for line in text.splitlines()]
+    for number in range(len(lines)):
+        around = "\n".join(lines[number : number + 5]).partition("\n\n")[0].split("\n")
+        said = re.sub(r"[\s│|]+", " ", " ".join(around[:2]))  # a sentence may be wrapped
+        found = re.search(STATEMENT, said, re.IGNORECASE)
+        if found:
+            before, sentence = (said[:end][-200:] for end in found.span())
+            doubts = ((QUOTED, before), (SUPPOSED, sentence), (OTHER_CAUSE, " ".join(around)))
+            if not any(re.search(doubt, part, re.IGNORECASE) for doubt, part in doubts):
+                return said
     return None
-
-
-def spoken_lines(text: str) -> list[str]:
-    """Return the lines of an output, those empty that only show what somebody wrote."""
-    if re.search(r"(?m)^(?:DESCRIPTION|SYNOPSIS)$", text):  # a manual
-        return []
-    lines = re.sub(NOISE, "", text).splitlines()
-    kept, fenced, hunk, block, indented = [], False, False, False, False
-    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""]):
-        fence = line.strip().startswith("```")
-        fenced ^= fence
-        hunk = line.startswith("@@ ") or (hunk and line[:1] in "+- ")
-        deep = line.startswith("    ")
-        block = deep and (block or not (before.strip() or indented))  # of code in Markdown
-        indented = deep if line.strip() else indented
-        underlined = re.match(r"[\s|]*[\^~]|-{4,}$|={4,}$", after) and not before.startswith("----")
-        shown = fence or fenced or hunk or block or underlined or re.match(SHOWN, line)
-        is_quoted = re.search(r"panicked at tests/|^\s*Expected:?$", before)
-        kept.append("" if shown or is_quoted else line)
-    return kept
 
 
 # --- Renewal: one per SSO session, on this whole machine ---------------------------------
@@ -1800,7 +1735,7 @@ def refresh_aws_sso_token(
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {name!r}, {choice.why}."
         target = with_witness(config, sso_profile(config, choice.profile))
-        read_file(token_path(target.session), MAX_OUTPUT_BYTES)  # or it cannot be read
+        read_file(token_path(target.session))  # raises what can be told of one that is no file
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
@@ -1940,9 +1875,9 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
         return caller_identity(call, target, deadline), ""
     except Failure as failure:
         if failure.reason == "session_expired":
-            message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
-            message += "person sign out in the portal (startUrl), then call once with force: true."
-            raise Failure(failure.reason, message) from None
+            what = "AWS refuses even the new token. Check sso_region and sso_start_url, let the "
+            what += "person sign out in the portal (startUrl), then call once with force: true."
+            raise Failure(failure.reason, what) from None
         if explained(failure, target).reason in ("role_not_assigned", "damaged_cache"):
             raise
         return None, f" Who it makes you could not be asked: {failure}"
@@ -2038,17 +1973,16 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
     wrong = [shadowing_keys(), *config.misspelled.values()]
-    tokens = map(token_path, profiles_by_session(config))
     names = dict.fromkeys([choice.profile, *config.profiles])
     checks: list[Callable[[], object]] = [check_certificates]
     checks += [partial(sso_profile, config, name) for name in names]
-    checks += [partial(read_file, path, MAX_OUTPUT_BYTES) for path in tokens]
+    checks += [partial(read_file, token_path(each)) for each in profiles_by_session(config)]
     for check in checks:
         try:
             check()
         except Failure as failure:
-            is_other = failure.reason == "not_sso" and failure.unusable != choice.profile
-            wrong.append("" if is_other else str(failure))
+            if failure.reason != "not_sso" or failure.unusable == choice.profile:
+                wrong.append(str(failure))
     return [each.strip() for each in dict.fromkeys(wrong + setting_problems()) if each]
 
 
@@ -2422,6 +2356,14 @@ def cells(row: Json) -> tuple[str, ...]:
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 
 
+# A command that only shows files or history, and in an output the hint of a profile.
+SHOWS = r"\s*(?:cat|head|tail|less|sed|[ef]?grep|rg|diff|gh|git (?:diff|log|show|grep))\s[^;&|]*"
+HINT = (
+    r"""(?:sso login.{0,40}?--profile[= ]|(?:for|of) profile:? )["'`]?"""
+    r"(?!your|profile)([\w.@+/-]*\w)"
+)
+
+
 def print_hook(event: bytes) -> int:
     """Tell a host, as its hook for tools that failed, what fixes this; return 0 in any case.
 
@@ -2429,58 +2371,38 @@ def print_hook(event: bytes) -> int:
     """
     try:
         told = inner(json.loads(event))
-        name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
-        output = "\n".join(texts([told.get("error"), told.get("tool_response")]))
+        said = [told.get("error"), told.get("tool_response")]
+        texts = [each if isinstance(each, str) else json.dumps(each, indent=0) for each in said]
     except (ValueError, RecursionError):
         return 0
+    name, command = str(told.get("tool_name")), str(inner(told, "tool_input").get("command"))
+    output = "\n".join(texts).replace("\\n", "\n")[-MAX_CHARACTERS:]
     meaning = None if name.endswith(tuple(TOOLS)) else advice(name, command, output)
-    if meaning is None:
-        return 0
-    context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
-    return say(json.dumps({"hookSpecificOutput": context}))
-
-
-# A part of a command that shows what is in files; the others with it say nothing either.
-SHOWS = r"""(?x) \s* (?: (cat|head|tail|less|sed|[gr]?awk|z?[ef]?grep|rg|ag|bat|diff
-    | git[ ]+(?:diff|log|show|grep|blame)) | cd|echo|true|false|exit | $ ) (?: \s | $ )"""
+    if meaning:
+        context = {"hookEventName": told.get("hook_event_name"), "additionalContext": meaning}
+        say(json.dumps({"hookSpecificOutput": context}))
+    return 0
 
 
 def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
-    output = output[-MAX_CHARACTERS:]
-    statement = expiry_in(output)
     damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
-    if damaged and not statement:
+    if damaged:
         return (
             f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
             "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
         )
-    parts = [re.match(SHOWS, part) for part in re.split(r"[;&|\n]+", command)]
-    if not statement or (all(parts) and any(part and part[1] for part in parts)):
+    if not expiry_in(output) or re.fullmatch(SHOWS, command):
         return None
-    hints = (
-        ("aws2? sso login[^\n]{0,40}?--profile[= ][\"']?(?!your|profile)([\\w.@+/-]+)", output),
-        ("\\b(?:for|of) profile:? [\"'`]?(?!your)([\\w.@+/-]*\\w)", statement),
-    )
-    named = profile_of_command(command)
-    names = [named] if named and named != "$" else []
-    names += [name for hint in hints for name in re.findall(*hint, re.IGNORECASE)[:1]]
+    named = profile_of_command(command), *re.findall(HINT, output, re.IGNORECASE)
+    profiles = [each for each in named if each and each != "$"]
     server = {"server": tool_name} if tool_name.startswith("mcp__") else {}
-    wish = {"profile": names[0]} if names else server
+    wish = {"profile": profiles[0]} if profiles else server
     return (
         "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
         f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
         "person; after that the same works again."
     )
-
-
-def texts(content: Any) -> Iterator[str]:
-    """Yield all text in parsed JSON."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, (list, dict)):
-        for each in content.values() if isinstance(content, dict) else content:
-            yield from texts(each)
 
 
 if __name__ == "__main__":

@@ -20,16 +20,16 @@ from unittest import mock
 from mcp import Client, StdioServerParameters
 
 from kit.components import real
+from kit.identity_center import IdentityCenter, utc
 from kit.person import open_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from kit.identity_center import IdentityCenter
-
 KIT = Path(__file__).resolve().parent
 ROOT = KIT.parents[1]
 SERVER = ROOT / "aws_sso_mcp.py"
+AWS_V2 = ("aws-2.9", "aws-2.23", "aws-newest")
 
 CONFIG = """\
 [sso-session corp]
@@ -137,11 +137,24 @@ class Workplace:
         token: dict[str, Any] = json.loads(self.token_path(key).read_text())
         return token
 
+    def keep_token(self, token: dict[str, Any], key: str = "corp") -> None:
+        """Let the CLI have a token of the centre."""
+        self.token_path(key).parent.mkdir(parents=True, exist_ok=True)
+        self.token_path(key).write_text(json.dumps(token))
+
+    def keep_role_credentials(self, lifetime_s: float, **session: str) -> None:
+        """Let the CLI have role credentials of Developer; of a `sessionName` or a `startUrl`."""
+        role = {"accountId": "123456789012", "roleName": "Developer"}
+        name = json.dumps({**role, **session}, sort_keys=True, separators=(",", ":"))
+        credentials = self.centre.issue_role_credentials(*role.values(), lifetime_s)
+        path = self.home / ".aws" / "cli" / "cache" / f"{hashlib.sha1(name.encode()).hexdigest()}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"ProviderType": "sso", "Credentials": credentials}))
+
     def expire_token(self, key: str = "corp") -> None:
         """Let the token have run out an hour ago, and the CLI have no role credentials left."""
-        expired = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
-        path = self.token_path(key)
-        path.write_text(json.dumps({**self.token(key), "expiresAt": expired}))
+        expired = {**self.token(key), "expiresAt": utc(time.time() - 3600)}
+        self.keep_token(expired, key)
         self.forget_role_credentials()
 
     def forget_role_credentials(self) -> None:

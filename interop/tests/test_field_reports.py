@@ -20,7 +20,7 @@ REPORTS = {
     name: json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
     for name in ("field_reports", "own_reports")
 }
-SHARE = {"refresh": 0.95, "silent": 0.95, "advice": 1.0}
+SHARE = {"field_reports": 0.95, "own_reports": 0.9}
 
 
 def hook(case: dict[str, Any]) -> Any:
@@ -36,14 +36,14 @@ def hook(case: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", REPORTS)
-@pytest.mark.parametrize("right", SHARE)
+@pytest.mark.parametrize("right", ["refresh", "silent", "advice"])
 def test_hook(name: str, right: str) -> None:
     cases = [case for case in REPORTS[name]["hook"] if case["right"] == right]
     wrong = []
     for case in cases:
         call = {"profile": case["profile"]} if case["profile"] else {}
         wrong += [case["id"]] if hook(case) != (call if right == "refresh" else None) else []
-    assert 1 - len(wrong) / len(cases) >= SHARE[right], wrong
+    assert 1 - len(wrong) / len(cases) >= (1 if right == "advice" else SHARE[name]), wrong
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -64,4 +64,4 @@ def test_servers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(home / "proj"))
         found = inside.profile_of_server(case["server"])
         wrong += [] if found == case["profile"] else [(case["id"], found)]
-    assert 1 - len(wrong) / len(cases) >= 0.95, wrong
+    assert 1 - len(wrong) / len(cases) >= SHARE[name], wrong
