@@ -8,11 +8,10 @@
 A Model Context Protocol server over stdio. Needs Python 3.9+ and the AWS CLI v2, nothing else.
 
     claude mcp add -s user aws-sso -- python3 -IS /path/to/aws_sso_mcp.py
-
-In a terminal: `aws_sso_mcp.py status`, `aws_sso_mcp.py refresh [PROFILE]`, `--help`.
+    python3 -IS /path/to/aws_sso_mcp.py --help
 
 What it can do to a machine is in one section, "The outside world". Everything below that section
-is text in, text out: a test fails when it opens a file, starts a process or reads a variable.
+is text in, text out: a test fails when it opens a file or starts a process.
 
 reads    ~/.aws/config, ~/.aws/credentials, and in ~/.aws/sso/cache the token files of the
          configured sessions (their expiry: no token is ever kept, shown or sent); to find the
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 MAX_FILE_BYTES = 16 << 20  # of an AWS config file: 5,000 profiles take 1 MB
-MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file
+MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file, or of its environment
 MAX_OUTPUT_BYTES = 64 << 10  # kept of what a command prints (a login: 1 kB), read of a token file
 MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
@@ -360,21 +359,22 @@ def client_environment() -> dict[str, str]:
     # Many clients pass on little of it (all SDKs, Codex). It is that of our parent, and above while
     # that is a launcher: only on Linux, only of the same person, where /proc shows what we see.
     found: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
+    names = [*REMOTE, "DISPLAY", "WAYLAND_DISPLAY"]
+    with contextlib.suppress(Failure, OSError, ValueError, LookupError, AttributeError):  # no Linux
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
+        if me != "0":  # root hears of nothing to run: $BROWSER, a D-Bus address with `unixexec:`
+            names += ["BROWSER", *DESKTOP]
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
         for _ in range(5 if is_ours else 0):  # past four launchers, such as `sh -c`, `npx`, `uvx`
-            with open(f"/proc/{pid}/status") as file:
-                fields = dict(line.split(":", 1) for line in file.read().splitlines())
+            status = os.fsdecode(read_file(f"/proc/{pid}/status") or b"").splitlines()
+            fields = dict(line.split(":", 1) for line in status)
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
                 break
-            with open(f"/proc/{pid}/environ", "rb") as variables:
-                pairs = (each.partition("=") for each in os.fsdecode(variables.read()).split("\0"))
-                found = {**{name: value for name, _, value in pairs}, **found}
+            variables = read_file(f"/proc/{pid}/environ", MAX_CLIENT_FILE_BYTES) or b""
+            pairs = (each.partition("=")[::2] for each in os.fsdecode(variables).split("\0"))
+            found = {**dict(pairs), **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
-        if me == "0":  # no source of what root runs: $BROWSER, a D-Bus address with `unixexec:`
-            found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
-    return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
+    return {name: found[name] for name in names if found.get(name)}
 
 
 def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:

@@ -2074,6 +2074,8 @@ class OutsideWorldTest(Test):
         }
         with self.client(0, variables):
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
+        with self.client(0, variables, name="sh"):  # what is above it cannot be read
+            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
         with self.client(1000, variables):
             self.assertEqual(set(variables), set(aws_sso_mcp.client_environment()))
         with self.client(1000, variables, of=1001):
@@ -2084,25 +2086,28 @@ class OutsideWorldTest(Test):
             self.assertEqual({}, aws_sso_mcp.client_environment())  # another PID namespace
 
     @contextlib.contextmanager
-    def client(self, uid: int, variables: dict[str, str], of: int | None = None) -> Any:
+    def client(
+        self, uid: int, variables: dict[str, str], of: int | None = None, name: str = "client"
+    ) -> Any:
         """Let this process be one of `uid`, started by a client of user `of`."""
-        status = (
-            f"Name:\tclient\nUid:\t{' '.join([str(uid if of is None else of)] * 4)}\nPPid:\t1\n"
-        )
+        uids = " ".join([str(uid if of is None else of)] * 4)
+        status = f"Name:\t{name}\nUid:\t{uids}\nPPid:\t1\n"
         environ = "\0".join("=".join(pair) for pair in variables.items()).encode()
 
-        def read(path: str, mode: str = "r") -> Any:
+        def read(path: str, limit: int = 0) -> bytes:  # noqa: ARG001
             self.assertRegex(
                 path, rf"^/proc/({os.getppid()}/environ|{os.getppid()}/status|1/status)$"
             )
-            return io.BytesIO(environ) if "b" in mode else io.StringIO(status)
+            if path == "/proc/1/status" and name != "client":
+                raise Failure("config_unreadable", "it is gone")
+            return environ if "environ" in path else status.encode()
 
         with contextlib.ExitStack() as stack:
             for name in ("getuid", "geteuid", "getgid", "getegid"):
                 stack.enter_context(mock.patch.object(os, name, lambda: uid, create=True))
             link = mock.patch.object(os, "readlink", lambda _: str(os.getpid()), create=True)
             stack.enter_context(link)
-            stack.enter_context(mock.patch("builtins.open", read))
+            stack.enter_context(mock.patch.object(aws_sso_mcp, "read_file", read))
             yield
 
     def test_nothing_that_loads_code_or_tells_keys_reaches_a_child(self) -> None:
