@@ -625,11 +625,7 @@ def read_aws_config() -> AwsConfig:
     path, text = config_text("AWS_CONFIG_FILE", "config")
     config = AwsConfig(path, {}, {}, {})
     for header, values in parse_ini(path, text).items():
-        kind, name = kind_and_name(header)
-        if name is not None:
-            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
-        elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
-            config.misspelled.update(respelled(header, values))
+        add_section(config, header, values)
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
         config.profiles[name] = {**config.profiles.get(name, {}), **values}
@@ -647,27 +643,26 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
         raise unparsable(path, "it is not text in this machine's encoding") from None
 
 
-def kind_and_name(header: str) -> tuple[str, str | None]:
-    """Return what `default`, `profile "a b"` or `sso-session a` says; no name for what is none."""
+def add_section(config: AwsConfig, header: str, values: Json) -> None:
+    """Add `default`, `profile "a b"` or `sso-session a`; of a near miss, what to write instead."""
     import shlex
 
-    header = "profile default" if header == "default" else header
-    kind = re.findall(r"\A(?:profile|sso-session)?", header)[0]
-    is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
+    words = "profile default" if header == "default" else header
+    is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", words)  # where shlex only splits, slowly
+    kind = re.findall(r"\A(?:profile|sso-session)?", words)[0]
     with contextlib.suppress(ValueError):  # no two words
-        _, name = header.split() if is_plain else shlex.split(header)
-        return kind, name if kind else None
-    return kind, None
-
-
-def respelled(header: str, values: Json) -> dict[str, str]:
-    """Return {name in lower case: what to write} of a header that no AWS tool reads."""
-    kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
-    is_session = "sso_start_url" in values and "sso_account_id" not in values
-    kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
-    name = name.strip(" \t\"'")
-    right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
-    return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
+        _, name = words.split() if is_plain else shlex.split(words)
+        if kind:
+            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
+            return
+    if len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
+        kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
+        is_session = "sso_start_url" in values and "sso_account_id" not in values
+        kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
+        name = name.strip(" \t\"'")
+        right = kind + (f" {name}" if re.fullmatch(r"[\w.@+:/-]+", name) else f' "{name}"')
+        what = f" No AWS tool reads the section [{header}]: write [{right}]."
+        config.misspelled[name.casefold()] = what
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -1991,15 +1986,14 @@ def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | N
     run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
         run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         found = json.loads(run.output["stdout"]) if run.code == 0 else {}
         identity = {"account": str(found["Account"]), "arn": str(found["Arn"])}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        failure = cli_failure(run)
-        if target.role_name or failure.reason == "session_expired":
-            raise failure from None
-        return {} if failure.reason == "role_not_assigned" else None
-    return identity if target.role_name else {}
+        return identity if target.role_name else {}
+    failure = cli_failure(run)
+    if target.role_name or failure.reason == "session_expired":
+        raise failure
+    return {} if failure.reason == "role_not_assigned" else None
 
 
 def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:

@@ -2074,7 +2074,7 @@ class OutsideWorldTest(Test):
         }
         with self.client(0, variables):
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
-        with self.client(0, variables, name="sh"):  # what is above it cannot be read
+        with self.client(0, variables, program="sh"):  # what is above it cannot be read
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
         with self.client(1000, variables):
             self.assertEqual(set(variables), set(aws_sso_mcp.client_environment()))
@@ -2087,18 +2087,18 @@ class OutsideWorldTest(Test):
 
     @contextlib.contextmanager
     def client(
-        self, uid: int, variables: dict[str, str], of: int | None = None, name: str = "client"
+        self, uid: int, variables: dict[str, str], of: int | None = None, program: str = "client"
     ) -> Any:
         """Let this process be one of `uid`, started by a client of user `of`."""
         uids = " ".join([str(uid if of is None else of)] * 4)
-        status = f"Name:\t{name}\nUid:\t{uids}\nPPid:\t1\n"
+        status = f"Name:\t{program}\nUid:\t{uids}\nPPid:\t1\n"
         environ = "\0".join("=".join(pair) for pair in variables.items()).encode()
 
         def read(path: str, limit: int = 0) -> bytes:  # noqa: ARG001
             self.assertRegex(
                 path, rf"^/proc/({os.getppid()}/environ|{os.getppid()}/status|1/status)$"
             )
-            if path == "/proc/1/status" and name != "client":
+            if path == "/proc/1/status" and program != "client":
                 raise Failure("config_unreadable", "it is gone")
             return environ if "environ" in path else status.encode()
 
