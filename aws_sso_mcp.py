@@ -23,9 +23,9 @@ writes   ~/.aws/sso/aws-sso-mcp/: per session a lock, so that all programs share
          the AWS config for a silent renewal; AWS's own CLI writes its token file
 network  none: AWS's own CLI does every exchange of tokens
 
-Sections, top to bottom, each using only those above it: Errors and settings, The outside world,
-AWS configuration, Token cache, MCP clients, Choosing a profile, Failures, Renewal, Tools (a new
-tool goes here), MCP, Command line.
+Each section uses only those above it: Errors and settings, The outside world, AWS configuration,
+Token cache, MCP clients, Choosing a profile, Failures, Renewal, Tools (a new one goes here), MCP,
+Command line.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
-MAX_CANDIDATES = 5  # whose names look like one that is none
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 
 ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
@@ -78,7 +77,6 @@ STALE_S = 30  # a login that is older is begun anew by `force`
 PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
-TRIAL_S = 0.02  # longer than anybody has a lock to see whether it is taken
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
 GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
 LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout still holds
@@ -239,7 +237,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
-    """Return names to choose from: first those that look like `name`, whole or by a word."""
+    """Return five names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
     wanted = name.casefold()[:64]
@@ -250,7 +248,7 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
         return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
 
     near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
-    return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
+    return [other for alike, other in near[:5] if alike >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
@@ -334,7 +332,7 @@ class FileLock:
 
 def lock_fd(fd: int, *, shared: bool = False) -> bool:
     """Lock an open file; False when another process has the lock. Raises OSError."""
-    for pause_s in (TRIAL_S, 0):  # as somebody may only be looking
+    for pause_s in (0.02, 0):  # longer than anybody has it to see whether it is taken
         try:
             if sys.platform != "win32":
                 import fcntl
