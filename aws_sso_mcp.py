@@ -8,11 +8,10 @@
 A Model Context Protocol server over stdio. Needs Python 3.9+ and the AWS CLI v2, nothing else.
 
     claude mcp add -s user aws-sso -- python3 -IS /path/to/aws_sso_mcp.py
-
-In a terminal: `aws_sso_mcp.py status`, `aws_sso_mcp.py refresh [PROFILE]`, `--help`.
+    python3 -IS /path/to/aws_sso_mcp.py --help
 
 What it can do to a machine is in one section, "The outside world". Everything below that section
-is text in, text out: a test fails when it opens a file, starts a process or reads a variable.
+is text in, text out: a test fails when it opens a file or starts a process.
 
 reads    ~/.aws/config, ~/.aws/credentials, and in ~/.aws/sso/cache the token files of the
          configured sessions (their expiry: no token is ever kept, shown or sent); to find the
@@ -24,9 +23,9 @@ writes   ~/.aws/sso/aws-sso-mcp/: per session a lock, so that all programs share
          the AWS config for a silent renewal; AWS's own CLI writes its token file
 network  none: AWS's own CLI does every exchange of tokens
 
-Sections, top to bottom, each using only those above it: Errors and settings, The outside world,
-AWS configuration, Token cache, MCP clients, Choosing a profile, Failures, Renewal, Tools (a new
-tool goes here), MCP, Command line.
+Each section uses only those above it: Errors and settings, The outside world, AWS configuration,
+Token cache, MCP clients, Choosing a profile, Failures, Renewal, Tools (a new one goes here), MCP,
+Command line.
 """
 
 from __future__ import annotations
@@ -60,13 +59,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 MAX_FILE_BYTES = 16 << 20  # of an AWS config file: 5,000 profiles take 1 MB
-MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file
+MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file, or of its environment
 MAX_OUTPUT_BYTES = 64 << 10  # kept of what a command prints (a login: 1 kB), read of a token file
 MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
-MAX_CANDIDATES = 5  # whose names look like one that is none
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 
 ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
@@ -79,7 +77,6 @@ STALE_S = 30  # a login that is older is begun anew by `force`
 PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
-TRIAL_S = 0.02  # longer than anybody has a lock to see whether it is taken
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
 GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
 LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout still holds
@@ -241,7 +238,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
-    """Return names to choose from: first those that look like `name`, whole or by a word."""
+    """Return five names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
     wanted = name.casefold()[:64]
@@ -252,7 +249,7 @@ def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]
         return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
 
     near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
-    return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
+    return [other for alike, other in near[:5] if alike >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
@@ -338,7 +335,7 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
 
     `flock` belongs to the open file and what inherits it; Windows locks a byte that nobody reads.
     """
-    for pause_s in (TRIAL_S, 0):  # twice, as somebody may only be looking (`is_taken`)
+    for pause_s in (0.02, 0):  # twice, as somebody may only be looking (`is_taken`)
         with contextlib.suppress(BlockingIOError, PermissionError):  # the latter on Windows
             if sys.platform != "win32":
                 import fcntl
@@ -360,20 +357,22 @@ def client_environment() -> dict[str, str]:
     Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
     """
     found: dict[str, str] = {}
-    with contextlib.suppress(OSError, Failure, ValueError, LookupError, AttributeError):  # gone
+    names = [*REMOTE, "DISPLAY", "WAYLAND_DISPLAY"]
+    with contextlib.suppress(Failure, OSError, ValueError, LookupError, AttributeError):  # no Linux
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
+        if me != "0":  # root hears of nothing to run: $BROWSER, a D-Bus address with `unixexec:`
+            names += ["BROWSER", *DESKTOP]
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
-        for _ in range(5 if is_ours else 0):  # past four launchers, where /proc shows what we see
-            status = os.fsdecode(read_file(f"/proc/{pid}/status", MAX_OUTPUT_BYTES) or b"")
-            fields = dict(line.split(":", 1) for line in status.splitlines())
+        for _ in range(5 if is_ours else 0):  # past four launchers, such as `sh -c`, `npx`, `uvx`
+            status = os.fsdecode(read_file(f"/proc/{pid}/status") or b"").splitlines()
+            fields = dict(line.split(":", 1) for line in status)
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
                 break
-            environ = os.fsdecode(read_file(f"/proc/{pid}/environ", MAX_FILE_BYTES) or b"")
-            found = {**dict(each.partition("=")[::2] for each in environ.split("\0")), **found}
+            variables = read_file(f"/proc/{pid}/environ", MAX_CLIENT_FILE_BYTES) or b""
+            pairs = (each.partition("=")[::2] for each in os.fsdecode(variables).split("\0"))
+            found = {**dict(pairs), **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
-        if me == "0":  # not what names a program: $BROWSER, a D-Bus address with `unixexec:`
-            found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
-    return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
+    return {name: found[name] for name in names if found.get(name)}
 
 
 def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -625,11 +624,7 @@ def read_aws_config() -> AwsConfig:
     path, text = config_text("AWS_CONFIG_FILE", "config")
     config = AwsConfig(path, {}, {}, {})
     for header, values in parse_ini(path, text).items():
-        kind, name = kind_and_name(header)
-        if name is not None:
-            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
-        elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
-            config.misspelled.update(respelled(header, values))
+        add_section(config, header, values)
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
         config.profiles[name] = {**config.profiles.get(name, {}), **values}
@@ -647,27 +642,26 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
         raise unparsable(path, "it is not text in this machine's encoding") from None
 
 
-def kind_and_name(header: str) -> tuple[str, str | None]:
-    """Return what `default`, `profile "a b"` or `sso-session a` says; no name for what is none."""
+def add_section(config: AwsConfig, header: str, values: Json) -> None:
+    """Add `default`, `profile "a b"` or `sso-session a`; of a near miss, what to write instead."""
     import shlex
 
-    header = "profile default" if header == "default" else header
-    kind = re.findall(r"\A(?:profile|sso-session)?", header)[0]
-    is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
+    words = "profile default" if header == "default" else header
+    is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", words)  # where shlex only splits, slowly
+    kind = re.findall(r"\A(?:profile|sso-session)?", words)[0]
     with contextlib.suppress(ValueError):  # no two words
-        _, name = header.split() if is_plain else shlex.split(header)
-        return kind, name if kind else None
-    return kind, None
-
-
-def respelled(header: str, values: Json) -> dict[str, str]:
-    """Return {name in lower case: what to write} of a header that no AWS tool reads."""
-    kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
-    is_session = "sso_start_url" in values and "sso_account_id" not in values
-    kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
-    header, name = header[:99], name[:99].strip(" \t\"'")
-    right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
-    return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
+        _, name = words.split() if is_plain else shlex.split(words)
+        if kind:
+            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
+            return
+    if len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
+        kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
+        is_session = "sso_start_url" in values and "sso_account_id" not in values
+        kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
+        header, name = header[:99], name[:99].strip(" \t\"'")
+        right = kind + (f" {name}" if re.fullmatch(r"[\w.@+:/-]+", name) else f' "{name}"')
+        what = f" No AWS tool reads the section [{header}]: write [{right}]."
+        config.misspelled[name.casefold()] = what
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -1858,15 +1852,14 @@ def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | N
     run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
         run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         found = json.loads(run.output["stdout"]) if run.code == 0 else {}
         identity = {"account": str(found["Account"]), "arn": str(found["Arn"])}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        failure = cli_failure(run)
-        if target.role_name or failure.reason == "session_expired":
-            raise failure from None
-        return {} if failure.reason == "role_not_assigned" else None
-    return identity if target.role_name else {}
+        return identity if target.role_name else {}
+    failure = cli_failure(run)
+    if target.role_name or failure.reason == "session_expired":
+        raise failure
+    return {} if failure.reason == "role_not_assigned" else None
 
 
 def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:

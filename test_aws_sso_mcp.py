@@ -2078,6 +2078,8 @@ class OutsideWorldTest(Test):
         }
         with self.client(0, variables):
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
+        with self.client(0, variables, program="sh"):  # what is above it cannot be read
+            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
         with self.client(1000, variables):
             self.assertEqual(set(variables), set(aws_sso_mcp.client_environment()))
         with self.client(1000, variables, of=1001):
@@ -2088,18 +2090,21 @@ class OutsideWorldTest(Test):
             self.assertEqual({}, aws_sso_mcp.client_environment())  # another PID namespace
 
     @contextlib.contextmanager
-    def client(self, uid: int, variables: dict[str, str], of: int | None = None) -> Any:
+    def client(
+        self, uid: int, variables: dict[str, str], of: int | None = None, program: str = "client"
+    ) -> Any:
         """Let this process be one of `uid`, started by a client of user `of`."""
-        status = (
-            f"Name:\tclient\nUid:\t{' '.join([str(uid if of is None else of)] * 4)}\nPPid:\t1\n"
-        )
+        uids = " ".join([str(uid if of is None else of)] * 4)
+        status = f"Name:\t{program}\nUid:\t{uids}\nPPid:\t1\n"
         environ = "\0".join("=".join(pair) for pair in variables.items()).encode()
 
-        files = {f"/proc/{os.getppid()}/status": status.encode(), "/proc/1/status": status.encode()}
-        files[f"/proc/{os.getppid()}/environ"] = environ
-
-        def read(path: str, _: int) -> bytes:
-            return files[path]
+        def read(path: str, limit: int = 0) -> bytes:  # noqa: ARG001
+            self.assertRegex(
+                path, rf"^/proc/({os.getppid()}/environ|{os.getppid()}/status|1/status)$"
+            )
+            if path == "/proc/1/status" and program != "client":
+                raise Failure("config_unreadable", "it is gone")
+            return environ if "environ" in path else status.encode()
 
         with contextlib.ExitStack() as stack:
             for name in ("getuid", "geteuid", "getgid", "getegid"):

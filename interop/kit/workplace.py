@@ -147,7 +147,9 @@ class Workplace:
         role = {"accountId": "123456789012", "roleName": "Developer"}
         name = json.dumps({**role, **session}, sort_keys=True, separators=(",", ":"))
         credentials = self.centre.issue_role_credentials(*role.values(), lifetime_s)
-        path = self.home / ".aws" / "cli" / "cache" / f"{hashlib.sha1(name.encode()).hexdigest()}.json"
+        path = (
+            self.home / ".aws" / "cli" / "cache" / f"{hashlib.sha1(name.encode()).hexdigest()}.json"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"ProviderType": "sso", "Credentials": credentials}))
 

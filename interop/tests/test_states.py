@@ -8,7 +8,6 @@ that has a role; where AWS_SSO_MCP_ALL_STATES is set, all three are tried in all
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from kit.identity_center import START_URL, IdentityCenter
 from kit.workplace import AWS_V2, CONFIG, Workplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 MINUTE_S = 60
@@ -133,9 +132,7 @@ def arrange(place: Workplace, state: State) -> None:
     if state.token != "absent":
         is_refreshable, is_revoked = state.refresh_token != "none", state.token == "revoked"
         lifetime_s = TOKENS[state.token]
-        token = place.centre.issue_token(
-            lifetime_s, refreshable=is_refreshable, revoked=is_revoked
-        )
+        token = place.centre.issue_token(lifetime_s, refreshable=is_refreshable, revoked=is_revoked)
         place.keep_token(token, key)
     if state.token == "torn":
         path = place.token_path(key)
@@ -181,5 +178,7 @@ def test_no_page_where_a_silent_way_exists(tmp_path: Path, aws: str, states: lis
     with ThreadPoolExecutor(3) as executor:
         found = dict(zip(states, executor.map(run, folders, states)))
     right = {state: right_outcome(state) for state in states}
-    wrong = {state: (found[state], right[state]) for state in states if found[state] != right[state]}
+    wrong = {
+        state: (found[state], right[state]) for state in states if found[state] != right[state]
+    }
     assert wrong == {}, "found, right"
