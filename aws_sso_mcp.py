@@ -707,27 +707,29 @@ def text_of(values: Json, key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-# What tells of a profile in a command: programs, the end of a simple command, and what names one:
-# an option of AWS's own tools, one that others have too, a variable. A tab parts arguments.
-NAMED = r"""(?xi) (?<![^\s"'(=]) (?: [^\s"'=:]*[/\\] )? (?: (?P<aws> aws ) | (?P<print> echo
-    | printf ) | (?P<other> bazel | cargo | dbt | docker(?:-compose)? | eas | gradlew? | kubectl
-    | minikube | mvnw? | nix | oci | podman | rustup | skaffold ) ) (?= [\s"'.@] )
+# In a command, where a tab parts arguments: what names a profile (an option of AWS's own tools, one
+# that others have too, a variable), the end of a simple command, and programs that tell whether
+# what follows counts.
+NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
+        (?: --aws-?profile | --profile-name | -profilename | profile_name ) [\s:=]+
+      | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ ex(?:ec|port) | assume | awsume ) \s+
+          (?:--[\w=-]+\s+|-j\s+)*
+      | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
+    | (?P<option> (?<![\w-]) --profile [\s=]+ )
+    | \bAWS_(?:DEFAULT_)?PROFILE ["']?\]? (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
+    | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
+  ) (?P<value> "[^"]*" | '[^']*' | (?<=profile\t)[^\t]* | [^\s;&|(){}<>"',]* )
   | (?P<end> [;&|(){}\n] | \s--\s )
-  | (?: (?P<own> (?<![\w-]) (?: (?: --aws-?profile | --profile-name | -profilename | profile_name )
-          [\s:=]+ | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ ex(?:ec|port) | assume | awsume ) \s+
-          (?:--[\w=-]+\s+|-j\s+)* | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
-      | (?P<option> (?<![\w-]) --profile [\s=]+ )
-      | \bAWS_(?:DEFAULT_)?PROFILE ["']?\]? (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
-      | \bset(?:x|env)?\s+ (?:-\w+\s+)* AWS_(?:DEFAULT_)?PROFILE \s+
-    ) (?P<value> "[^"]*" | '[^']*' | (?<=profile\t)[^\t]* | [^\s;&|(){}<>"',]* )"""
+  | (?<![^\s"'(=]) (?: [^\s"'=:]{0,99}[/\\] )? (?: (?P<aws> aws[\w-]* ) | (?P<print> echo | printf )
+    | (?P<other> bazel | cargo | dbt | docker(?:-compose)? | eas | gradlew? | kubectl | minikube
+      | mvnw? | nix | oci | podman | rustup | skaffold ) ) (?= [\s"'.@] )"""
 MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 
 
 def profile_of_command(line: str) -> str | None:
     """Return the profile that a command names, `$` if it is yet to be worked out.
 
-    An option of AWS's own tools beats a variable, which beats a `--profile` of another program;
-    of those that have nothing to do with AWS, and of what is only printed, none counts.
+    An option of AWS's own tools beats a variable, that beats a `--profile` of another program.
     """
     ranks: dict[int, set[str]] = {}
     program: str | None = None
@@ -735,7 +737,7 @@ def profile_of_command(line: str) -> str | None:
         value, option = (found["value"] or "").strip("\"'"), found["option"]
         if found["value"] is None:
             program = found.lastgroup
-        elif value and value[0] != "-" and program != ("other" if option else "print"):
+        elif value and value[0] != "-" and program not in ("print", "other" if option else "print"):
             rank = 0 if found["own"] or (option and program == "aws") else 2 if option else 1
             ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
     best = ranks[min(ranks)] if ranks else {None}
@@ -936,39 +938,37 @@ CLIENT_FILES = """
     ~/.claude.json $CLAUDE_CONFIG_DIR/.claude.json CLAUDE/plugins/cache/*/*/*/.mcp.json
     CLAUDE/plugins/cache/*/*/*/.claude-plugin/plugin.json CONFIG/Claude/claude_desktop_config.json
     /etc/claude-code/managed-mcp.json /Library/Application*Support/ClaudeCode/managed-mcp.json
-    $ProgramFiles/ClaudeCode/managed-mcp.json @/.mcp.json @/.*/mcp.json @/.*/mcp/mcp.json
-    @/.*/settings/mcp.json @/.*/settings.json ~/.*/mcp[-_]config.json ~/.*/*/mcp_config.json
-    @/.*/*agents/*.json @/.amazonq/*.json ~/.aws/amazonq/*.json ~/.aws/amazonq/*agents/*.json
-    @/.gemini/extensions/*/*extension.json ~/.kiro/powers/*/*/mcp.json @/.codex/config.toml
-    $CODEX_HOME/config.toml $COPILOT_HOME/mcp-config.json ~/.config/github-copilot/*/mcp.json
-    $LOCALAPPDATA/github-copilot/*/mcp.json ~/.cline/data/settings/cline_mcp_settings.json
-    ./opencode.json* ~/.config/opencode/opencode.json* ~/.config/zed/settings.json
-    $APPDATA/Zed/settings.json EDITOR/mcp.json EDITOR/settings.json EDITOR/profiles/*/mcp.json
-    EDITOR/globalStorage/*/settings/*mcp_settings.json
+    $ProgramFiles/ClaudeCode/managed-mcp.json @/.mcp.json @/.*/mcp*.json @/.*/*/mcp*.json
+    @/.*/settings.json @/.*/*agents/*.json @/.amazonq/*.json ~/.aws/amazonq/*.json
+    ~/.aws/amazonq/*agents/*.json @/.gemini/extensions/*/*extension.json ~/.kiro/powers/*/*/mcp.json
+    @/.codex/config.toml $CODEX_HOME/config.toml $COPILOT_HOME/mcp-config.json
+    ~/.config/github-copilot/*/mcp.json $LOCALAPPDATA/github-copilot/*/mcp.json
+    ~/.cline/data/settings/*mcp_settings.json ./opencode.json* ~/.config/opencode/opencode.json*
+    ~/.config/zed/settings.json $APPDATA/Zed/settings.json EDITOR/mcp.json EDITOR/settings.json
+    EDITOR/profiles/*/mcp.json EDITOR/globalStorage/*/settings/*mcp_settings.json
 """
-SERVERS = ("mcpServers", "servers", "mcp_servers", "context_servers", "powers/mcpServers",
-           "mcp/servers", "mcp")  # fmt: skip
+SERVERS = "mcpServers servers mcp_servers context_servers powers/mcpServers mcp/servers mcp"
 CONFIG_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
 MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
-VARIABLE = r"(?:\$\{(?:env:)?|\{env:)(\w+)(?::-([^{}]*))?\}|\$(?!env\b)(\w+)"
+VARIABLE = r"(?:\$\{(?:env:)?|\{env:|\$(?!env:))(\w+)(?::-([^{}]*))?\}?"
 # What JSON has not: comments, and commas before a bracket. Strings are matched to be kept.
 NOT_JSON = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])'
 
 
 def profile_of_server(server: str) -> str | None:
-    """Return the profile that MCP server `server` is configured with, None when its entry has none.
+    """Return the profile of the MCP server whose name is the longest that stands in `server`.
 
-    `server` may be what a client shows of a name: the longest configured one counts that stands
-    in it as whole words. Raises Failure when no entry is found, or several that differ.
+    None when its entry has none. Raises Failure when there is no entry, or several that differ.
     """
     rows = list(configured_servers())
     fits = [row for row in rows if row[1] == server] or [r for r in rows if is_named(r[1], server)]
     if not fits:
         near = nearest_names(server, [name for _, name, _ in rows if harmless(name) == name][:1000])
-        message = f"No MCP client here is configured with a server {server!r}"
-        message += f"; the nearest servers are: {listed(near)}." if near else "."
-        message += " (YAML is not read, nor TOML before Python 3.11.) Call again with `profile`."
-        raise Failure("server_not_found", message)
+        message = f"No MCP client here is configured with a server {server!r}; the nearest servers "
+        message += (
+            f"are: {listed(near) or 'none'}. (YAML is not read, nor TOML before Python 3.11.) "
+        )
+        raise Failure("server_not_found", message + "Call again with `profile`.")
     longest = max(len(name) for _, name, _ in fits)
     found = [(file, entry) for file, name, entry in fits if len(name) == longest]
     in_use = [row for row in found if row[1].get("enabled", True) and not row[1].get("disabled")]
@@ -990,10 +990,11 @@ def is_named(name: str, wanted: str) -> bool:
 def configured_servers() -> Iterator[tuple[str, str, Json]]:
     """Yield file, name and entry of each MCP server in the clients' config files."""
     project = os.environ.get("CLAUDE_PROJECT_DIR") or working_folder()
+    known = [keys.split("/") for keys in SERVERS.split()]
     for path in client_files(project):
         file = path.replace(os.path.join(project, ""), "./", 1).replace(filled_in("~"), "~", 1)
         content = read_client_config(path)
-        for keys in (*(each.split("/") for each in SERVERS), ["projects", project, "mcpServers"]):
+        for keys in [*known, ["projects", project, "mcpServers"]]:
             yield from ((file, name, inner(row)) for name, row in inner(content, *keys).items())
 
 
@@ -1002,12 +1003,8 @@ def client_files(project: str) -> Iterator[str]:
     literal = partial(re.sub, r"([*?[])", r"[\1]")
     user, here = literal(filled_in("~")), literal(project)
     config = literal(filled_in(CONFIG_FOLDERS.get(sys.platform, "~/.config")))
-    places = {"~": [user], ".": [here], "@": [user, here], "CONFIG": [config]}
-    places["EDITOR"] = [
-        config + "/*Cod*/User",
-        config + "/Cursor/User",
-        user + "/.*-server*/data/User",
-    ]
+    editors = [f"{config}/*Cod*/User", f"{config}/Cursor/User", f"{user}/.*-server*/data/User"]
+    places = {"~": [user], ".": [here], "@": [user, here], "CONFIG": [config], "EDITOR": editors}
     places["CLAUDE"] = [user + "/.claude", literal(setting("CLAUDE_CONFIG_DIR") or user)]
     places[""] = [] if sys.platform == "win32" else ["/"]
     for pattern in CLIENT_FILES.split():
@@ -1040,15 +1037,14 @@ def parsed_config(text: str, is_toml: bool) -> Json:
 def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
     entry = {**entry, **inner(entry, "command")}  # Zed's older form
-    env = {**inner(entry, "environment"), **inner(entry, "env")}
+    variables = {**inner(entry, "environment"), **inner(entry, "env")}
+    env = {name: filled(value) for name, value in variables.items()}
     parts = [entry.get("command"), entry.get("args")]
     words = [word for part in parts for word in (part if isinstance(part, list) else [part])]
     named = profile_of_command("\t".join(map(filled, words)))
-    proxied = filled(env.get("AWS_MCP_PROXY_PROFILES")).partition(" ")[0]
-    names = [filled(env.get("AWS_API_MCP_PROFILE_NAME")), proxied, named or ""]
-    if named is None:
-        names += [filled(env.get("AWS_PROFILE")), filled(env.get("AWS_DEFAULT_PROFILE"))]
-    return next(filter(is_worked_out, names), None)
+    own = env.get("AWS_API_MCP_PROFILE_NAME"), env.get("AWS_MCP_PROXY_PROFILES", "").split(" ")[0]
+    common = () if named else (env.get("AWS_PROFILE"), env.get("AWS_DEFAULT_PROFILE"))
+    return next((name for name in (*own, named, *common) if name and is_worked_out(name)), None)
 
 
 def filled(value: Any) -> str:
@@ -1056,12 +1052,9 @@ def filled(value: Any) -> str:
 
     Only variables of profiles are: a project's file could ask for a secret.
     """
-
-    def fill(found: re.Match[str]) -> str:
-        name = found[1] or found[3]
-        return ("PROFILE" in name.upper() and os.environ.get(name)) or found[2] or "$"
-
-    return re.sub(VARIABLE, fill, value) if isinstance(value, str) else ""
+    known = {name: text for name, text in os.environ.items() if "PROFILE" in name.upper()}
+    text = value if isinstance(value, str) else ""
+    return re.sub(VARIABLE, lambda found: known.get(found[1]) or found[2] or "$", text)
 
 
 # --- Choosing a profile -----------------------------------------------------------------
@@ -1074,15 +1067,11 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
     """Return the profile to use, from the first place that names one. Raises Failure."""
     if parameter:
         return requested(config, parameter)
-    but = ""
-    if server:
-        profile = profile_of_server(server)
-        if profile:
-            return Choice(profile, "server", f"configured for MCP server {harmless(server)!r}", [])
-        but = f" (MCP server {harmless(server)!r} is configured with none)"
+    but = f" (MCP server {harmless(server)!r} is configured with none)" if server else ""
+    if server and (profile := profile_of_server(server)):
+        return Choice(profile, "server", f"configured for MCP server {harmless(server)!r}", [])
     for variable in ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-        value = setting(variable)
-        if value:
+        if value := setting(variable):
             return Choice(value, "environment", f"from ${variable}{but}", [])
     choice = unnamed(config)
     return choice._replace(why=choice.why + but)
@@ -1131,15 +1120,13 @@ FAILURES = (
     ("session_expired", "token from sso|loading SSO Token|SSO session ass|Session token not found",
      "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."),
     ("role_not_assigned", r"ForbiddenException.{0,60} No access|NotFoundException\).{0,18}GetRole",
-     "The role of this profile is not assigned to this person, which no login changes."),
+     "The role is not assigned to this person. Choose another profile, or ask an administrator."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
-    ("wrong_state", "State parameter does not match",
-     "An old page answered. Close old sign-in pages, then call refresh_aws_sso_token."),
+    ("wrong_state", "State parameter does not match", "Close old sign-in pages, then call again."),
     ("login_expired", r"an SSO token has expired|InvalidGrant|ExpiredTokenEx.{0,30}CreateToken",
      "Nobody approved in time. When the person is ready, call refresh_aws_sso_token."),
-    ("wrong_start_url", r"resolve start URL|sso_start_url must use the https scheme"
-     r"|InvalidRequestException\) when calling the (?:Register|StartD|CreateTok)",
+    ("wrong_start_url", r"InvalidRequest.{0,30}(?:Register|StartD|CreateT)|start URL|https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
      "AWS has forgotten the AWS CLI's client registration. Let the person delete the files in "
@@ -1148,14 +1135,12 @@ FAILURES = (
      "The credentials work, but may not do this. Use another role; no login helps."),
     ("static_keys", r"\((?:InvalidClientTokenId|UnrecognizedClientException|ExpiredToken)",
      "AWS refuses the keys. Check AWS_* variables, ~/.aws/credentials, region and clock."),
-    ("proxy", "Failed to connect to proxy URL",
-     "The proxy (HTTPS_PROXY) fails or drops connections. Check it and the VPN; no login helps."),
+    ("proxy", "Failed to connect to proxy URL", "Check HTTPS_PROXY and the VPN; no login helps."),
     ("certificate", "SSL validation failed for",
      "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
     ("network", "Could not connect|timeout on endpoint|HTTP Client|onnection was c|response stream",
      "AWS could not be reached. Check the network, the VPN and sso_region; no login helps."),
-    ("callback_port", r"Unable to initialize the OAuth 2\.0",
-     "The AWS CLI could not listen on 127.0.0.1. Set AWS_SSO_MCP_LOGIN=device for this server."),
+    ("callback_port", r"OAuth 2\.0", "It had no port to listen on. Set AWS_SSO_MCP_LOGIN=device."),
     ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
      "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
     ("config_changed", r"parse config file|could not be found|session does not exist|SSO configur",
@@ -1164,7 +1149,7 @@ FAILURES = (
      "The AWS CLI could not write ~/.aws/sso/cache. Check its owner, its mode and the disk."),
     ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
      r"|\(5\d\d\)|\(429\)|(?m:(?:^|: )'[A-Za-z]+'$)|<html|Unable to parse response",
-     "AWS, or a captive portal or VPN page in between, answered with an error. Try again later."),
+     "AWS, a captive portal or a VPN answered with an error. Try again later."),
 )
 # fmt: on
 # The grammar of "the SSO token is no good", in any tool's words. A statement says that something
@@ -1172,31 +1157,29 @@ FAILURES = (
 SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
 THING = r"(?:session|token|log-?in|cache|credentials?)\b(?! section| config| duration)"
 WRONG = (
-    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|failed|timed out"
-    r"|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+(?:ed|nd))\b"
+    r"\b(?:(?<!not )(?<!n't )expired|invalid|missing|revoked|required|needed|refresh\w* \w* ?failed"
+    r"|failed to \w+|no longer|not (?:found|valid|present|active|exist)|(?:not|n't) be \w+)\b"
 )
-LACK = r"\b(?:no|expired|invalid|missing|(?:unable|failed) to \w+|(?:can|could) ?not \w+|error \w+)"
 ORDER = r"(?<!failed to )\b(?:run\w*|execute|try|us(?:e|ing)|with|via|fix|please|required)\b"
 STATEMENT = (
     rf"{SSO}(?=.{{0,60}}?\b{THING}).{{0,90}}?{WRONG}"
-    rf"|{LACK}(?: [\w']+){{0,3}}? {SSO} (?:access |session )?{THING}"
+    r"|\b(?:no|expired|invalid|missing|unable to|failed to(?! run)|can ?not|could not|error \w+ing)"
+    rf"(?: [\w']+){{0,4}}? {SSO} (?:access |session )?{THING}"
     rf"|{ORDER}.{{0,30}}?\baws2? sso login"
     r"|\b(?:not|need to|must|please) (?:be )?(?:log|sign|(?:re-?)?auth)[\w -]{0,30}\baws sso\b"
-    r"|\b\w*(?:(?:invalid|expired)sso(?:token|session)|sso(?:token|session)(?:invalid|expired))\w*"
-    r"(?:: |\))"  # the name of an exception; all others do not name SSO
+    r"|\bsso(?:token|session)(?:expired|invalid)\w*: |\binvalidsso\w+\)"  # names of exceptions
+    # what AWS's tools say without naming SSO
     r"|\btoken (?:not found or invalid|has expired and refresh failed|file at \S+sso[/\\]cache)"
     r"|(?:^ ?|exception: )token is expired|\bcached credentials not found under"
     r"|\baws credentials expired|\bexpired or invalid aws credentials"
 )
 # It is not said in quotes or brackets, under a condition, beside a cause that no login fixes, ...
 QUOTED = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$"""
-SUPPOSED = (
-    r"\b(?:if|when(?! \w+ing)|whether|unless|until|before|once|after|is valid|got|want|expect\w*"
-    r"|assert\w*|handle\w*|shows)\b[^.:]*$"
-)
+SUPPOSED = r"\b(?:if|when(?! \w+ing)|before|once|after|is valid|expect\w*|assert\w*|shows)\b[^.:]*$"
 OTHER_CAUSE = (
-    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|send failed|not configured"
-    r"|required parameters|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
+    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|not configured|required param"
+    r"|send failed|timed out|refused|no such host|x509|certificate|\bdns\b|enotfound|econn"
+    r"|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
 )
 # in a line of a diff, a table, a listing, numbered source, a comment, a test's report, ...
 SHOWN = (
@@ -2352,16 +2335,13 @@ def cells(row: Json) -> tuple[str, ...]:
 # A command that only shows files or history, and in an output the hint of a profile.
 SHOWS = r"\s*(?:cat|head|tail|less|sed|[ef]?grep|rg|diff|gh|git (?:diff|log|show|grep))\s[^;&|]*"
 HINT = (
-    r"""(?:sso login.{0,40}?--profile[= ]|(?:for|of) profile:? )["'`]?"""
+    r"(?:sso login.{0,40}?--profile[= ]|\b(?:for|of) profile:? )[\"'`]?"
     r"(?!your|profile)([\w.@+/-]*\w)"
 )
 
 
 def print_hook(event: bytes) -> int:
-    """Tell a host, as its hook for tools that failed, what fixes this; return 0 in any case.
-
-    `event` is JSON: `hook_event_name`, `tool_name`, `tool_input`, `error` or `tool_response`.
-    """
+    """Tell a host, as its hook for tools that failed (JSON), what fixes it; return 0 always."""
     try:
         told = inner(json.loads(event))
         said = [told.get("error"), told.get("tool_response")]

@@ -1093,6 +1093,7 @@ class ClientConfigTest(Test):
             ("project/.kiro/agents/me.json", plain),
             ("project/.amazonq/cli-agents/me.json", plain),
             (".lmstudio/mcp.json", plain),
+            (".client-of-tomorrow/mcp.json", plain),
             (".kiro/settings/mcp.json", plain),
             ("project/.kiro/settings/mcp.json", plain),
             (".aws/amazonq/mcp.json", plain),
@@ -2313,6 +2314,8 @@ class DiagnosisTest(Test):
             "[ERROR] 2026-03-02 08:11:10.221 SSOCredentialsProvider [1] Cached Token expired at 1",
             "Uncaught Aws\\Exception\\TokenException: Cached SSO token returned an expired token",
             "❌ Not logged in to AWS SSO.",
+            "==========\nYour AWS SSO session has expired\n==========",
+            "connection to AWS: SSOTokenExpiredException: Token expired",
             "myctl: your AWS session is gone, please run `aws sso login --profile dev`",
             'time=1 level=fatal msg="cached SSO token is expired, or not present"',
         )
@@ -2324,6 +2327,7 @@ class DiagnosisTest(Test):
         sentence = "Error loading SSO Token: Token for corp does not exist"
         for text in (f'    raise Error("{sentence}")', f"docs/x.md:12: {sentence}", f"+{sentence}",
                      f"// {sentence}", f"E  AssertionError: assert '{sentence}' == ''", "sso", "",
+                     f"commit 8f3a2b1\n\n    {sentence}", f"@@ -1 +1 @@\n {sentence}",
                      f"| {sentence} |", f"```\n{sentence}\n```",
                      f"12 | {sentence}\n   | ^^^", f"## {sentence}", f"x.go:3:{sentence}",
                      "If the SSO session has expired, run aws sso login",
@@ -2342,6 +2346,8 @@ class DiagnosisTest(Test):
             "An error occurred (AccessDenied) when calling the X operation: Access Denied",
             "Error when retrieving credentials from custom-process: SSO session expired",
             "unable to refresh SSO token, request send failed, tls: x509: unknown",
+            "unable to refresh SSO token: dial tcp: lookup oidc.eu-west-1: no such host",
+            "Failed to run aws sso login",
             "ExpiredToken: The security token included in the request is expired",
             "Profile is configured with invalid SSO credentials. Required parameters x",
             "Your session has expired. Please reauthenticate using 'aws login'.",
