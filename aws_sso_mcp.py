@@ -1690,13 +1690,14 @@ def tool(title: str, description: str, hints: Json, **parameters: str) -> Callab
     "login`; never for AccessDenied, static keys or a network error. Costs no click "
     "when the token is still good or renews silently; else it opens one sign-in page for the "
     "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
-    "again with the same arguments: that joins the same login. Then retry what failed.",
+    "again without `force`: that joins the same login. Then retry what failed.",
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
     profile="AWS profile of the command that failed, else the one that its message names, or SSO "
     "session. Without it: $AWS_PROFILE, else the SSO profile used last.",
     server="Instead of `profile`: name of the MCP server whose call failed (or its full tool name)"
     ". Takes the profile it is configured with.",
-    force="Log in again although the token is good: when AWS still refuses it.",
+    force="Log in again although the token is good: when AWS still refuses it, or when the page of "
+    "a pending login failed.",
 )
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
@@ -1862,8 +1863,8 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
 def pending(flight: Flight, *, force: bool) -> Json:
     """Return the answer for a login that still waits for the person."""
     news = flight.news
-    again = "without `force`" if force else "with the same arguments"
-    message = f"Waiting for the person. {news.text} Then call refresh_aws_sso_token again {again}:"
+    again = " without `force`" if force else " with the same arguments"
+    message = f"Waiting for the person. {news.text} Then call refresh_aws_sso_token again{again}:"
     message += " it joins this login and opens no second page."
     if news.url:
         message += " If the page shows an error, call with force: true: that begins anew."
