@@ -1261,6 +1261,10 @@ AWS_HOSTS = (
     r"|portal\.amazonaws\.(?:com(?:\.cn)?|eu)|app\.amazonwebservices\.com\.cn)"
 )
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
+# Ends of a silent renewal that say nothing of the refresh token, which is worth another try.
+UNTRIED = ("timeout", "network", "proxy", "certificate", "aws_error", "abandoned")
+# Settings of a profile that tell how AWS is reached.
+REACHING = ("ca_bundle", "use_fips_endpoint", "use_dualstack_endpoint")
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
 # Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
@@ -1527,21 +1531,26 @@ class Renewal:
         import shlex
 
         path = self.lock.path.replace(".json", ".config")
+        values = read_aws_config().profiles.get(self.profile, {})
+        kept = "".join(f"{key} = {values[key]}\n" for key in REACHING if text_of(values, key))
         role = f"sso_account_id = 000000000000\nsso_role_name = none-{time.time_ns()}\n"
-        text = f"[profile renewal]\nsso_session = {self.session.name}\n{role}"
+        text = f"[profile renewal]\nsso_session = {self.session.name}\n{role}{kept}"
         text += f"[sso-session {shlex.quote(self.session.name)}]\n"
         text += f"sso_region = {self.session.region}\nsso_start_url = {self.session.start_url}\n"
         arguments = ("configure", "export-credentials", "--profile=renewal")
         files: Any = {"AWS_CONFIG_FILE": path, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
         try:
             write_file(path, text)
-            run_aws(arguments, flight.is_wanted, streams=("stderr",), **files)
+            run = run_aws(arguments, flight.is_wanted, streams=("stderr",), **files)
+            failure = cli_failure(run)
         except OSError:
             return False
-        except Failure as failure:
-            if failure.reason != "timeout":
-                raise
-        return self.is_done()
+        except Failure as raised:
+            failure = raised
+        is_done = self.is_done()
+        if not is_done and failure.reason in UNTRIED:
+            raise failure
+        return is_done
 
     def _log_in(self, flight: Flight) -> None:
         """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""

@@ -374,7 +374,7 @@ class IdentityCenter:
         return token
 
     def issue_role_credentials(
-        self, account_id: str, role_name: str, lifetime_s: float
+        self, lifetime_s: float, account_id: str, role_name: str
     ) -> dict[str, str]:
         """Return credentials of a role as the AWS CLI keeps them."""
         session = self._new_sso_session(account_id, role_name, lifetime_s)

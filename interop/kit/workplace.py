@@ -74,8 +74,11 @@ class Workplace:
     def write_config(self, text: str) -> None:
         (self.home / ".aws" / "config").write_text(text)
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """Return what the server gets: the way to the centre, and a person who opens pages."""
+    def environment(self, **more: str | None) -> dict[str, str]:
+        """Return what the server gets: the way to the centre, and a person who opens pages.
+
+        Of `more`, None leaves a variable out.
+        """
         base = {
             "HOME": str(self.home),
             "PATH": f"{self.aws.parent}:/usr/bin:/bin",
@@ -83,7 +86,7 @@ class Workplace:
             "AWS_SSO_MCP_LOGIN": "browser",
             **self.centre.environment(),
         }
-        return {**base, **more}
+        return {name: value for name, value in {**base, **more}.items() if value is not None}
 
     # --- The server
 
@@ -146,10 +149,9 @@ class Workplace:
         """Let the CLI have role credentials of Developer; of a `sessionName` or a `startUrl`."""
         role = {"accountId": "123456789012", "roleName": "Developer"}
         name = json.dumps({**role, **session}, sort_keys=True, separators=(",", ":"))
-        credentials = self.centre.issue_role_credentials(*role.values(), lifetime_s)
-        path = (
-            self.home / ".aws" / "cli" / "cache" / f"{hashlib.sha1(name.encode()).hexdigest()}.json"
-        )
+        credentials = self.centre.issue_role_credentials(lifetime_s, *role.values())
+        file = hashlib.sha1(name.encode()).hexdigest() + ".json"
+        path = self.home / ".aws" / "cli" / "cache" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"ProviderType": "sso", "Credentials": credentials}))
 

@@ -1,14 +1,15 @@
 """Fewest clicks, whatever is cached: every state of a person's files, with the real AWS CLI.
 
 A state is the product of what is cached and what asks for it, less the rules of `is_possible`:
-158 for an AWS CLI, 474 for three. The newest is tried in all of them, the others with a profile
-that has a role; where AWS_SSO_MCP_ALL_STATES is set, all three are tried in all.
+172 for an AWS CLI, 516 for three. Of those 200 are tried in every run (`is_usual`), and all where
+AWS_SSO_MCP_ALL_STATES is set.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +45,7 @@ PROFILES = {  # kind -> the name of one in CONFIGS
     "role": "dev",
     "no role": "plain",  # another profile of its session has one
     "no role at all": "plain",
+    "not assigned": "ops",  # a role that the person does not have: no login can help
     "legacy": "old",
     "chained": "deploy",  # its role is assumed by `dev`
 }
@@ -62,7 +64,7 @@ ROLE_CREDENTIALS = {"none": 0, "short": 10 * MINUTE_S, "8 hours": 8 * HOUR_S}
 def is_possible(state: State) -> bool:
     """Tell whether a state can be: only a token of an sso-session may have a refresh token."""
     has_refresh_token = state.token not in ("absent", "torn") and state.profile != "legacy"
-    has_role = state.profile != "no role at all"
+    has_role = state.profile not in ("no role at all", "not assigned")
     return (has_refresh_token or state.refresh_token == "none") and (
         has_role or state.role_credentials == "none"
     )
@@ -108,6 +110,7 @@ class Outcome(NamedTuple):
 def right_outcome(state: State) -> Outcome:
     pages = 0 if is_silent(state) else 1
     status = "valid" if is_accepted(state) else "logged_in" if pages else "refreshed"
+    status = "failed" if state.profile == "not assigned" else status
     return Outcome(status, pages, pages, not (is_accepted(state) and state.token == "revoked"))
 
 
@@ -159,16 +162,25 @@ def run(folder: Path, state: State) -> Outcome:
 
 
 def test_the_rules_leave_every_state_that_can_be() -> None:
-    assert Counter(state.aws for state in STATES) == dict.fromkeys(AWS_V2, 158)
+    assert Counter(state.aws for state in STATES) == dict.fromkeys(AWS_V2, 172)
+
+
+def is_usual(state: State) -> bool:
+    """Tell whether a state is tried in every run.
+
+    test_login.py has most of those without role credentials, with every AWS CLI.
+    """
+    is_hiding = state.profile == "role" and state.role_credentials == "8 hours"
+    return state.aws == "aws-newest" or is_hiding
 
 
 def groups() -> Iterator[Any]:
     """Yield the states that one test tries at the same time."""
     is_all = "AWS_SSO_MCP_ALL_STATES" in os.environ
-    for (aws, profile, token), group in itertools.groupby(STATES, lambda state: state[:3]):
-        if is_all or aws == "aws-newest" or profile == "role":
-            states = list(group)
-            yield pytest.param(aws, states, id=f"{aws}-{profile}-{token}-{len(states)}")
+    tried = [state for state in STATES if is_all or is_usual(state)]
+    for (aws, profile, token), group in itertools.groupby(tried, lambda state: state[:3]):
+        states = list(group)
+        yield pytest.param(aws, states, id=f"{aws}-{profile}-{token}-{len(states)}")
 
 
 @pytest.mark.parametrize(("aws", "states"), list(groups()))
@@ -182,3 +194,75 @@ def test_no_page_where_a_silent_way_exists(tmp_path: Path, aws: str, states: lis
         state: (found[state], right[state]) for state in states if found[state] != right[state]
     }
     assert wrong == {}, "found, right"
+
+
+# --- Renewals that something might be in the way of -------------------------------------
+
+
+@pytest.mark.parametrize("unassigned", ["ForbiddenException", "ResourceNotFoundException", ""])
+def test_every_renewal_renews(place: Workplace, unassigned: str) -> None:
+    """The server has the CLI ask for a role that nobody has, whatever AWS makes of it."""
+    place.centre.unassigned = unassigned
+    place.keep_role_credentials(8 * HOUR_S, sessionName="corp")
+    with server(place) as client:
+        for renewals in (1, 2):
+            place.keep_token(place.centre.issue_token(-HOUR_S, refreshable=True))
+            assert client.refresh(profile="dev")["status"] == "refreshed"
+            assert place.centre.calls.count("CreateToken:refresh_token") == renewals
+            assert place.centre.accepts(place.token()["accessToken"])
+    assert place.centre.pages == []
+
+
+SESSION = """\
+[profile {profile}]
+sso_session = {name}
+sso_account_id = 123456789012
+sso_role_name = Developer
+
+[sso-session {quoted}]
+sso_start_url = {start_url}
+sso_region = us-east-1
+"""
+SESSION_NAMES = {"a": "my corp", "b": "bob's", "c": "日本", "d": 'x "y" \\z #1'}
+
+
+def test_sessions_whose_names_need_quotes(place: Workplace) -> None:
+    sections = []
+    for profile, name in SESSION_NAMES.items():
+        names = {"profile": profile, "name": name, "quoted": shlex.quote(name)}
+        sections.append(SESSION.format(start_url=START_URL, **names))
+        place.keep_token(place.centre.issue_token(-HOUR_S, refreshable=True), name)
+        place.keep_role_credentials(8 * HOUR_S, sessionName=name)
+    place.write_config("".join(sections))
+    with server(place, LANG="C.UTF-8") as client:
+        calls = [client.call(profile=profile) for profile in SESSION_NAMES]
+        answers = [client.result(call) for call in calls]
+    found = [(answer["ssoSession"], answer["status"]) for answer in answers]
+    assert found == [(name, "refreshed") for name in SESSION_NAMES.values()]
+    assert place.centre.calls.count("CreateToken:refresh_token") == len(SESSION_NAMES)
+    assert place.centre.pages == []
+
+
+def test_certificates_that_only_the_profile_names(place: Workplace) -> None:
+    environment = place.environment()
+    text = CONFIG.format(start_url=START_URL)
+    bundle = f"[profile dev]\nca_bundle = {environment['AWS_CA_BUNDLE']}\n"
+    place.write_config(text.replace("[profile dev]\n", bundle))
+    place.keep_token(place.centre.issue_token(-HOUR_S, refreshable=True))
+    with server(place, AWS_CA_BUNDLE=None, AWS_SSO_MCP_WAIT_SECONDS="10") as client:
+        assert client.refresh(profile="dev")["status"] == "refreshed"
+    assert place.centre.pages == []
+
+
+def test_no_page_while_aws_cannot_be_reached(place: Workplace) -> None:
+    """A laptop that has just woken up: a page would open in no network, and be no use later."""
+    place.run_login()
+    place.expire_token()
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:1")
+    with server(place, **nowhere) as client:
+        assert client.refresh(profile="dev")["reason"] == "proxy"
+    with server(place) as client:
+        place.centre.fail("CreateToken", "html")  # of a hotel that wants a click first
+        assert client.refresh(profile="dev")["reason"] == "aws_error"
+        assert client.refresh(profile="dev")["status"] == "refreshed"
+    assert len(place.centre.pages) == 1
