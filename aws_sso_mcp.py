@@ -551,7 +551,9 @@ class Wire:
         os.dup2(null if sys.stderr is None else 2, 1)
 
     def read(self) -> bytes:
-        return os.read(self.stdin, 65536)
+        with contextlib.suppress(OSError):  # as of a terminal that is gone
+            return os.read(self.stdin, 65536)
+        return b""
 
     def write(self, line: bytes) -> None:
         try:
@@ -2206,12 +2208,13 @@ class Server:
 
     def _send(self, request: Request, **message: Any) -> None:
         """Write one message for a request that runs; its response, without a method, ends it."""
-        # A lone surrogate ends some clients: it becomes `?`; all else beyond ASCII is escaped.
-        text = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False)
-        line = json.dumps(json.loads(text.encode("utf-8", "replace"))).encode("ascii") + b"\n"
+        line = json.dumps({"jsonrpc": "2.0", **message})
+        if "\\ud" in line:  # a lone surrogate ends some clients: it becomes `?`
+            text = json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace")
+            line = json.dumps(json.loads(text))
         with self._wire:
             if request in self._running:
-                self._write(line)
+                self._write(line.encode("ascii") + b"\n")
                 if "method" not in message:
                     self._running.remove(request)
 
