@@ -8,11 +8,10 @@
 A Model Context Protocol server over stdio. Needs Python 3.9+ and the AWS CLI v2, nothing else.
 
     claude mcp add -s user aws-sso -- python3 -IS /path/to/aws_sso_mcp.py
-
-In a terminal: `aws_sso_mcp.py status`, `aws_sso_mcp.py refresh [PROFILE]`, `--help`.
+    python3 -IS /path/to/aws_sso_mcp.py --help
 
 What it can do to a machine is in one section, "The outside world". Everything below that section
-is text in, text out: a test fails when it opens a file, starts a process or reads a variable.
+is text in, text out: a test fails when it opens a file or starts a process.
 
 reads    ~/.aws/config, ~/.aws/credentials, and in ~/.aws/sso/cache the token files of the
          configured sessions (their expiry: no token is ever kept, shown or sent); to find the
@@ -24,9 +23,9 @@ writes   ~/.aws/sso/aws-sso-mcp/: per session a lock, so that all programs share
          the AWS config for a silent renewal; AWS's own CLI writes its token file
 network  none: AWS's own CLI does every exchange of tokens
 
-Sections, top to bottom, each using only those above it: Errors and settings, The outside world,
-AWS configuration, Token cache, MCP clients, Choosing a profile, Failures, Renewal, Tools (a new
-tool goes here), MCP, Command line.
+Each section uses only those above it: Errors and settings, The outside world, AWS configuration,
+Token cache, MCP clients, Choosing a profile, Failures, Renewal, Tools (a new one goes here), MCP,
+Command line.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from __future__ import annotations
 # Only what answering `initialize` and `tools/list` needs; the rest is imported where it is used.
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -43,7 +43,7 @@ import sys
 import threading
 import time
 from collections import namedtuple
-from functools import partial
+from functools import lru_cache, partial
 
 if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somewhere below
     sys.exit("aws_sso_mcp.py needs Python 3.9 or newer; this is " + sys.version.split()[0])
@@ -59,16 +59,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 MAX_FILE_BYTES = 16 << 20  # of an AWS config file: 5,000 profiles take 1 MB
-MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file
+MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file, or of its environment
 MAX_OUTPUT_BYTES = 64 << 10  # kept of what a command prints (a login: 1 kB), read of a token file
 MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
-MAX_CANDIDATES = 5  # whose names look like one that is none
-MAX_COMPARED = 64  # characters of two names
 MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
-MAX_LAUNCHERS = 4  # between the client and this process: `sh -c`, `npx`, `uvx`
 
 ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
 ENOUGH_FIXED_S = 5 * 60  # of a token that cannot be renewed
@@ -80,7 +77,6 @@ STALE_S = 30  # a login that is older is begun anew by `force`
 PAGE_LIMIT_S = 30  # for the process that opens a page
 REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
-TRIAL_S = 0.02  # longer than anybody has a lock to see whether it is taken
 SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
 GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
 LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout still holds
@@ -103,8 +99,10 @@ REMOTE = ("SSH_CONNECTION", "SSH_TTY", "CODESPACES", "REMOTE_CONTAINERS")
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 DESKTOP = ("XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "WSL_INTEROP")
 LAUNCHERS = ("sh", "bash", "dash", "zsh", "fish", "env", "npx", "npm", "uvx", "uv", "pipx")
+OUTPUT = ("stdout", "stderr")
 MACOS_ADMINS = 80  # the group that shares /opt/homebrew
-OURS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a file: no link, no pipe
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for a pipe that lies where a file was
+OURS = NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # a file of ours, so no link
 WINDOWS_FLAGS = 0x8000200 if os.name == "nt" else 0  # no console window, a process group
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" else ()
 
@@ -113,14 +111,12 @@ CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" el
 
 
 class Failure(Exception):
-    """What a person or a model must know: `reason` is a stable word, the text ends in a next step.
-
-    `unusable` is a profile in whose place the answer shall offer others.
-    """
+    """What a person or a model must know: `reason` is a stable word, the text tells what to do."""
 
     def __init__(self, reason: str, message: str, unusable: str | None = None) -> None:
         super().__init__(message)
-        self.reason, self.unusable = reason, unusable
+        self.reason = reason
+        self.unusable = unusable  # a profile in whose place the answer shall offer others
 
 
 class Cancelled(Exception):
@@ -133,11 +129,6 @@ class ProtocolError(Exception):
     def __init__(self, code: int, message: str, **data: Any) -> None:
         super().__init__(message)
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
-
-
-def unreadable(path: str, error: OSError) -> Failure:
-    message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-    return Failure("config_unreadable", message)
 
 
 def bug(error: Exception) -> Failure:
@@ -164,11 +155,10 @@ def setting(name: str) -> str | None:
 
 def setting_problems() -> list[str]:
     """Return what to say of settings whose value cannot be meant, so that they count as unset."""
-    given = {name: os.environ.get(name, "") for name in SETTINGS if not setting(name)}
     return [
-        f"{name}={harmless(value)!r} is ignored: it takes {SETTINGS[name][1]}."
-        for name, value in given.items()
-        if value and not value.startswith("${")
+        f"{name}={harmless(value)!r} is ignored: it takes {takes}."
+        for name, (_, takes) in SETTINGS.items()
+        if (value := os.environ.get(name)) and not setting(name) and not value.startswith("${")
     ]
 
 
@@ -203,12 +193,18 @@ def full_path(path: str) -> str:
     return os.path.join(working_folder(), filled_in(path)) if path else ""
 
 
-def host_name() -> str:
-    if os.name == "posix":
-        return os.uname().nodename
-    import platform  # which takes 10 ms
+def is_elevated() -> bool:
+    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
+    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
+    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
 
-    return platform.node() or "?"
+
+def path_folders() -> list[str]:
+    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
+
+
+def host_name() -> str:
+    return os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
 
 
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
@@ -216,8 +212,7 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     try:
         thread.start()
     except RuntimeError:  # a limit of the system, or of its container
-        message = "No more threads can be started here. Wait for other calls, then call again."
-        raise Failure("no_thread", message) from None
+        raise Failure("no_thread", "No more threads can be started. Call again later.") from None
     return thread
 
 
@@ -233,10 +228,8 @@ def inner(content: Any, *keys: str) -> Json:
 
 
 def harmless(name: str, known: Container[str] = ()) -> str:
-    """Return a name as an answer shows it: in full if it is known, else what can say nothing.
-
-    It may stand in a project's file, with words in it for the model that reads the answer.
-    """
+    """Return a name as an answer shows it: in full if it is known, else what can say nothing."""
+    # One from a project's file may hold words for the model that reads the answer.
     return name if name in known else re.sub(r"[^A-Za-z0-9._/@+:-]+", "?", name)[:64]
 
 
@@ -245,43 +238,39 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
-    """Return names to choose from: first those that look like `name`, whole or by a word."""
+    """Return five names to choose from: first those that look like `name`, whole or by a word."""
     from difflib import SequenceMatcher
 
-    wanted = name.casefold()[:MAX_COMPARED]
+    wanted = name.casefold()[:64]
 
     def likeness(other: str) -> float:
-        text = other.casefold()[:MAX_COMPARED]
-        parts = [text, *re.split(r"[\W_]+", text)]
+        parts = [text := other.casefold()[:64], *re.split(r"[\W_]+", text)]
         begins = any(part and wanted.startswith(part) for part in parts)
         return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
 
     near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
-    return [other for alike, other in near[:MAX_CANDIDATES] if alike >= like]
+    return [other for alike, other in near[:5] if alike >= like]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
 
 _starting = threading.Lock()  # guards _processes; held while one starts, so that none escapes
 _processes: list[Process] = []
-OUTPUT = ("stdout", "stderr")
 
 
-def read_file(path: str, limit: int) -> bytes | None:
-    """Return what a file holds, None when there is none. Raises OSError, as for one that is too
-    large (bytes), and for a pipe or a device, which could make us wait.
-    """
+def read_file(path: str, limit: int = MAX_OUTPUT_BYTES) -> bytes | None:
+    """Return what a file of at most `limit` bytes holds, None without one. Raises Failure."""
     try:
         status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise OSError(errno.EINVAL, f"it is no regular file of at most {limit >> 10} KiB")
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+            return file.read(limit)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-    if status.st_size > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit >> 10} KiB")
-    no_wait = getattr(os, "O_NONBLOCK", 0)  # should it be another by now
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file:
-        return file.read(limit)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
+        raise Failure("config_unreadable", message) from None
 
 
 def write_file(path: str, text: str) -> None:
@@ -292,10 +281,9 @@ def write_file(path: str, text: str) -> None:
 
 def changed_at(path: str) -> float:
     """Return when a file was last written (epoch seconds), 0 when there is none."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return os.stat(path).st_mtime
-    except (OSError, ValueError):
-        return 0
+    return 0
 
 
 def matching_files(pattern: str) -> list[str]:
@@ -322,10 +310,9 @@ class FileLock:
         return self.fd is not None
 
     def _is_there(self) -> bool:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return self.fd is not None and os.path.samestat(os.fstat(self.fd), os.stat(self.path))
-        except FileNotFoundError:
-            return False
+        return False
 
     def is_taken(self) -> bool:
         """Tell whether any process has the lock, by sharing it for a moment."""
@@ -346,11 +333,10 @@ class FileLock:
 def lock_fd(fd: int, *, shared: bool = False) -> bool:
     """Lock an open file; False when another process has the lock. Raises OSError.
 
-    `flock` belongs to the open file and what inherits it; Windows locks a byte for one process,
-    so one that nobody reads. Tried twice, as somebody may only be looking (`is_taken`).
+    `flock` belongs to the open file and what inherits it; Windows locks a byte that nobody reads.
     """
-    for pause_s in (TRIAL_S, 0):
-        try:
+    for pause_s in (0.02, 0):  # twice, as somebody may only be looking (`is_taken`)
+        with contextlib.suppress(BlockingIOError, PermissionError):  # the latter on Windows
             if sys.platform != "win32":
                 import fcntl
 
@@ -358,49 +344,35 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
             else:
                 import msvcrt
 
-                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)
+                os.lseek(fd, MAX_FILE_BYTES, os.SEEK_SET)  # to a byte that nobody reads
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                raise
-            time.sleep(pause_s)
-        else:
             return True
+        time.sleep(pause_s)
     return False
 
 
 def client_environment() -> dict[str, str]:
     """Return what the client's environment tells of a screen, or of a person who is elsewhere.
 
-    Many clients pass on little of it (all SDKs, Codex). It is that of our parent, and above while
-    that is a launcher: only on Linux, only of the same person, and where /proc shows what we see.
+    Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
     """
     found: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError, LookupError, AttributeError):  # gone, no Linux
+    names = [*REMOTE, "DISPLAY", "WAYLAND_DISPLAY"]
+    with contextlib.suppress(Failure, OSError, ValueError, LookupError, AttributeError):  # no Linux
         pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
+        if me != "0":  # root hears of nothing to run: $BROWSER, a D-Bus address with `unixexec:`
+            names += ["BROWSER", *DESKTOP]
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
-        for _ in range(MAX_LAUNCHERS + 1 if is_ours else 0):
-            with open(f"/proc/{pid}/status") as file:
-                fields = dict(line.split(":", 1) for line in file.read().splitlines())
+        for _ in range(5 if is_ours else 0):  # past four launchers, such as `sh -c`, `npx`, `uvx`
+            status = os.fsdecode(read_file(f"/proc/{pid}/status") or b"").splitlines()
+            fields = dict(line.split(":", 1) for line in status)
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
                 break
-            with open(f"/proc/{pid}/environ", "rb") as variables:
-                pairs = (each.partition("=") for each in os.fsdecode(variables.read()).split("\0"))
-                found = {**{name: value for name, _, value in pairs}, **found}
+            variables = read_file(f"/proc/{pid}/environ", MAX_CLIENT_FILE_BYTES) or b""
+            pairs = (each.partition("=")[::2] for each in os.fsdecode(variables).split("\0"))
+            found = {**dict(pairs), **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
-        if me == "0":  # no source of what root runs: $BROWSER, a D-Bus address with `unixexec:`
-            found = {name: found.get(name, "") for name in (*REMOTE, "DISPLAY", "WAYLAND_DISPLAY")}
-    return {name: found[name] for name in (*REMOTE, *SCREENS, *DESKTOP) if found.get(name)}
-
-
-def is_elevated() -> bool:
-    """Tell whether we run for another person than the system says: setuid, sudo, doas, pkexec."""
-    ids = (os.getuid(), os.getgid()), (os.geteuid(), os.getegid())
-    return ids[0] != ids[1] or any(map(os.environ.get, ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")))
-
-
-def path_folders() -> list[str]:
-    return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
+    return {name: found[name] for name in names if found.get(name)}
 
 
 def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -412,52 +384,48 @@ def programs(names: Sequence[str], places: Sequence[str]) -> Iterator[tuple[str,
 
 
 def path_problem(path: str, *, named: bool = False) -> str | None:
-    """Return why a program, or what is in a folder, is not run: all that leads there counts.
-
-    One that the person named is run unless everybody could replace it. In a sticky folder nobody
-    replaces what is not theirs, but may add to it. Windows keeps no modes.
-    """
+    """Return why a program, or what is in a folder, is not run: all that leads there counts."""
     if os.path.normpath(path) != os.path.abspath(path):  # `/x` on Windows: of the current drive
         return "is no absolute path"
     if not os.access(path, os.X_OK) or (named and os.path.isdir(path)):
         return "is no program"
     (owners, groups), target = trusted_ids(), os.path.realpath(path)
     last = target if os.path.isdir(target) else os.path.dirname(target)
-    project = folder_ids((os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir))
-    project -= folder_ids(way_to(home()))  # who works in the home, or above it, is in no project
-    for place in (*way_to(path), *way_to(target)):
-        status, name = os.lstat(place), os.path.basename(place)
-        is_kept = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and place != last
-        is_moot = is_kept or stat.S_ISLNK(status.st_mode) or os.name != "posix"
-        mode = 0 if is_moot else status.st_mode
-        problems = (
-            ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
-            ("came with a project", name == "node_modules" or folder_ids((place,)) & project),
-            ("belongs to another user", status.st_uid not in owners),
-            ("may be changed by a group", mode & stat.S_IWGRP and status.st_gid not in groups),
-        )
-        for problem, is_there in problems[: 1 if named else None]:
-            if is_there:
-                return f"{problem} ({place})"
+    folders = filter(os.path.isdir, (os.curdir, setting("CLAUDE_PROJECT_DIR") or os.curdir))
+    try:  # [1:3] of a status: which file it is
+        projects = {os.stat(each)[1:3] for each in folders}
+        projects -= {each[1:3] for _, each in way_to(home())}  # who works there is in no project
+        for place, status in (*way_to(path), *way_to(target)):
+            is_foreign = place.lower().endswith("node_modules") or status[1:3] in projects
+            mode = status.st_mode
+            is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX and place != last
+            mode = 0 if is_kept or stat.S_ISLNK(mode) or os.name != "posix" else mode
+            problems = (
+                ("may be changed by everybody, until `chmod o-w`", mode & stat.S_IWOTH),
+                ("came with a project", is_foreign),
+                ("belongs to another user", status.st_uid not in owners),
+                ("may be changed by a group", mode & stat.S_IWGRP and status.st_gid not in groups),
+            )
+            for problem, is_there in problems[: 1 if named else None]:
+                if is_there:
+                    return f"{problem} ({place})"
+    except OSError as error:  # somebody is at it
+        return f"cannot be looked at: {error}"
     return None
 
 
 def trusted_ids() -> tuple[set[int], set[int]]:
-    """Return the users and the groups that may change a program which we run.
-
-    The system is who has `/` and `/usr`: root, also where a user namespace shows it as 65534.
-    """
+    """Return the users and groups that may change what we run; root may be shown as 65534."""
     owners, groups = {0}, {0}
-    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; no /usr; without a name
+    with contextlib.suppress(ImportError, OSError, KeyError):  # Windows; a user without a name
         import grp
         import pwd
 
-        owners |= {os.geteuid(), os.stat("/").st_uid, os.stat("/usr").st_uid}
-        if os.geteuid() == 0 and not is_elevated():  # of a container, in a home from outside
-            owners.add(os.stat(home()).st_uid)
+        places = ("/", "/usr", home())[: 3 if os.geteuid() == 0 and not is_elevated() else 2]
+        owners |= {os.geteuid(), *(os.stat(each).st_uid for each in places if os.path.isdir(each))}
         me = pwd.getpwuid(os.geteuid())
         own = grp.getgrgid(me.pw_gid)
-        if own.gr_name == me.pw_name and {*own.gr_mem} <= {me.pw_name}:  # a group of one
+        if {own.gr_name, *own.gr_mem} == {me.pw_name}:  # a group of one
             groups.add(own.gr_gid)
         if sys.platform == "darwin":
             groups.add(MACOS_ADMINS)
@@ -465,29 +433,19 @@ def trusted_ids() -> tuple[set[int], set[int]]:
     return owners, groups
 
 
-def folder_ids(paths: Iterable[str]) -> set[tuple[int, int]]:
-    """Return which folders those are, whatever they are called."""
-    found = map(os.stat, filter(os.path.isdir, paths))
-    return {(status.st_dev, status.st_ino) for status in found}
-
-
-def way_to(path: str) -> Iterator[str]:
-    """Yield every folder and link that leads to what is at `path`, and at last that itself."""
+def way_to(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every folder and link that leads to what is at `path`, and that. Raises OSError."""
     drive, way = os.path.splitdrive(path.replace("/", os.sep))
     place, rest = drive + os.sep, way.split(os.sep)[::-1]
     while rest:
-        yield place
-        part = rest.pop()
-        if part in ("", os.curdir):
-            continue
-        here = os.path.dirname(place) if part == os.pardir else os.path.join(place, part)
-        if os.path.islink(here) and os.path.exists(here):  # not in a circle
-            yield here
+        here = os.path.normpath(os.path.join(place, rest.pop()))
+        yield here, os.lstat(here)
+        if os.path.islink(here):
+            os.stat(here)  # which raises for a circle of links
             drive, way = os.path.splitdrive(os.readlink(here))
             rest += way.split(os.sep)[::-1]
             here = drive + os.sep if way.startswith(os.sep) else place
         place = here
-    yield place
 
 
 def child_environment() -> dict[str, str]:
@@ -505,8 +463,7 @@ def child_environment() -> dict[str, str]:
 class Process:
     """A program that runs: no stdin, a group, folder and environment of its own.
 
-    `output` grows as it prints on `streams`. Threads read it, but nobody waits for the end of file:
-    what the program starts may keep the pipes open. Of our files it inherits `fds` alone.
+    `output` grows as it prints on `streams`, whose ends what it starts may keep open for longer.
     """
 
     def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
@@ -516,13 +473,13 @@ class Process:
         self.argv, self.output = argv, dict.fromkeys(OUTPUT, "")
         self.code: int | None = None  # None: it runs, or was killed
         self._streams, self._news, folder = streams, threading.Event(), home()
+        pipes: Any = dict.fromkeys(("stdin", *OUTPUT), subprocess.DEVNULL)
+        pipes.update(dict.fromkeys(streams, subprocess.PIPE))
         try:
             with _starting:
                 self._popen = subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
                     argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if "stdout" in streams else subprocess.DEVNULL,
-                    stderr=subprocess.PIPE if "stderr" in streams else subprocess.DEVNULL,
+                    **pipes,
                     env={**child_environment(), **more},
                     cwd=folder,
                     start_new_session=True,
@@ -541,12 +498,11 @@ class Process:
     def _read(self, stream: str) -> None:
         """Keep the beginning of what it prints, let the rest go by, see it end."""
         content, pipe = b"", getattr(self._popen, stream)
-        for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
-            content = (content + chunk)[:MAX_OUTPUT_BYTES]
-            self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
-            self._news.set()
-        if pipe:
-            pipe.close()
+        with pipe or contextlib.nullcontext():
+            for chunk in iter(lambda: os.read(pipe.fileno(), 65536) if pipe else b"", b""):
+                content = (content + chunk)[:MAX_OUTPUT_BYTES]
+                self.output[stream] = content.decode("utf-8", "replace").replace("\r", "")
+                self._news.set()
         self._popen.wait()  # most programs close their pipes by ending
         self._news.set()
 
@@ -567,15 +523,12 @@ class Process:
             reader.join(GRACE_S)
 
     def kill(self) -> None:
-        """Kill it at once, and all that it started; of one without streams, that is the browser.
-
-        SIGKILL is as good as SIGTERM: the AWS CLI handles neither, and this one it cannot ignore.
-        """
+        """Kill it and all that it started; but of one without streams, that is the browser."""
         import subprocess
 
         with contextlib.suppress(OSError, LookupError, subprocess.SubprocessError):
             if self._streams and self.is_running() and os.name == "posix":
-                os.killpg(self._popen.pid, signal.SIGKILL)
+                os.killpg(self._popen.pid, signal.SIGKILL)  # the AWS CLI handles not even SIGTERM
             elif self._streams and self.is_running():
                 program = os.path.join(os.environ["SYSTEMROOT"], "System32", "taskkill.exe")
                 argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
@@ -598,8 +551,9 @@ class Wire:
         os.dup2(null if sys.stderr is None else 2, 1)
 
     def read(self) -> bytes:
-        """Return what the client sends, as it comes; nothing at the end of file."""
-        return os.read(self.stdin, 65536)
+        with contextlib.suppress(OSError):  # as of a terminal that is gone
+            return os.read(self.stdin, 65536)
+        return b""
 
     def write(self, line: bytes) -> None:
         try:
@@ -612,16 +566,14 @@ class Wire:
 def handle_signals(wire: Wire | None = None) -> None:
     """Let each signal that asks for the end bring it, and a client that is gone.
 
-    Python runs a handler between byte codes of the main thread only, and that may begin to wait
-    just then: so a thread hears of it too, from the handler in C.
+    Python's handlers run once the main thread wakes; so a thread hears of signals too, from C.
     """
     signals, written = os.pipe()
     if os.name == "posix":
         os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # the latter two: not everywhere
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+    for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
+        signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
     in_thread(watch, signals, wire if os.name == "posix" else None)
 
 
@@ -636,8 +588,10 @@ def watch(signals: int, wire: Wire | None) -> None:
         if signals not in dict(poll.poll()):
             poll.unregister(wire.stdin)
             poll.register(wire.stdout, select.POLLOUT)
-            while signals not in (ready := dict(poll.poll(LAST_WORD_MS))):
+            ready = poll.poll(LAST_WORD_MS)
+            while signals not in dict(ready):
                 time.sleep(LAST_WORD_MS / 1000) if ready else end(0)
+                ready = poll.poll(LAST_WORD_MS)
     end(128 + os.read(signals, 1)[0])
 
 
@@ -671,13 +625,8 @@ def read_aws_config() -> AwsConfig:
     """Return what both files say, as botocore.session merges them. Raises Failure."""
     path, text = config_text("AWS_CONFIG_FILE", "config")
     config = AwsConfig(path, {}, {}, {})
-    places = dict(zip(KINDS, (config.profiles, config.sso_sessions)))
     for header, values in parse_ini(path, text).items():
-        kind, name = kind_and_name(header)
-        if name is not None:
-            places[kind][name] = values
-        elif len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
-            config.misspelled.update(respelled(header, values))
+        add_section(config, header, values)
     credentials = parse_ini(*config_text("AWS_SHARED_CREDENTIALS_FILE", "credentials"))
     for name, values in credentials.items():
         config.profiles[name] = {**config.profiles.get(name, {}), **values}
@@ -686,41 +635,35 @@ def read_aws_config() -> AwsConfig:
 
 def config_text(variable: str, name: str) -> tuple[str, str]:
     """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
-    import io
-
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
+    content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
     try:
-        content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
         return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
     except UnicodeDecodeError:
-        raise unparsable(path, None, "it is not text in this machine's encoding") from None
-    except OSError as error:
-        raise unreadable(path, error) from None
+        raise unparsable(path, "it is not text in this machine's encoding") from None
 
 
-def kind_and_name(header: str) -> tuple[str, str | None]:
-    """Return what `default`, `profile "a b"` or `sso-session a` says; no name for what is none."""
+def add_section(config: AwsConfig, header: str, values: Json) -> None:
+    """Add `default`, `profile "a b"` or `sso-session a`; of a near miss, what to write instead."""
     import shlex
 
-    header = "profile default" if header == "default" else header
-    kind = next((each for each in KINDS if header.startswith(each)), "")
-    is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", header)  # where shlex only splits, slowly
-    try:
-        _, name = header.split() if is_plain else shlex.split(header)
-    except ValueError:
-        return kind, None
-    return kind, name if kind else None
-
-
-def respelled(header: str, values: Json) -> dict[str, str]:
-    """Return {name in lower case: what to write} of a header that no AWS tool reads."""
-    kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
-    is_session = "sso_start_url" in values and "sso_account_id" not in values
-    kind = KINDS[kind[0] in "sS" if kind else is_session]
-    name = name.strip(" \t\"'")
-    right = name if re.fullmatch(r"[\w.@+:/-]+", name) else f'"{name}"'
-    return {name.casefold(): f" No AWS tool reads the section [{header}]: write [{kind} {right}]."}
+    words = "profile default" if header == "default" else header
+    is_plain = re.fullmatch(r"[!#-&(-\[\]-~ ]+", words)  # where shlex only splits, slowly
+    kind = re.findall(r"\A(?:profile|sso-session)?", words)[0]
+    with contextlib.suppress(ValueError):  # no two words
+        _, name = words.split() if is_plain else shlex.split(words)
+        if kind:
+            (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
+            return
+    if len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
+        kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
+        is_session = "sso_start_url" in values and "sso_account_id" not in values
+        kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
+        header, name = header[:99], name[:99].strip(" \t\"'")
+        right = kind + (f" {name}" if re.fullmatch(r"[\w.@+:/-]+", name) else f' "{name}"')
+        what = f" No AWS tool reads the section [{header}]: write [{right}]."
+        config.misspelled[name.casefold()] = what
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -733,35 +676,31 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
-        twice = type(error).__name__.startswith("Duplicate")
-        what = "a key or a section stands twice" if twice else "no [section] and no `key = value`"
+        what = "that is no [section] and no `key = value`, or stands there twice"
         if text.startswith(("\ufeff", "\xef\xbb\xbf")):
             what = "it begins with a byte order mark. Save it as UTF-8 without one"
-        raise unparsable(path, line, what) from None
+        raise unparsable(path, what, line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
-        nested = {key: value for key, value in values.items() if value.startswith("\n")}
-        values.update({key: parse_nested(path, text, nested[key]) for key in nested})
+        for key in [each for each in values if values[each].startswith("\n")]:
+            values[key] = parse_nested(path, text, values[key])
     return sections
 
 
 def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
     """Return the indented `key = value` lines under a key, such as those of `s3 =`."""
-    pairs = {}
-    for line in filter(None, map(str.strip, value.splitlines())):
-        key, equals, part = line.partition("=")
+    pairs = [line.partition("=") for line in value.splitlines() if line.strip()]
+    for line, equals, _ in pairs:
         if not equals:
             number = text.count("\n", 0, text.find(line)) + 1
-            raise unparsable(path, number, "an indented line lacks its `=`")
-        pairs[key.strip()] = part.strip()
-    return pairs
+            raise unparsable(path, "an indented line lacks its `=`", number)
+    return {key.strip(): part.strip() for key, _, part in pairs}
 
 
-def unparsable(path: str, line: int | None, what: str) -> Failure:
+def unparsable(path: str, what: str, line: int | None = None) -> Failure:
     """Return the Failure that names file and line, but not what it says: it may be a secret."""
-    where = f"{path}, line {line}" if line else str(path)
-    message = f"No AWS tool can read {where}: {what}. Fix it, then call again."
-    return Failure("config_unparsable", message)
+    where = f"{path}, line {line}" if line else path
+    return Failure("config_unparsable", f"No AWS tool can read {where}: {what}. Fix that.")
 
 
 def text_of(values: Json, key: str) -> str | None:
@@ -775,7 +714,8 @@ def text_of(values: Json, key: str) -> str | None:
 # what follows counts.
 NAMED = r"""(?xi) (?: (?P<own> (?<![\w-]) (?:
         (?: --aws-?profile | --profile-name | -profilename | profile_name ) [\s:=]+
-      | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ exec | assume | awsume ) \s+ (?:--[\w=-]+\s+)*
+      | (?: (?:aws-\w+|granted)(?:\.exe)? \s+ ex(?:ec|port) | assume | awsume ) \s+
+          (?:--[\w=-]+\s+|-j\s+)*
       | (?:[a-z]+\.)? from[a-z]+\(\{ [^{}]{0,80}? \bprofile:\s* ) )
     | (?P<option> (?<![\w-]) --profile [\s=]+ )
     | \bAWS_(?:DEFAULT_)?PROFILE ["']?\]? (?: \s*=\s*(?=["']) | \s+=\s+ | = | :\s* )
@@ -816,8 +756,8 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
     source: str | None = name
     while source is not None:
         if source in chain:
-            message = f"The source_profile of {listed(chain)} leads in a circle. Fix the config."
-            raise Failure("profile_loop", message)
+            what = f"The source_profile of {listed(chain)} leads in a circle. Fix that."
+            raise Failure("profile_loop", what)
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
@@ -849,8 +789,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     name, where = values.get("sso_session"), f"Profile {profile!r}"
     if SSO_KEYS.isdisjoint(values):
         kind = next(what for key, what in NOT_SSO.items() if key in values or not key)
-        what = f"No SSO login can fix profile {profile!r}: it {kind}"
-        raise Failure("not_sso", what, unusable=profile)
+        raise Failure("not_sso", f"No SSO login can fix profile {profile!r}: it {kind}", profile)
     if name is not None:
         name = name if isinstance(name, str) else ""
         where = f"[sso-session {name}], which profile {profile!r} names,"
@@ -858,24 +797,21 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
             near = nearest_names(name.partition(" #")[0], config.sso_sessions, LIKE)
             step = f" If {near[0]!r} is meant, write that." if near else " Add it."
             step = config.misspelled.get(name.casefold(), step)
-            message = f"{where} is missing in {config.path}.{step}"
-            raise Failure("sso_session_not_found", message)
+            raise Failure("sso_session_not_found", f"{where} is missing in {config.path}.{step}")
         values = config.sso_sessions[name]
     for key, (shape, example) in SHAPES.items():
         value = text_of(values, key)
         if value is None:
-            message = f"{where} lacks {key}. Add it, or run in a terminal: aws configure sso"
-            raise Failure("sso_incomplete", message)
+            raise Failure("sso_incomplete", f"{where} lacks {key}. Add it: `aws configure sso`.")
         if not re.fullmatch(shape, value):
             found = re.search(shape, value[:MAX_NAME_CHARACTERS])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
-            message = f"{where} has a wrong {key} in {config.path}: {value[:80]}. "
+            message = f"{where} has a wrong {key} in {config.path}: {value[:48]!r}. "
             raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
     scopes = text_of(values, "sso_registration_scopes") if name else None
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
-KINDS = ("profile", "sso-session")
 LIKE = 0.65  # how much alike two names are when one may be meant by the other
 SSO_KEYS = {"sso_session", "sso_start_url"}
 SHAPES = {  # of a value, and an example
@@ -915,51 +851,52 @@ def token_path(session: SsoSession) -> str:
 def role_path(profile: SsoProfile) -> str:
     """Return the AWS CLI's file of a role's credentials; botocore.credentials names it so."""
     session = profile.session
-    key = {"accountId": profile.account_id, "roleName": profile.role_name}
-    key.update({"sessionName": session.name} if session.name else {"startUrl": session.start_url})
+    where = {"sessionName": session.name} if session.name else {"startUrl": session.start_url}
+    key = {"accountId": profile.account_id, "roleName": profile.role_name, **where}
     name = cache_name(json.dumps(key, sort_keys=True, separators=(",", ":")))
     return aws_folder("cli", "cache", name)
 
 
-def damaged_file(profile: SsoProfile) -> str | None:
-    """Return the file because of which the AWS CLI fails, saying `'<40 hex digits>'` at most."""
+def read_json(path: str) -> Json | None:
+    """Return the object that a JSON file holds, {} when it is damaged; None without a file."""
+    try:
+        content = read_file(path)
+        return None if content is None else inner(json.loads(content))
+    except (Failure, ValueError, RecursionError):
+        return {}
+
+
+def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
+    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
+    if profile is None or failure.reason not in ("aws_cli_failed", "aws_error"):
+        return failure
     session, scopes = profile.session, re.findall(r"[^\s,]+", profile.session.scopes)
     about = {"tool": "botocore", "startUrl": session.start_url, "region": session.region}
     about.update({"scopes": scopes or None, "session_name": session.name})
     registration = aws_folder("sso", "cache", cache_name(json.dumps(about, sort_keys=True)))
     files = (registration, "expiresAt"), (role_path(profile), "Credentials", "Expiration")
     for path, *place, key in files:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            if content is None or text_of(inner(json.loads(content), *place), key):
-                continue
-        return path
-    return None
+        content = read_json(path)
+        if content is not None and not text_of(inner(content, *place), key):
+            what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then "
+            return Failure("damaged_cache", what + "call again.")
+    return failure
 
 
 def read_token(session: SsoSession) -> Token | None:
     """Return the session's token; None when there is none or its file is no token."""
-    path = token_path(session)
-    for pause_s in (0.05, 0.05, 0):  # the AWS CLI writes in place: half a file is read again
-        try:
-            content = read_file(path, MAX_OUTPUT_BYTES)
-            return None if content is None else parse_token(json.loads(content), changed_at(path))
-        except OSError:
-            return None
-        except (ValueError, RecursionError):
+    path, token = token_path(session), read_json(token_path(session))
+    for pause_s in (0.05, 0.05):  # the AWS CLI writes in place: half a file is read again
+        if token == {}:
             time.sleep(pause_s)
-    return None
-
-
-def parse_token(content: Any, written_at: float) -> Token | None:
-    """Return the Token of a parsed token file; client registrations and the like are none."""
-    if not isinstance(content, dict) or not text_of(content, "accessToken"):
+            token = read_json(path)
+    expires_at = token and epoch(token.get("expiresAt"))
+    if not token or expires_at is None or not text_of(token, "accessToken"):  # a registration
         return None
-    expires_at = epoch(content.get("expiresAt"))
-    parts = all(text_of(content, key) for key in ("refreshToken", "clientId", "clientSecret"))
-    refreshable = parts and (epoch(content.get("registrationExpiresAt")) or 0) > time.time()
-    which = hash((content["accessToken"], content["expiresAt"])) if expires_at else 0
-    return None if expires_at is None else Token(expires_at, refreshable, written_at, which)
+    parts = all(text_of(token, key) for key in ("refreshToken", "clientId", "clientSecret"))
+    refreshable = parts and (epoch(token.get("registrationExpiresAt")) or 0) > time.time()
+    which = hash((token["accessToken"], token["expiresAt"]))
+    return Token(expires_at, refreshable, changed_at(path), which)
 
 
 def epoch(text: Any) -> float | None:
@@ -971,14 +908,6 @@ def epoch(text: Any) -> float | None:
         return match and datetime.fromisoformat(match[1] + (match[2] or "+00:00")).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def check_token_file(session: SsoSession) -> None:
-    """Raise Failure `config_unreadable` when a token is there that nobody here can read."""
-    try:
-        read_file(token_path(session), MAX_OUTPUT_BYTES)
-    except OSError as error:
-        raise unreadable(token_path(session), error) from None
 
 
 def is_other(token: Token | None, other: Token | None) -> bool:
@@ -1098,7 +1027,7 @@ def read_client_config(path: str) -> Json:
         for _ in range(2):  # a comment may stand between comma and bracket
             text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
         return inner(json.loads(text))
-    except (OSError, ValueError, RecursionError):
+    except (Failure, ValueError, RecursionError):
         return {}
 
 
@@ -1308,16 +1237,14 @@ AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly f
 ) if os.name == "posix" else (
     "%ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe", "C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe",
 )  # fmt: skip
-AWS_CLI_INSTALL = (
-    "Install AWS CLI v2 (https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install"
-    ".html), or name its program in $AWS_SSO_MCP_AWS_CLI."
-)
+INSTALL_GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+INSTALL = f"Install AWS CLI v2 ({INSTALL_GUIDE}), or name its program in $AWS_SSO_MCP_AWS_CLI."
 V1 = "is version 1, which has no `aws sso login`"
 EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
-NO_CHOICE, NO_AUTO_PROMPT = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
+NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
 
-LOGIN_URL = r"(?m)^https?://\S+$"
+PAGE = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
 # Hosts of AWS's own pages, in all partitions of botocore 1.44.8 (November 2026), and its portals;
@@ -1330,14 +1257,18 @@ AWS_HOSTS = (
     r"|portal\.amazonaws\.(?:com(?:\.cn)?|eu)|app\.amazonwebservices\.com\.cn)"
 )
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
+# Ends of a silent renewal that say nothing of the refresh token, which is worth another try.
+UNTRIED = ("timeout", "network", "proxy", "certificate", "aws_error", "abandoned")
+# Settings of a profile that tell how AWS is reached.
+REACHING = ("ca_bundle", "use_fips_endpoint", "use_dualstack_endpoint")
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
+# Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
+# outcomes; whoever changes any of it notifies all. Held for moments: never while a file is read or
+# written, a process starts or a message is sent.
 CHANGED = threading.Condition()
-"""Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
-outcomes. Whoever changes any of it notifies all. Held for moments: never while a file is read or
-written, a process starts or a message is sent."""
 
-_flights: dict[Any, Flight] = {}  # by key; guarded by CHANGED
+_flights: dict[Any, Flight] = {}  # by key
 _v1: set[tuple[str, float]] = set()  # path and time of each `aws` that has shown itself a v1
 
 # What a person can be told of a flight. `urgent`: only they can open the page at `url`, so an
@@ -1346,17 +1277,11 @@ News = namedtuple("News", "text url code urgent offered", defaults=(None, None, 
 
 
 class Call:
-    """One request for a tool, as the tool sees it.
+    """One request for a tool, as the tool sees it."""
 
-    `report` tells the caller of progress; `offer` lets a client that can do so show a page
-    (elicitation), and says whether it does.
-    """
-
-    def __init__(
-        self, report: Callable[[str], None], offer: Callable[[str, str], bool] | None = None
-    ) -> None:
-        self.report = report
-        self.offer = offer or (lambda _url, _message: False)
+    def __init__(self, report: Callable[[str], object], offer: Any = lambda *_: False) -> None:
+        self.report = report  # (message) tells of progress
+        self.offer = offer  # (url, message) has the client show a page; whether the call goes on
         self.cancelled = False  # the client no longer wants an answer
         self.hurried = False  # it wants the one that there is now
         self.known: News | None = None  # what the flight had to tell when the call joined it
@@ -1375,28 +1300,23 @@ class Flight:
     heard its outcome, and calls may leave it in a hurry. CHANGED guards the fields.
     """
 
-    def __init__(self, key: Any, work: Callable[[Flight], Any], *, lasts: bool = False) -> None:
-        self.key, self.lasts = key, lasts
-        self.work: Any = work
+    def __init__(self, key: Any, work: Any, *, lasts: bool = False) -> None:
+        self.key, self.work, self.lasts = key, work, lasts
         self.news = News("Running the AWS CLI ...")
         self.outcome: Any = None  # what `work` returned, or the Failure that it raised
-        self.ended_at: float | None = None
+        self.ended_at = 0.0
         self._waiting = 0
         self._left_at: float | None = None  # when the last to wait for it was cancelled
         self._is_offered = False
 
     def join(self, call: Call) -> Flight:
-        """Return the flight of this key that is in the table, else this one, started.
-
-        Raises Failure `no_thread`.
-        """
+        """Return the flight of this key that is in the table, else this one, started."""
         with CHANGED:
-            flight = _flights.get(self.key)
-            if flight is None:
+            if self.key not in _flights:
                 in_thread(self._run)
-                flight = _flights[self.key] = self
-            else:
-                call.known = flight.news
+                _flights[self.key] = self
+            flight = _flights[self.key]
+            call.known = flight.news
             return flight
 
     def _run(self) -> None:
@@ -1413,54 +1333,46 @@ class Flight:
             CHANGED.notify_all()
 
     def forget(self) -> None:
-        """Make room for another flight of the same key. The caller holds CHANGED."""
-        if _flights.get(self.key) is self:
-            del _flights[self.key]
+        """Make room for another flight of the same key."""
+        with CHANGED:
+            if _flights.get(self.key) is self:
+                del _flights[self.key]
 
     def tell(self, news: News) -> None:
-        """Let the calls that wait hear something new."""
         with CHANGED:
             if news != self.news:
                 self.news = news
                 CHANGED.notify_all()
 
-    def wait(self, call: Call, deadline: float) -> bool:
-        """Wait for the outcome, with news at once and every 10 s; False when it did not come.
-
-        Raises Cancelled, and the Failure that is the outcome.
-        """
+    def wait(self, call: Call, deadline: float) -> Any:
+        """Return the outcome, None if it does not come. Raises Cancelled, and its Failure."""
         with CHANGED:
             self._waiting, self._left_at = self._waiting + 1, None
         while not self._is_over(call) and time.monotonic() < deadline:
             news = self.news
-            self._pass_on(news, call)
+            call.report(news.text)
+            if news.urgent and news != call.known:  # the client shows it, else the call is answered
+                call.known = news
+                with CHANGED:
+                    may_offer, self._is_offered = news.offered and not self._is_offered, True
+                if not (may_offer and call.offer(news.url, news.text)):
+                    call.end(cancelled=False)
             with CHANGED:
                 seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
                 CHANGED.wait_for(lambda: self._is_over(call) or self.news != news, seconds)  # noqa: B023
         with CHANGED:
             self._waiting -= 1
             self._left_at = time.monotonic() if call.cancelled else None
-            ended = self.ended_at is not None
-            if ended and not call.cancelled:
+            if call.cancelled:
+                raise Cancelled
+            if self.outcome is not None:
                 self.forget()
-        if call.cancelled:
-            raise Cancelled
-        if isinstance(self.outcome, Failure):
-            raise self.outcome
-        return ended
+            if isinstance(self.outcome, Failure):
+                raise self.outcome
+            return self.outcome
 
     def _is_over(self, call: Call) -> bool:
-        return self.ended_at is not None or call.cancelled or (self.lasts and call.hurried)
-
-    def _pass_on(self, news: News, call: Call) -> None:
-        """Tell a call; let the client show an urgent page, or have the call answered at once."""
-        call.report(news.text)
-        if news.urgent and news != call.known:
-            call.known = news
-            with CHANGED:
-                may_offer, self._is_offered = news.offered and not self._is_offered, True
-            if not (may_offer and call.offer(news.url, news.text)):
-                call.end(cancelled=False)
+        return self.outcome is not None or call.cancelled or (self.lasts and call.hurried)
 
     def is_wanted(self, _: str = "") -> bool:
         """Return True; raise Failure `abandoned` 30 s after the last that waited was cancelled."""
@@ -1472,40 +1384,32 @@ class Flight:
         return True
 
 
-# The AWS CLI: finding a v2, running a command.
-
-
 def find_aws_cli() -> str:
-    """Return the first `aws` that may be run and has not shown itself a v1.
-
-    Raises Failure `aws_cli_not_found` or `aws_cli_v1`, which say what was found.
-    """
+    """Return the first `aws` that may be run and has not shown itself a v1. Raises Failure."""
     named = filled_in(setting("AWS_SSO_MCP_AWS_CLI") or "")
     found = [(named, path_problem(named, named=True))] if named else []
-    refused = {}
+    refused: dict[str, Any] = {}
     for path, problem in found or programs(AWS_NAMES, AWS_CLI_PLACES):
         refused[path] = V1 if (path, changed_at(path)) in _v1 else problem
         if refused[path] is None:
             return path
-    told = "; ".join(f"{path} {problem}" for path, problem in refused.items())
-    told = told or "none is on PATH, nor in the usual places"
+    told = "; ".join(map(" ".join, refused.items())) or "none is on PATH, nor in the usual places"
     reason = "aws_cli_v1" if V1 in refused.values() else "aws_cli_not_found"
-    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {AWS_CLI_INSTALL}")
+    raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {INSTALL}")
 
 
 def run_aws(
     arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
 ) -> Process:
-    """Return a run of the first `aws` that is a v2, when it has ended or was ended.
+    """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure.
 
-    `goes_on`, called with what stdout holds when there is more and four times a second, tells
-    whether to go on, or raises. `more` is what Process takes. Raises Failure, also `timeout`.
+    `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     """
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
         if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(arguments)):
-            message = f"{aws} is a batch file, which cannot take such a profile name. "
-            raise Failure("aws_cli_failed", message + AWS_CLI_INSTALL)
+            message = f"{aws} is a batch file, which cannot take such a profile name. {INSTALL}"
+            raise Failure("aws_cli_failed", message)
         run = Process([aws, *arguments, "--no-cli-auto-prompt"], **more)
         try:
             while run.wait(LOOK_EVERY_S) and goes_on(run.output["stdout"]):
@@ -1516,23 +1420,19 @@ def run_aws(
         errors = run.output["stderr"]
         if NO_DEVICE_CODE in errors and run.code:
             arguments = [each for each in arguments if each != "--use-device-code"]
-        elif re.search(NO_AUTO_PROMPT, errors) or (
-            run.code == EXIT_V1 and re.search(NO_CHOICE, errors)
-        ):
+        elif re.search(NO_OPTION, errors) or (run.code == EXIT_V1 and re.search(NO_CHOICE, errors)):
             _v1.add((aws, changed_at(aws)))
         else:
             return run
 
 
 def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
-    """Return the run of a command that needs no person, joining one that is the same.
-
-    Raises Failure, Cancelled.
-    """
+    """Run a command that needs no person, or join one that is the same. Raises also Cancelled."""
     flight = Flight(arguments, lambda flight: run_aws(arguments, flight.is_wanted)).join(call)
-    if flight.wait(call, max(deadline, time.monotonic() + 5)):
-        return flight.outcome  # type: ignore[no-any-return]
-    raise no_answer(arguments)
+    run: Process | None = flight.wait(call, max(deadline, time.monotonic() + 5))
+    if run is None:
+        raise no_answer(arguments)
+    return run
 
 
 def no_answer(arguments: Sequence[str]) -> Failure:
@@ -1540,14 +1440,11 @@ def no_answer(arguments: Sequence[str]) -> Failure:
     return Failure("timeout", what + "Check the network and the proxy, then call again.")
 
 
-# The renewal itself.
-
-
 class Renewal:
     """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards.
 
-    Other processes see the lock and what is published in its file: `url`, `code`, `host` of the
-    page, or the `outcome` that the person said no. How else it ended, the token file tells.
+    Other processes see the lock and what is PUBLISHED in its file: the page, or the `outcome` that
+    the person said no. How else it ended, the token file tells.
     """
 
     def __init__(self, profile: SsoProfile, seen: Token | None, *, silently: bool) -> None:
@@ -1557,6 +1454,7 @@ class Renewal:
         self.problem = ""  # why there is no lock
         self.local, self.opens = browser_here()
         self.page: Json = {}  # of this login
+        self.text = ""  # what it had printed at the last look
         self.began_at = time.time()  # wall-clock time, which goes on in a laptop that sleeps
         self.wanted_anew = False  # guarded by CHANGED
 
@@ -1564,35 +1462,26 @@ class Renewal:
         """Return `refreshed` or `logged_in`. Raises Failure."""
         try:
             by_page = self._wait_for_others(flight)
-            if self.is_done():
-                return "logged_in" if by_page else "refreshed"
-            self._publish()
-            if self.silently and self._refresh(flight):
-                return "refreshed"
-            self._log_in(flight)
-        except Failure as failure:
-            if failure.reason == "denied":
-                self._publish(outcome="denied")
-            elif failure.reason == "abandoned":  # by its calls, not by others
+            if not self.is_done():
                 self._publish()
+                by_page = not (self.silently and self._refresh(flight))
+                if by_page:
+                    self._log_in(flight)
+        except Failure as failure:
+            if failure.reason in ("denied", "abandoned"):  # no longer a page to wait for
+                self._publish(outcome=failure.reason)
             raise
-        else:
-            return "logged_in"
         finally:
             self.lock.release()
+        return "logged_in" if by_page else "refreshed"
 
     def begin_anew(self) -> None:
         """Have a login that is no longer young ended, and another one begun in its place."""
         with CHANGED:
             self.wanted_anew = time.time() - self.began_at > STALE_S
 
-    # 1. The lock: other processes may be at it.
-
     def _wait_for_others(self, flight: Flight) -> bool:
-        """Take the lock, or wait for the token with whoever has it; tell whether by a page.
-
-        Raises Failure when that login ended without a token, if its page was shown.
-        """
+        """Take the lock, or wait with whoever has it; tell whether its page brought the token."""
         page: Json = {}
         while not self._has_lock():
             page = self._published()
@@ -1607,8 +1496,7 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
-            what = "Another program's login to this session ended without a new token. "
-            raise Failure("ended_elsewhere", what + "Call again to log in.")
+            raise Failure("ended_elsewhere", "Another program's login failed: call again.")
         return "url" in page
 
     def _has_lock(self) -> bool:
@@ -1619,49 +1507,46 @@ class Renewal:
             return True
 
     def _publish(self, **what: str | None) -> None:
-        """Tell the other processes."""
-        if not self.problem:
+        """Tell the other processes, if the lock is ours."""
+        if self.lock.fd is not None:
             with contextlib.suppress(OSError):  # a full disk: the lock still holds
                 write_file(self.lock.path, json.dumps(what))
 
     def _published(self) -> Json:
         """Return what the process with the lock tells, as far as it is what it should be."""
-        try:
-            told = inner(json.loads(read_file(self.lock.path, MAX_OUTPUT_BYTES) or b""))
-        except (OSError, ValueError, RecursionError):
-            return {}
+        told = read_json(self.lock.path) or {}
         texts = {key: told[key] for key in PUBLISHED if isinstance(told.get(key), str)}
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
-
-    # 2. Silently.
 
     def _refresh(self, flight: Flight) -> bool:
         """Have the AWS CLI use the refresh token; tell whether that brought a new token.
 
-        It looks at the token only when it needs new role credentials, and those of a role may be
-        cached for hours. So it is asked, with a config of our own, for a role that nobody has: AWS
-        refuses that, once the token has been renewed.
+        It looks at the token only when it needs new role credentials, and keeps those for hours. So
+        a config of our own has a role that nobody has: AWS refuses it, once the token is renewed.
         """
         import shlex
 
         path = self.lock.path.replace(".json", ".config")
+        values = read_aws_config().profiles.get(self.profile, {})
+        kept = "".join(f"{key} = {values[key]}\n" for key in REACHING if text_of(values, key))
         role = f"sso_account_id = 000000000000\nsso_role_name = none-{time.time_ns()}\n"
-        text = f"[profile renewal]\nsso_session = {self.session.name}\n{role}"
+        text = f"[profile renewal]\nsso_session = {self.session.name}\n{role}{kept}"
         text += f"[sso-session {shlex.quote(self.session.name)}]\n"
         text += f"sso_region = {self.session.region}\nsso_start_url = {self.session.start_url}\n"
         arguments = ("configure", "export-credentials", "--profile=renewal")
         files: Any = {"AWS_CONFIG_FILE": path, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
         try:
             write_file(path, text)
-            run_aws(arguments, flight.is_wanted, streams=("stderr",), **files)
+            run = run_aws(arguments, flight.is_wanted, streams=("stderr",), **files)
+            failure = cli_failure(run)
         except OSError:
             return False
-        except Failure as failure:
-            if failure.reason != "timeout":
-                raise
-        return self.is_done()
-
-    # 3. By a page.
+        except Failure as raised:
+            failure = raised
+        is_done = self.is_done()
+        if not is_done and failure.reason in UNTRIED:
+            raise failure
+        return is_done
 
     def _log_in(self, flight: Flight) -> None:
         """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""
@@ -1672,18 +1557,13 @@ class Renewal:
             with CHANGED:
                 self.wanted_anew, self.began_at, self.page = False, time.time(), {}
             flight.tell(self._news({}))
-            goes_on = partial(self._goes_on, flight)
-            run = run_aws(arguments, goes_on, limit_s=2 * LOGIN_LIMIT_S, fds=fds)
+            run = run_aws(arguments, partial(self._goes_on, flight), 2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
-            if not self.wanted_anew and run.code != 0:
-                raise cli_failure(run)
             if not self.wanted_anew:
-                message = "`aws sso login` ended well, but there is no new token. Look for an `sso`"
-                message += (
-                    " alias in ~/.aws/cli/alias and at this machine's clock, then call again."
-                )
-                raise Failure("no_token", message)
+                message = "`aws sso login` ended well without a new token. Look for an alias `sso` "
+                message += "in ~/.aws/cli/alias and at this machine's clock, then call again."
+                raise cli_failure(run) if run.code != 0 else Failure("no_token", message)
 
     def _goes_on(self, flight: Flight, text: str) -> bool:
         """Show the page once `text` names it; tell whether the login goes on. Raises Failure."""
@@ -1693,7 +1573,8 @@ class Renewal:
         if time.time() - self.began_at > LOGIN_LIMIT_S:
             raise failure_of("login_expired")
         url, code = parse_login_output(text)
-        if url and url != self.page.get("url"):
+        is_all, self.text = text == self.text or "?" in (url or ""), text
+        if url and is_all and url != self.page.get("url"):
             self._show(flight, {"url": url, "code": code, "host": host_name()})
         return not self.wanted_anew
 
@@ -1701,8 +1582,8 @@ class Renewal:
         """Open the page, once a login, and tell calls and other processes of it. Raises Failure."""
         if not re.fullmatch(SAFE_URL, page["url"]):
             message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
-            step = "Check sso_start_url and the network (a captive portal?), then call again."
-            raise Failure("untrusted_url", message + step)
+            message += "Check sso_start_url and the network (a captive portal?), then call again."
+            raise Failure("untrusted_url", message)
         is_first, self.page = not self.page, page
         self._has_lock()  # the folder may have been removed meanwhile
         self._publish(**page)
@@ -1728,13 +1609,10 @@ class Renewal:
             text = f"Open {url} in {where}{check}, and approve."
         return News(text, url, code, not (self.opens and is_safe), is_safe and not of_others)
 
-    # 4. The proof.
-
     def is_done(self) -> bool:
         """Tell whether there is another token than was seen at first, and one that is good."""
         token = read_token(self.session)
-        is_good = token is not None and token.expires_at > time.time()
-        return is_good and is_other(token, self.seen)
+        return bool(token and token.expires_at > time.time() and is_other(token, self.seen))
 
 
 def lock_path(session: SsoSession) -> str:
@@ -1745,25 +1623,22 @@ def find_renewal(session: SsoSession) -> Flight | None:
     """Return the session's renewal that runs, or has ended lately and unheard."""
     with CHANGED:
         flight = _flights.get(lock_path(session))
-    if flight is None or flight.ended_at is None:
-        return flight
-    is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # by `aws sso logout`
-    if not is_gone and time.monotonic() - flight.ended_at < UNHEARD_S:
-        return flight
-    with CHANGED:
-        flight.forget()
-    return None
+    if flight and flight.outcome is not None:
+        is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # `aws sso logout`
+        if is_gone or time.monotonic() - flight.ended_at > UNHEARD_S:
+            flight.forget()
+            return None
+    return flight
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
-    """Return the URL to open and the user code that `aws sso login --no-browser` printed so far.
+    """Return the URL to open, whole if it has a query, and the code that `aws sso login` printed.
 
-    A bare verification URI is none: its code follows, and then the URL that fills it in.
+    A bare verification URI is of use with its code only; mostly the one that fills it in follows.
     """
-    text = text[: text.rfind("\n") + 1]
-    urls, code = re.findall(LOGIN_URL, text), re.search(USER_CODE, text)
-    ready = [url for url in urls if "?" in url]
-    return (ready[-1] if ready else None), (code[0] if code else None)
+    urls, codes = (re.findall(each, text[: text.rfind("\n") + 1]) for each in (PAGE, USER_CODE))
+    pages = [url for url in urls if "?" in url] or (urls if codes else [])
+    return (pages or [None])[-1], (codes or [None])[0]
 
 
 def is_aws_page(url: str) -> bool:
@@ -1772,10 +1647,7 @@ def is_aws_page(url: str) -> bool:
 
 
 def browser_here() -> tuple[bool, bool]:
-    """Guess whether the person's browser is on this machine, and whether a page can be opened.
-
-    AWS_SSO_MCP_LOGIN overrides the former; $BROWSER may reach a browser that is elsewhere.
-    """
+    """Guess whether the person's browser is here, and whether a page can be opened in any."""
     around = {name for name, value in {**client_environment(), **os.environ}.items() if value}
     is_remote = any(map(changed_at, CONTAINER_MARKS)) or not around.isdisjoint(REMOTE)
     is_remote = is_remote or (sys.platform == "linux" and around.isdisjoint(SCREENS))
@@ -1784,10 +1656,7 @@ def browser_here() -> tuple[bool, bool]:
 
 
 def open_page(url: str) -> None:
-    """Open `url` with `webbrowser`, in a process without streams and for a limited time.
-
-    Nothing tells whether a page appeared, so nobody asks: the answer carries the URL.
-    """
+    """Open `url` with `webbrowser`; nothing tells whether a page appeared, so nobody asks."""
     with contextlib.suppress(Failure):
         process = Process([sys.executable, "-IS", "-c", PAGE_OPENER, url], streams=())
         process.wait(PAGE_LIMIT_S)
@@ -1800,15 +1669,18 @@ Tool = namedtuple("Tool", "definition function")
 TOOLS: dict[str, Tool] = {}
 
 
-def tool(
-    title: str, description: str, properties: Json, annotations: Json
-) -> Callable[[Callable[..., Json]], Callable[..., Json]]:
-    """Declare a tool: its name and parameters are those of the function below."""
+def tool(title: str, description: str, hints: Json, **parameters: str) -> Callable[[Any], Any]:
+    """Declare a tool: its name and what its parameters take are those of the function below."""
 
     def declare(function: Callable[..., Json]) -> Callable[..., Json]:
+        kinds = {"str | None": "string", "bool": "boolean"}
+        properties = {
+            name: {"type": kinds[function.__annotations__[name]], "description": text}
+            for name, text in parameters.items()
+        }
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         definition: Json = {"name": function.__name__, "title": title, "description": description}
-        definition.update({"inputSchema": schema, "annotations": annotations})
+        definition.update({"inputSchema": schema, "annotations": hints})
         TOOLS[function.__name__] = Tool(definition, function)
         return function
 
@@ -1823,24 +1695,14 @@ def tool(
     "login`; never for AccessDenied, static keys or a network error. Costs no click "
     "when the token is still good or renews silently; else it opens one sign-in page for the "
     "person. If `status` is `pending`, show the person `loginUrl` (and `userCode`), then call "
-    "again with the same arguments: that joins the same login. Then retry what failed.",
-    {
-        "profile": {
-            "type": "string",
-            "description": "AWS profile of the command that failed, else the one that its message "
-            "names, or SSO session. Without it: $AWS_PROFILE, else the SSO profile used last.",
-        },
-        "server": {
-            "type": "string",
-            "description": "Instead of `profile`: name of the MCP server whose call failed (or its "
-            "full tool name). Takes the profile it is configured with.",
-        },
-        "force": {
-            "type": "boolean",
-            "description": "Log in again although the token is good: when AWS still refuses it.",
-        },
-    },
+    "again without `force`: that joins the same login. Then retry what failed.",
     {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
+    profile="AWS profile of the command that failed, else the one that its message names, or SSO "
+    "session. Without it: $AWS_PROFILE, else the SSO profile used last.",
+    server="Instead of `profile`: name of the MCP server whose call failed (or its full tool name)"
+    ". Takes the profile it is configured with.",
+    force="Log in again although the token is good: when AWS still refuses it, or when the page of "
+    "a pending login failed.",
 )
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
@@ -1856,12 +1718,11 @@ def refresh_aws_sso_token(
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {name!r}, {choice.why}."
         target = with_witness(config, sso_profile(config, choice.profile))
-        check_token_file(target.session)
+        read_file(token_path(target.session))  # raises what can be told of one that is no file
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
         known.update({"ssoSession": target.session.name, "startUrl": target.session.start_url})
-        if certificates_problem():
-            raise Failure("certificate", certificates_problem())
+        check_certificates()
         outcome = renew(call, target, force)
     except Failure as failure:
         outcome = failed(explained(failure, target), config, known.get("candidates", []))
@@ -1888,24 +1749,14 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
     return answer
 
 
-def certificates_problem() -> str:
-    """Return why AWS_CA_BUNDLE lets no AWS CLI reach AWS, "" if it may."""
-    path = full_path(setting("AWS_CA_BUNDLE") or "")
-    with contextlib.suppress(OSError):
-        if not path or b"CERTIFICATE-----" in (read_file(path, MAX_FILE_BYTES) or b""):
-            return ""
-    what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix the "
-    return what + "file, or the variable in this server's environment, then call again."
-
-
-def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
-    """Return the Failure that names a damaged file where the AWS CLI says none, else the same."""
-    is_unclear = failure.reason in ("aws_cli_failed", "aws_error")
-    path = damaged_file(profile) if profile and is_unclear else None
-    message = (
-        f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then call again."
-    )
-    return Failure("damaged_cache", message) if path else failure
+def check_certificates() -> None:
+    """Raise Failure `certificate` when AWS_CA_BUNDLE lets no AWS CLI reach AWS."""
+    path, content = full_path(setting("AWS_CA_BUNDLE") or ""), None
+    with contextlib.suppress(Failure):
+        content = read_file(path, MAX_FILE_BYTES)
+    if path and b"CERTIFICATE-----" not in (content or b""):
+        what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix it, "
+        raise Failure("certificate", what + "or the variable in this server's environment.")
 
 
 DONE = {
@@ -1915,9 +1766,8 @@ DONE = {
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
-RETRY = (
-    " Retry what failed; reconnect an MCP server only if its retry fails, as it may keep old keys."
-)
+RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may keep old keys."
+_advised: set[SsoSession] = set()  # whose person has heard of sso-session sections
 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
@@ -1927,26 +1777,24 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     call.known = flight.news if flight else None
     # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
     # somebody forced while this token was good, is not.
-    failed = flight is not None and isinstance(flight.outcome, Failure)
-    joins = flight is not None and not failed and is_other(seen, flight.work.seen)
-    if token_state(seen) == "valid" and not force and not joins:
+    joins = flight and not isinstance(flight.outcome, Failure) and is_other(seen, flight.work.seen)
+    if token_state(seen) == "valid" and not (force or joins):
         try:
             return usable("valid", target, caller_identity(call, target, deadline))
         except Failure as failure:
             if failure.reason != "session_expired":
                 raise
-    if flight is None or not (joins or force):  # one found may be forgotten by now
-        silently = not force and token_state(seen) == "refreshable"
-        renewal = Renewal(target, seen, silently=silently)
+    if flight is None or not joins:  # one that is joined may be forgotten by now
+        renewal = Renewal(target, seen, silently=not force and token_state(seen) == "refreshable")
         flight = Flight(renewal.lock.path, renewal, lasts=True).join(call)
-    elif force:
+    if force:
         flight.work.begin_anew()
-    if not flight.wait(call, deadline):
+    outcome = flight.wait(call, deadline)
+    if outcome is None:
         return pending(flight, force=force)
     identity, notes = identity_or_doubt(call, target, deadline)
-    return usable(
-        flight.outcome, target, identity, notes + warm_session(flight.work) + flight.work.problem
-    )
+    notes += warm_session(flight.work) + flight.work.problem
+    return usable(outcome, target, identity, notes)
 
 
 def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = "") -> Json:
@@ -1960,32 +1808,23 @@ def usable(status: str, target: SsoProfile, identity: Json | None, notes: str = 
 
 def warm_session(renewal: Renewal) -> str:
     """Return what to say of a login that brought no more time, or of one that will come often."""
-    session = renewal.session
+    session, seen = renewal.session, renewal.seen
     token: Any = read_token(session)
-    seen: Any = renewal.seen
     is_later = token and seen and token.written_at > seen.written_at + 2 * SAME_END_S
-    if is_later and token.expires_at < seen.expires_at + SAME_END_S:
-        return (
-            " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
-            " refusing, let the person sign out in the portal (startUrl), then force again."
-        )
+    if seen and is_later and token.expires_at < seen.expires_at + SAME_END_S:
+        note = " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
+        return note + " refusing, let the person sign out in the portal (startUrl), then force it."
     if session.name or session in _advised:
         return ""
     _advised.add(session)
     return " (A profile with an [sso-session] section would usually renew without a login.)"
 
 
-_advised: set[SsoSession] = set()  # sessions whose person has heard of sso-session sections
-
-
 def shadowing_keys() -> str:
     """Return a warning when keys of the environment come before any profile."""
-    if not os.environ.get("AWS_ACCESS_KEY_ID"):
-        return ""
-    return (
-        " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use those "
-        "keys and not AWS_PROFILE. Unset it, or give them --profile."
-    )
+    what = " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use that"
+    what += " key and not AWS_PROFILE. Unset it, or give them --profile."
+    return what if os.environ.get("AWS_ACCESS_KEY_ID") else ""
 
 
 def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
@@ -1996,22 +1835,20 @@ def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
     """Return {account, arn}; {} when another profile proved the token, None when none could."""
-    witness = target.witness
-    if witness is None:
+    if target.witness is None:
         return None
-    login = f"--profile={witness.login_profile}"
+    login = f"--profile={target.witness.login_profile}"
     run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
     if "[Errno 17]" in run.output["stderr"]:  # two of them made ~/.aws/cli/cache: before 2.31
         run = ask_aws(call, deadline, "sts", "get-caller-identity", "--output=json", login)
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         found = json.loads(run.output["stdout"]) if run.code == 0 else {}
         identity = {"account": str(found["Account"]), "arn": str(found["Arn"])}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        failure = cli_failure(run)
-        if target.role_name or failure.reason == "session_expired":
-            raise failure from None
-        return {} if failure.reason == "role_not_assigned" else None
-    return identity if target.role_name else {}
+        return identity if target.role_name else {}
+    failure = cli_failure(run)
+    if target.role_name or failure.reason == "session_expired":
+        raise failure
+    return {} if failure.reason == "role_not_assigned" else None
 
 
 def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[Json | None, str]:
@@ -2020,9 +1857,9 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
         return caller_identity(call, target, deadline), ""
     except Failure as failure:
         if failure.reason == "session_expired":
-            message = "AWS refuses even the new token. Check sso_region and sso_start_url; let the "
-            message += "person sign out in the portal (startUrl), then call once with force: true."
-            raise Failure(failure.reason, message) from None
+            what = "AWS refuses even the new token. Check sso_region and sso_start_url, let the "
+            what += "person sign out in the portal (startUrl), then call once with force: true."
+            raise Failure(failure.reason, what) from None
         if explained(failure, target).reason in ("role_not_assigned", "damaged_cache"):
             raise
         return None, f" Who it makes you could not be asked: {failure}"
@@ -2031,8 +1868,8 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
 def pending(flight: Flight, *, force: bool) -> Json:
     """Return the answer for a login that still waits for the person."""
     news = flight.news
-    again = "without `force`" if force else "with the same arguments"
-    message = f"Waiting for the person. {news.text} Then call refresh_aws_sso_token again {again}:"
+    again = " without `force`" if force else " with the same arguments"
+    message = f"Waiting for the person. {news.text} Then call refresh_aws_sso_token again{again}:"
     message += " it joins this login and opens no second page."
     if news.url:
         message += " If the page shows an error, call with force: true: that begins anew."
@@ -2046,8 +1883,8 @@ def pending(flight: Flight, *, force: bool) -> Json:
     "Tells, without logging in or changing anything, which AWS SSO sessions and profiles are "
     "configured, whether their tokens are valid and for how long, and which profile "
     "refresh_aws_sso_token would take.",
-    {"profile": {"type": "string", "description": "Only the session of this profile."}},
     {"readOnlyHint": True, "openWorldHint": False},
+    profile="Only the session of this profile.",
 )
 def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa: ARG001
     """Return the state of every SSO session, or of that of `profile`, from files only."""
@@ -2058,9 +1895,7 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
         taken = sso_profile(config, choice.profile)
     except Failure as failure:
         if config is None or profile:
-            answer = failed(failure, config)
-            del answer["status"]
-            return answer
+            return failed(failure, config)
     rows = session_rows(config, taken, only=bool(profile))
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
@@ -2068,7 +1903,7 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
     problems = config_problems(config, choice)
-    answer = {
+    answer: Json = {
         "success": True,
         "message": message,
         "sessions": rows[:MAX_SHOWN],
@@ -2102,9 +1937,8 @@ def shorten(answer: Json) -> None:
 
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
-    """Return what get_aws_sso_status says of one session."""
     token, flight = read_token(session), find_renewal(session)
-    runs_here = flight is not None and flight.ended_at is None
+    runs_here = flight is not None and flight.outcome is None
     keys = ("profile", "accountId", "roleName")
     shown = [(each.name, each.account_id, each.role_name) for each in profiles[:MAX_SHOWN]]
     return {
@@ -2120,16 +1954,17 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 
 def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
-    wrong = [shadowing_keys(), certificates_problem(), *config.misspelled.values()]
+    wrong = [shadowing_keys(), *config.misspelled.values()]
     names = dict.fromkeys([choice.profile, *config.profiles])
-    checks: list[Callable[[], object]] = [partial(sso_profile, config, name) for name in names]
-    checks += [partial(check_token_file, session) for session in profiles_by_session(config)]
+    checks: list[Callable[[], object]] = [check_certificates]
+    checks += [partial(sso_profile, config, name) for name in names]
+    checks += [partial(read_file, token_path(each)) for each in profiles_by_session(config)]
     for check in checks:
         try:
             check()
         except Failure as failure:
-            is_other = failure.reason == "not_sso" and failure.unusable != choice.profile
-            wrong.append("" if is_other else str(failure))
+            if failure.reason != "not_sso" or failure.unusable == choice.profile:
+                wrong.append(str(failure))
     return [each.strip() for each in dict.fromkeys(wrong + setting_problems()) if each]
 
 
@@ -2145,14 +1980,13 @@ def checked_arguments(definition: Json, arguments: Json) -> Json:
     properties = definition["inputSchema"]["properties"]
     for name, value in arguments.items():
         if name not in properties:
-            message = f"There is no argument {name[:50]!r}, only: {listed(properties)}."
-            raise Failure("bad_argument", message)
+            raise Failure("bad_argument", f"No argument {name[:50]!r}, only: {listed(properties)}.")
         kind = properties[name]["type"]
         if not isinstance(value, {"string": str, "boolean": bool}[kind]):
             raise Failure("bad_argument", f"`{name}` must be a {kind}.")
         if isinstance(value, str) and not re.fullmatch(NAME, value):
-            message = f"`{name}` must be at most {MAX_NAME_CHARACTERS} printable characters."
-            raise Failure("bad_argument", message)
+            what = f"`{name}` must be printable, and at most {MAX_NAME_CHARACTERS} characters."
+            raise Failure("bad_argument", what)
     return {name: value for name, value in arguments.items() if value != ""}
 
 
@@ -2181,33 +2015,30 @@ MAX_COMPLAINTS = 20  # lines on stderr about bad input: a client may never read 
 
 
 class Request:
-    """One request of the client; `is_open` until it is answered or cancelled."""
+    """One request of the client."""
 
     def __init__(self, request_id: str | int, method: str, params: Any) -> None:
         self.id, self.method = request_id, method
         self.params, self.meta = inner(params), inner(params, "_meta")
         self.modern = not self.meta.keys().isdisjoint(ENVELOPE)
-        self.is_open = True
         self.progress = 0
-        self.call: Call | None = None
-        self.elicitation: Json | None = None  # params of the one that the client was sent
+        self.call: Call  # of a tools/call
+        self.elicitation: Json = {}  # params of the one that the client is sent
 
 
 class Server:
     """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
 
-    Threads: `handle_line` is called by the one that reads stdin, and never waits for a tool; each
-    `tools/call` runs in a daemon thread. `_wire` guards what is written, the running calls, and
-    whether a request is open, so that nothing follows an answer.
+    Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
+    runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
+    answered nor cancelled: only for those is anything sent.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._wire = threading.Lock()
         self._running: list[Request] = []
-        self._initialized = False
-        self._capabilities: Any = None  # of a legacy client
-        self._asked: dict[str, Request] = {}  # by the id of an elicitation
+        self._session: Json = {}  # what a legacy client told once, as modern ones do in `_meta`
         self._complaints = 0
         both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
@@ -2219,10 +2050,8 @@ class Server:
         try:
             message = json.loads(line.decode("utf-8"))
             # Batches: 2025-03-26, basic. Each member is answered by itself.
-            for each in message if isinstance(message, list) and self._initialized else [message]:
+            for each in message if self._session and isinstance(message, list) else [message]:
                 self._handle(each)
-        except (ValueError, RecursionError):
-            self._complain("a line that is not JSON was ignored")
         except Exception as error:  # noqa: BLE001 - no input may end the server
             self._complain(f"a message was ignored: {type(error).__name__}")
 
@@ -2238,22 +2067,20 @@ class Server:
         if not is_id(message["id"]):
             return self._complain("a request whose id is no string and no integer was ignored")
         request = Request(message["id"], method, params)
+        with self._wire:
+            self._running.append(request)
         try:
             if not isinstance(params, (dict, type(None))):
                 raise ProtocolError(INVALID_PARAMS, "params must be an object")
             result = self._handler(request)(request)
         except ProtocolError as error:
-            return self._send(request, {"id": request.id, "error": error.body})
-        except RecursionError:
-            deep = ProtocolError(INVALID_PARAMS, "params are nested too deeply")
-            return self._send(request, {"id": request.id, "error": deep.body})
+            return self._send(request, id=request.id, error=error.body)
         return None if result is None else self._reply(request, result)
 
     def _handler(self, request: Request) -> Callable[[Request], Json | None]:
         """Return what answers the request. Raises ProtocolError.
 
-        Its era is modern (2026-07-28) when it carries the envelope in `_meta`, else legacy, which
-        begins with `initialize`; `ping` is always answered.
+        Its era is modern (2026-07-28) if `_meta` has the envelope, else legacy, after `initialize`.
         """
         method = request.method
         if request.modern:
@@ -2263,7 +2090,7 @@ class Server:
             if version != MODERN_VERSION:
                 data = {"supported": SUPPORTED_VERSIONS, "requested": version[:100]}
                 raise ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", **data)
-        elif method in self._modern and (method not in self._legacy or not self._initialized):
+        elif method in self._modern and (method not in self._legacy or not self._session):
             message = f"Send initialize first, or _meta with {' and '.join(ENVELOPE)}"
             raise ProtocolError(INVALID_PARAMS, message)
         methods = self._modern if request.modern else self._legacy
@@ -2275,7 +2102,7 @@ class Server:
         offered = request.params.get("protocolVersion")
         if not isinstance(offered, str):
             raise ProtocolError(INVALID_PARAMS, "initialize needs a protocolVersion")
-        self._initialized, self._capabilities = True, request.params.get("capabilities")
+        self._session = {ENVELOPE[1]: request.params.get("capabilities")}
         version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
         return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
 
@@ -2287,27 +2114,25 @@ class Server:
         """Start the tool in a thread of its own, which answers when it is done."""
         name, arguments = request.params.get("name"), request.params.get("arguments")
         if not isinstance(name, str) or name not in TOOLS:
-            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {str(name)[:100]}")
+            raise ProtocolError(INVALID_PARAMS, f"Unknown tool; there are: {listed(TOOLS)}")
         if not isinstance(arguments, (dict, type(None))):
             raise ProtocolError(INVALID_PARAMS, "arguments must be an object")
-        call = request.call = Call(
-            lambda message: self._report(request, message),
-            lambda url, message: self._offer(request, url, message),
-        )
-        call.hurried = self._is_declined(request)
+        call = request.call = Call(partial(self._report, request), partial(self._offer, request))
+        if request.modern and "inputResponses" in request.params:  # its person has been asked
+            action = inner(request.params, "inputResponses", "login").get("action")
+            call.hurried = action != "accept"
         with self._wire:
-            if len(self._running) >= MAX_CALLS:
+            if len(self._running) > MAX_CALLS:
                 raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
-            self._running.append(request)
         try:
-            in_thread(self._run_tool, request, call, TOOLS[name], arguments or {})
+            in_thread(self._run_tool, request, TOOLS[name], arguments or {})
         except Failure as failure:
             raise ProtocolError(INTERNAL_ERROR, str(failure)) from None
 
-    def _run_tool(self, request: Request, call: Call, chosen: Tool, arguments: Json) -> None:
+    def _run_tool(self, request: Request, chosen: Tool, arguments: Json) -> None:
         try:
             arguments = checked_arguments(chosen.definition, arguments)
-            answer = chosen.function(call, **arguments)
+            answer = chosen.function(request.call, **arguments)
         except Cancelled:
             return None
         except Failure as failure:
@@ -2316,122 +2141,89 @@ class Server:
             answer = failed(bug(error))
             self._complain(answer["message"])
         waits = answer.get("status") == "pending"
-        if request.elicitation and request.modern and waits:
-            ask = {"login": {"method": "elicitation/create", "params": request.elicitation}}
+        asked = request.elicitation
+        if asked and request.modern and waits:
+            ask = {"login": {"method": "elicitation/create", "params": asked}}
             return self._reply(request, {"resultType": "input_required", "inputRequests": ask})
-        if request.elicitation and not request.modern and not waits:
-            params = {"elicitationId": request.elicitation["elicitationId"]}
-            done = {"method": "notifications/elicitation/complete", "params": params}
-            self._send(request, done, last=False)
+        if asked and not request.modern and not waits:
+            params = {"elicitationId": asked["elicitationId"]}
+            self._send(request, method="notifications/elicitation/complete", params=params)
         content = [{"type": "text", "text": json.dumps(answer, ensure_ascii=False)}]
-        is_error = not answer["success"] and not waits
-        result = {"content": content, "structuredContent": answer, "isError": is_error}
-        return self._reply(request, result)
+        result = {"content": content, "structuredContent": answer}
+        return self._reply(request, {**result, "isError": not (answer["success"] or waits)})
 
     # Elicitation in URL mode: legacy (2025-11-25, client/elicitation) sends a request of its own,
     # modern (2026-07-28, basic/patterns/mrtr) answers that input is required. A client that says
-    # anything but yes gets the plain answer at once; one that never replies, as if it had not
-    # been asked.
+    # anything but yes gets the plain answer at once; one that never replies, as if never asked.
 
     def _offer(self, request: Request, url: str, message: str) -> bool:
-        """Offer a URL to the client; False when it declares no such capability."""
-        declared = request.meta.get(ENVELOPE[1]) if request.modern else self._capabilities
-        if "url" not in inner(declared, "elicitation"):
+        """Have the client show a page if it can; tell whether the call goes on meanwhile."""
+        envelope = request.meta if request.modern else self._session
+        if "url" not in inner(envelope, ENVELOPE[1], "elicitation"):
             return False
-        params = request.elicitation = {"mode": "url", "url": url, "message": message}
-        if request.modern and request.call:
-            request.call.end(cancelled=False)
-            return True
-        params["elicitationId"] = key = os.urandom(8).hex()
-        with self._wire:
-            if request.is_open:
-                self._asked[key] = request
-        ask = {"id": key, "method": "elicitation/create", "params": params}
-        self._send(request, ask, last=False)
+        request.elicitation = {"mode": "url", "url": url, "message": message}
+        if request.modern:  # the answer asks
+            return False
+        request.elicitation["elicitationId"] = key = os.urandom(8).hex()
+        self._send(request, id=key, method="elicitation/create", params=request.elicitation)
         return True
 
     def _take_response(self, message: Any) -> None:
         """Let the call that asked go on waiting, or answer at once."""
         key = message.get("id") if isinstance(message, dict) else None
         with self._wire:
-            asked = self._asked.pop(key, None) if isinstance(key, str) else None
-        if asked is None or asked.call is None:
-            return self._complain("a message without a method was ignored")
-        if inner(message, "result").get("action") != "accept":
-            asked.call.end(cancelled=False)
-        return None
-
-    def _is_declined(self, request: Request) -> bool:
-        """Tell whether a call is repeated by a client whose person did not want the page."""
-        action = inner(request.params, "inputResponses", "login").get("action")
-        return request.modern and "inputResponses" in request.params and action != "accept"
+            asked = [each for each in self._running if each.elicitation.get("elicitationId") == key]
+        if key is None or not asked:
+            self._complain("a message without a method was ignored")
+        elif inner(message, "result").get("action") != "accept":
+            asked[0].call.end(cancelled=False)
 
     def _cancel(self, request_id: Any) -> None:
         """Stop a call: nothing more is sent for it."""
         with self._wire:
             same = [each for each in self._running if repr(each.id) == repr(request_id)]
             for request in same:
-                self._close(request)
+                self._running.remove(request)
         for request in same:
-            if request.call is not None:
-                request.call.end(cancelled=True)
-
-    def _close(self, request: Request) -> None:
-        """Let nothing more be sent for a request. The caller holds `_wire`."""
-        request.is_open = False
-        if request in self._running:
-            self._running.remove(request)
-            self._asked = {key: each for key, each in self._asked.items() if each is not request}
+            request.call.end(cancelled=True)
 
     def _report(self, request: Request, message: str) -> None:
         token = request.meta.get("progressToken")
         if is_id(token):
             request.progress += 1
             params = {"progressToken": token, "progress": request.progress, "message": message}
-            self._send(request, {"method": "notifications/progress", "params": params}, last=False)
+            self._send(request, method="notifications/progress", params=params)
 
     def _reply(self, request: Request, result: Json) -> None:
         if request.modern:
             meta = {META + "serverInfo": SERVER_INFO}
             result = {"resultType": "complete", **result, "_meta": meta}
-        self._send(request, {"id": request.id, "result": result})
+        self._send(request, id=request.id, result=result)
 
-    def _send(self, request: Request, message: Json, *, last: bool = True) -> None:
-        """Write one message for a request, unless that is answered or cancelled already."""
-        line = wire_line({"jsonrpc": "2.0", **message})
+    def _send(self, request: Request, **message: Any) -> None:
+        """Write one message for a request that runs; its response, without a method, ends it."""
+        line = json.dumps({"jsonrpc": "2.0", **message})
+        if "\\ud" in line:  # a lone surrogate ends some clients: it becomes `?`
+            text = json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace")
+            line = json.dumps(json.loads(text))
         with self._wire:
-            if request.is_open:
-                self._write(line)
-                if last:
-                    self._close(request)
+            if request in self._running:
+                self._write(line.encode("ascii") + b"\n")
+                if "method" not in message:
+                    self._running.remove(request)
 
     def _complain(self, text: str) -> None:
         self._complaints += 1
-        if self._complaints > MAX_COMPLAINTS or sys.stderr is None:
-            return
-        try:
-            sys.stderr.write(f"aws-sso-mcp: {text}\n")
-        except (OSError, ValueError):  # closed
-            return
+        if self._complaints <= MAX_COMPLAINTS and sys.stderr:
+            with contextlib.suppress(OSError, ValueError):  # closed
+                sys.stderr.write(f"aws-sso-mcp: {text}\n")
 
 
 def is_id(value: Any) -> bool:
-    """Tell whether `value` can be a request id or a progress token; 0 and "" can.
-
-    A lone surrogate cannot go back to the client, nor may its id become another.
-    """
-    if isinstance(value, str):
+    """Tell whether `value` can be a request id or a progress token; 0 and "" can."""
+    if isinstance(value, str):  # a lone surrogate cannot go back to the client
         return re.search("[\ud800-\udfff]", value) is None
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def wire_line(message: Json) -> bytes:
-    """Return a message as a line of ASCII; lone surrogates, which end some clients, become `?`."""
-    line = json.dumps(message)
-    if "\\ud" in line:
-        clean = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
-        line = json.dumps(json.loads(clean))
-    return line.encode("ascii") + b"\n"
 
 
 def serve(read: Callable[[], bytes], server: Server) -> None:
@@ -2458,8 +2250,7 @@ usage: aws_sso_mcp.py                               serve MCP on stdin and stdou
        aws_sso_mcp.py hook                          tell a host why a command failed (JSON, stdin)
        aws_sso_mcp.py --version | --help
 
-An MCP server that mends expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
-
+An MCP server that renews expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
   claude mcp add -s user aws-sso -- python3 -IS {path}
   codex mcp add aws-sso -- python3 -IS {path}
   others: {{"mcpServers": {{"aws-sso": {{"command": "python3", "args": ["-IS", "{path}"]}}}}}}
@@ -2472,40 +2263,33 @@ settings (environment variables):
 
 exit codes of status and refresh: 0 usable, 1 not, 2 wrong usage, 128 + n ended by signal n
 """
-STATES = {  # of a session: its colour on a terminal (SGR), and what a refresh would take
-    "valid": ("32", "nothing"),
-    "refreshable": ("32", "no click"),
-    "expiring": ("33", "one page"),
-    "expired": ("31", "one page"),
-    "absent": ("31", "one page"),
-}
+TAKES = {"valid": "nothing", "refreshable": "no click"}  # a refresh; else one page
+COLOURS = {"TOKEN": 1, "valid": 32, "refreshable": 32, "expiring": 33}  # SGR; else 31, red
+CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve MCP, or do what the command line says; return the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments and not (sys.stdin and sys.stdin.isatty()):
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if not command and not (sys.stdin and sys.stdin.isatty()):
         wire = Wire()
         handle_signals(wire)
         serve(wire.read, Server(wire.write))
         end(0)
     handle_signals()
-    usage = USAGE.format(path=os.path.abspath(__file__))
-    if arguments in ([], ["--help"], ["-h"], ["--version"]):
-        return say(f"aws-sso-mcp {__version__}" if arguments == ["--version"] else usage)
-    command, force = arguments.pop(0), "--force" in arguments
-    profiles = [each for each in arguments if each != "--force"]
-    profile = profiles[0] if profiles else None
-    if any(each.startswith("-") for each in profiles):
-        command = ""
-    if command == "hook" and not arguments:
+    names = [each for each in rest if not each.startswith("-")]
+    options = {*rest}.difference(names)
+    if command == "status" and not options and not names[1:]:
+        return print_status(*names)
+    if command == "refresh" and options <= {"--force"} and not names[1:]:
+        return print_refresh(*names, force=bool(options))
+    if command == "hook" and not rest:
         return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES))
-    if command == "refresh" and len(profiles) <= 1:
-        return print_refresh(profile, force=force)
-    if command == "status" and len(profiles) <= 1 and not force:
-        return print_status(profile)
-    sys.stderr.write(usage)
-    return 2
+    if command == "--version" and not rest:
+        return say(f"aws-sso-mcp {__version__}")
+    is_asked = command in ("", "--help", "-h") and not rest
+    say(USAGE.format(path=os.path.abspath(__file__)), sys.stdout if is_asked else sys.stderr)
+    return 0 if is_asked else 2
 
 
 def say(text: str, stream: TextIO | None = None) -> int:
@@ -2514,18 +2298,9 @@ def say(text: str, stream: TextIO | None = None) -> int:
     return 0
 
 
-CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
-
-
-def print_refresh(profile: str | None, *, force: bool) -> int:
+def print_refresh(profile: str | None = None, *, force: bool) -> int:
     """Do what the tool does, its progress on stderr, until the person is done."""
-    told = [""]
-
-    def report(message: str) -> None:
-        if message != told[-1]:
-            told.append(message)
-            say(message, sys.stderr)
-
+    report = lru_cache(maxsize=1)(partial(say, stream=sys.stderr))  # what is not the same again
     os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "600"  # here no client gives up
     answer: Json = {"status": "pending"}
     while answer["status"] == "pending":
@@ -2534,9 +2309,9 @@ def print_refresh(profile: str | None, *, force: bool) -> int:
     return 0 if answer["success"] else 1
 
 
-def print_status(profile: str | None) -> int:
+def print_status(profile: str | None = None) -> int:
     """Print a table of the sessions, then what is wrong; return 0 if a token works."""
-    answer = get_aws_sso_status(Call(lambda _: None), profile)
+    answer = get_aws_sso_status(Call(say), profile)
     sessions = answer.get("sessions", [])
     rows = [("SESSION", "TOKEN", "TIME LEFT", "A REFRESH TAKES", "PROFILES"), *map(cells, sessions)]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -2544,27 +2319,22 @@ def print_status(profile: str | None) -> int:
     for row in rows if sessions else ():
         padded = [cell.ljust(width) for cell, width in zip(row, widths)]
         if colours:
-            padded[1] = f"\x1b[{STATES.get(row[1], '1')[0]}m{padded[1]}\x1b[0m"
+            padded[1] = f"\x1b[{COLOURS.get(row[1], 31)}m{padded[1]}\x1b[0m"
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
-    say("\n" * bool(sessions) + answer["message"])
-    wrong = (answer.get("awsCli", {}).get("problem"), *answer.get("problems", []))
-    for line in filter(None, wrong):
-        say(f"- {line}")
+    wrong = (inner(answer, "awsCli").get("problem"), *answer.get("problems", []))
+    say("\n" * bool(sessions) + "\n- ".join([answer["message"], *filter(None, wrong)]))
     return 0 if any("expiresAt" in row for row in sessions) else 1
 
 
 def cells(row: Json) -> tuple[str, ...]:
-    """Return a session's row of the table."""
     left = row.get("minutesLeft", 0)
-    days, hours, minutes = left // 1440, left // 60 % 24, left % 60
-    parts = [(days, "d"), (hours, "h"), (minutes, "min")][0 if days else 1 if hours else 2 :][:2]
-    time_left = (
-        " ".join(f"{number} {unit}" for number, unit in parts) if "expiresAt" in row else "-"
-    )
+    parts = [f"{left // 1440} d", f"{left // 60 % 24} h", f"{left % 60} min"]
+    first = 0 if left // 1440 else 1 if left // 60 else 2  # of the two that are shown
+    time_left = " ".join(parts[first:][:2]) if "expiresAt" in row else "-"
     profiles = [each["profile"] for each in row["profiles"]]
     more = row["profileCount"] - len(profiles)
     names = ", ".join(profiles) + (f" and {more} more" if more else "")
-    takes = "a login is running" if row["loginInProgress"] else STATES[row["state"]][1]
+    takes = "a login is running" if row["loginInProgress"] else TAKES.get(row["state"], "one page")
     texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
     return tuple(re.sub(CONTROL, "?", text) for text in texts)
 

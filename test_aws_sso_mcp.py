@@ -450,6 +450,7 @@ class StandIns:
         self._runs: dict[str, queue.Queue[Run]] = {"aws": queue.Queue(), "page": queue.Queue()}
         self._over = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        test.addCleanup(self.hang_up)
         test.addCleanup(self._listener.close)
         self.folder = home.path / "bin"
         self.aws, self.browser = map(self.make, self._runs)
@@ -693,7 +694,8 @@ class LocalClient(Client):
         assert code == 0
         self.test.stand_ins.hang_up()
         for thread in set(threading.enumerate()) - self._before:
-            thread.join(DEADLINE_S)
+            with contextlib.suppress(RuntimeError):  # it is about to start
+                thread.join(DEADLINE_S)
             self.test.assertFalse(thread.is_alive(), thread)
         return self._checked(self._stderr.getvalue())
 
@@ -701,7 +703,7 @@ class LocalClient(Client):
 # --- AWS configuration ------------------------------------------------------------------
 
 # How botocore reads config files: name, text, profiles, sso-sessions (None: it refuses the file).
-# interop/test_botocore.py holds the same table against the installed botocore.
+# interop/tests/test_botocore.py holds the same table against the installed botocore.
 # fmt: off
 CASES: list[tuple[str, str, dict[str, Any] | None, dict[str, Any]]] = [
     ("profile", "[profile a]\nregion=x\n", {"a": {"region": "x"}}, {}),
@@ -877,12 +879,12 @@ class ConfigTest(Test):
         if POSIX:
             path.rmdir()
             os.mkfifo(path)  # nobody writes to it
-            self.assertIn("no regular file", str(self.failure()))
+            self.assertIn("it is no regular file", str(self.failure()))
 
     def test_huge_file_is_refused_unread(self) -> None:
         with open(self.home.path / ".aws" / "config", "wb") as file:
             file.truncate(aws_sso_mcp.MAX_FILE_BYTES + 1)
-        self.assertIn("larger than 16384 KiB", str(self.failure()))
+        self.assertIn("no regular file of at most 16384 KiB", str(self.failure()))
 
 
 class SsoProfileTest(Test):
@@ -1480,6 +1482,9 @@ class ConfigurationRowsTest(unittest.TestCase):
             "/usr/local/bin/aws configure export-credentials --profile=dev --format process",
             '"C:\\AWSCLIV2\\aws.exe" configure export-credentials --profile "dev"',
             "aws-vault exec dev --json",
+            "aws-vault exec --json dev",
+            "aws-vault exec --no-session -j dev",
+            "aws-vault export --format=json dev",
             "aws-sso-util credential-process --profile dev",
         )
         for command in commands:
@@ -2044,24 +2049,27 @@ class OutsideWorldTest(Test):
             self.assertEqual("is no program", self.problem(circle))
             with mock.patch.dict(os.environ, HOME=str(circle)):
                 self.assertEqual("is no program", self.problem(self.home.path / "missing"))
-                self.assertEqual("", self.problem(PYTHON, named=True))
+                self.assertIn("cannot be looked at", self.problem(PYTHON))  # nor where home is
 
     def test_on_windows_a_path_without_drive_is_not_absolute(self) -> None:
         import ntpath
 
         windows = mock.patch.multiple(os, path=ntpath, sep="\\", curdir=".", pardir="..")
         cwd = mock.patch.object(ntpath, "abspath", lambda path: ntpath.join("C:\\work", path))
-        with windows, cwd:
+        folder = os.stat(self.bin)
+        there = mock.patch.object(os, "lstat", lambda _: folder)
+        with windows, cwd, there:
             for path in ("/usr/local/bin/aws", "\\usr\\aws.exe", "aws.exe", "C:aws.exe"):
                 self.assertEqual("is no absolute path", self.problem(path))
-            ways = list(aws_sso_mcp.way_to("C:/a\\b/aws.exe"))
-            self.assertEqual(["C:\\", "C:\\", "C:\\a", "C:\\a\\b", "C:\\a\\b\\aws.exe"], ways)
+            ways = [each for each, _ in aws_sso_mcp.way_to("C:/a\\b/./../b/aws.exe")]
+        here = ["C:\\", "C:\\a", "C:\\a\\b"]
+        self.assertEqual([*here, *here[-1:], *here[1:], "C:\\a\\b\\aws.exe"], ways)
 
     # Environments
 
     def test_on_windows_no_place_of_posix_is_looked_at(self) -> None:
         windows = mock.patch.object(os, "getuid", create=True, side_effect=AttributeError)
-        with windows, mock.patch("builtins.open", side_effect=AssertionError):
+        with windows, mock.patch.object(aws_sso_mcp, "read_file", side_effect=AssertionError):
             self.assertEqual({}, aws_sso_mcp.client_environment())
 
     def test_root_takes_nothing_that_runs_a_program_from_its_client(self) -> None:
@@ -2074,6 +2082,8 @@ class OutsideWorldTest(Test):
         }
         with self.client(0, variables):
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
+        with self.client(0, variables, program="sh"):  # what is above it cannot be read
+            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(aws_sso_mcp.client_environment()))
         with self.client(1000, variables):
             self.assertEqual(set(variables), set(aws_sso_mcp.client_environment()))
         with self.client(1000, variables, of=1001):
@@ -2084,25 +2094,28 @@ class OutsideWorldTest(Test):
             self.assertEqual({}, aws_sso_mcp.client_environment())  # another PID namespace
 
     @contextlib.contextmanager
-    def client(self, uid: int, variables: dict[str, str], of: int | None = None) -> Any:
+    def client(
+        self, uid: int, variables: dict[str, str], of: int | None = None, program: str = "client"
+    ) -> Any:
         """Let this process be one of `uid`, started by a client of user `of`."""
-        status = (
-            f"Name:\tclient\nUid:\t{' '.join([str(uid if of is None else of)] * 4)}\nPPid:\t1\n"
-        )
+        uids = " ".join([str(uid if of is None else of)] * 4)
+        status = f"Name:\t{program}\nUid:\t{uids}\nPPid:\t1\n"
         environ = "\0".join("=".join(pair) for pair in variables.items()).encode()
 
-        def read(path: str, mode: str = "r") -> Any:
+        def read(path: str, limit: int = 0) -> bytes:  # noqa: ARG001
             self.assertRegex(
                 path, rf"^/proc/({os.getppid()}/environ|{os.getppid()}/status|1/status)$"
             )
-            return io.BytesIO(environ) if "b" in mode else io.StringIO(status)
+            if path == "/proc/1/status" and program != "client":
+                raise Failure("config_unreadable", "it is gone")
+            return environ if "environ" in path else status.encode()
 
         with contextlib.ExitStack() as stack:
             for name in ("getuid", "geteuid", "getgid", "getegid"):
                 stack.enter_context(mock.patch.object(os, name, lambda: uid, create=True))
             link = mock.patch.object(os, "readlink", lambda _: str(os.getpid()), create=True)
             stack.enter_context(link)
-            stack.enter_context(mock.patch("builtins.open", read))
+            stack.enter_context(mock.patch.object(aws_sso_mcp, "read_file", read))
             yield
 
     def test_nothing_that_loads_code_or_tells_keys_reaches_a_child(self) -> None:
@@ -2184,7 +2197,7 @@ class OutsideWorldTest(Test):
         def failure(text: str) -> None:
             run: Any = mock.Mock(output={"stderr": text}, argv=["aws"], code=1)
             aws_sso_mcp.cli_failure(run)
-            for pattern in (aws_sso_mcp.NO_CHOICE, aws_sso_mcp.NO_AUTO_PROMPT):
+            for pattern in (aws_sso_mcp.NO_CHOICE, aws_sso_mcp.NO_OPTION):
                 re.search(pattern, text)
 
         def config(text: str) -> None:
@@ -2200,7 +2213,7 @@ class OutsideWorldTest(Test):
             aws_sso_mcp.epoch: ("2026-01-01T00:00:00.{1}", "{1}", "2026-01-01T00:00:00.{1}Z!"),
             login: ("https://{a}\n", "https://{a.}", "https://oidc.{a-}.amazonaws.co",
                     "https://{a.}awsapps.co", "https://a/{%}\1", "{https://}\n", "{ABCD-EFG\n}",
-                    "{https://a \n}"),
+                    "{https://a \n}", "https://a{?} \n"),
             failure: ("{ }x", "{\n}", "{a}", "{aws: }", "{Unknown options: }", "{config profile (}",
                       "{valid choices are: }", "valid choices are:{ }", "{ForbiddenException }",
                       "{request send failed, a}", "{unable to refresh SSO token}",
@@ -3867,7 +3880,7 @@ class WindowsTest(Test):
     def test_lock(self) -> None:
         self.assertTrue(self.lock())
         self.assertTrue(self.lock(errno.EACCES))  # somebody only looked
-        self.assertFalse(self.lock(errno.EACCES, errno.EDEADLK))
+        self.assertFalse(self.lock(errno.EACCES, errno.EACCES))
         with self.assertRaises(OSError):
             self.lock(errno.ENOSYS)
 
@@ -4282,10 +4295,10 @@ PURE = {
     "os": {"environ", "name", "path", "pathsep", "devnull", "urandom"},
     "os.path": {"join", "basename", "dirname", "normcase", "expanduser", "expandvars", "abspath"},
 }
-WHERE_WE_ARE = {"defpath", "getcwd", "getuid", "geteuid", "uname", "realpath", "normpath", "isabs"}
+WHERE_WE_ARE = {"getcwd", "getuid", "geteuid", "getgid", "getegid", "uname", "isabs"}
 MODULES = {
     "__future__", "collections", "collections.abc", "configparser", "contextlib", "datetime",
-    "difflib", "errno", "functools", "hashlib", "io", "json", "os", "platform", "re", "shlex",
+    "difflib", "errno", "functools", "hashlib", "io", "json", "os", "re", "shlex",
     "signal", "stat", "sys", "threading", "time", "tomllib", "traceback", "typing",
 }
 OUTSIDE_MODULES = {"fcntl", "glob", "grp", "msvcrt", "pwd", "select", "signal", "subprocess"}

@@ -20,7 +20,7 @@ ASK = "import sys; print(*sys.version_info[:2], sys.executable)"
 
 def pythons() -> dict[tuple[int, int], str]:
     folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]
-    folders += [*sorted(Path.home().glob(".pyenv/versions/*/bin")), real("pythons") / "bin"]
+    folders += [*sorted(Path.home().glob(".pyenv/versions/*/bin")), real("pythons") / "deb/usr/bin"]
     found: dict[tuple[int, int], str] = {}
     for folder in folders:
         for python in sorted(folder.glob("python3*")):

@@ -302,9 +302,6 @@ def pythons_from_debian(name: str) -> Component:
             text = path.read_text(encoding="utf-8")
             wheels = re.compile(r"(?<=['\"=])/usr(?=/share/python-wheels)")  # once, where links are
             path.write_text(wheels.sub(str(usr), text), encoding="utf-8")
-        (folder / "bin").mkdir()
-        for python in pythons:
-            (folder / "bin" / python).symlink_to(usr / "bin" / python)
         shutil.rmtree(folder / "venv")
         told = [run(usr / "bin" / python, "--version").split()[1] for python in pythons]
         return f"python {', '.join(told)}"

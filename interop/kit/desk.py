@@ -79,7 +79,7 @@ def opened(desk: Desk) -> list[str]:
 
 
 @contextlib.contextmanager
-def server(place: Workplace, **environment: str) -> Iterator[Client]:
+def server(place: Workplace, **environment: str | None) -> Iterator[Client]:
     """Start the server at a workplace; what must hold after any fault is asserted in the end."""
     test = unittest.TestCase()
     try:

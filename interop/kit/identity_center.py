@@ -138,6 +138,10 @@ def redirect(url: str, **parameters: str) -> Reply:
     return page("Continue in the application.", 302)._replace(headers=(location,))
 
 
+def utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
 class AwsError(Exception):
     """An error of an AWS service; `reply` has the shape that botocore reads."""
 
@@ -250,6 +254,9 @@ class IdentityCenter:
     """To PKCE always, to a device only when its registration has scopes, as AWS does."""
     one_time_refresh_tokens = False
     refuse_refresh = False
+    unassigned = "ForbiddenException"
+    """What is said to who asks for a role that is not assigned: "ResourceNotFoundException" is
+    AWS's other answer, about an account that it does not know; "" grants the role."""
 
     device_interval_s = 1
     device_code_lifetime_s = 600
@@ -337,6 +344,49 @@ class IdentityCenter:
         with self._changed:
             self._access_tokens.clear()
             self._refresh_tokens.clear()
+
+    def issue_token(
+        self, lifetime_s: float, *, refreshable: bool, revoked: bool = False
+    ) -> dict[str, Any]:
+        """Return a token as the AWS CLI keeps it, of a login long ago.
+
+        A revoked one is refused, whatever its clock says; its refresh token is good.
+        """
+        client_id, now = secrets.token_urlsafe(16), time.time()
+        client = Client(self._secret("client-secret"), now + self.registration_lifetime_s, [])
+        token = {
+            "startUrl": self.start_url,
+            "region": self.region,
+            "accessToken": self._secret("access-token"),
+            "expiresAt": utc(now + lifetime_s),
+            "clientId": client_id,
+            "clientSecret": client.secret,
+            "registrationExpiresAt": utc(client.expires_at),
+        }
+        if refreshable:
+            token["refreshToken"] = self._secret("refresh-token")
+        with self._changed:
+            self._clients[client_id] = client
+            if not revoked:
+                self._access_tokens[token["accessToken"]] = time.monotonic() + lifetime_s
+            if refreshable:
+                self._refresh_tokens[token["refreshToken"]] = client_id
+        return token
+
+    def issue_role_credentials(
+        self, lifetime_s: float, account_id: str, role_name: str
+    ) -> dict[str, str]:
+        """Return credentials of a role as the AWS CLI keeps them."""
+        session = self._new_sso_session(account_id, role_name, lifetime_s)
+        return {
+            "AccessKeyId": session.access_key_id,
+            "SecretAccessKey": session.secret_access_key,
+            "SessionToken": session.session_token,
+            "Expiration": utc(session.expires_at),
+        }
+
+    def accepts(self, access_token: str) -> bool:
+        return self._access_tokens.get(access_token, -math.inf) >= time.monotonic()
 
     def forget_clients(self) -> None:
         """End every client registration issued so far."""
@@ -602,7 +652,7 @@ class IdentityCenter:
 
     def _access_token(self, request: Request) -> str:
         access_token = request.headers.get("x-amz-sso_bearer_token", "")
-        if self._access_tokens.get(access_token, -math.inf) < time.monotonic():
+        if not self.accepts(access_token):
             raise AwsError("UnauthorizedException", "Session token not found or invalid", 401)
         return access_token
 
@@ -610,9 +660,11 @@ class IdentityCenter:
         self._access_token(request)
         account_id, role_name = request.get("account_id"), request.get("role_name")
         if (account_id, role_name) not in self.assigned:
-            raise AwsError("ForbiddenException", "No access", 403)
-        role_name = f"AWSReservedSSO_{role_name}_0123456789abcdef"
-        session = self._new_role_session(account_id, role_name, "alice@example.com")
+            if self.unassigned == "ResourceNotFoundException":
+                raise AwsError(self.unassigned, "Account not found", 404)
+            if self.unassigned:
+                raise AwsError(self.unassigned, "No access", 403)
+        session = self._new_sso_session(account_id, role_name, self.role_lifetime_s)
         credentials = {
             "accessKeyId": session.access_key_id,
             "secretAccessKey": session.secret_access_key,
@@ -621,12 +673,18 @@ class IdentityCenter:
         }
         return json_reply({"roleCredentials": credentials})
 
-    def _new_role_session(self, account_id: str, role_name: str, name: str) -> RoleSession:
+    def _new_sso_session(self, account_id: str, role_name: str, lifetime_s: float) -> RoleSession:
+        role_name = f"AWSReservedSSO_{role_name}_0123456789abcdef"
+        return self._new_role_session(account_id, role_name, "alice@example.com", lifetime_s)
+
+    def _new_role_session(
+        self, account_id: str, role_name: str, name: str, lifetime_s: float
+    ) -> RoleSession:
         session = RoleSession(
             account_id,
             role_name,
             name,
-            expires_at=time.time() + self.role_lifetime_s,
+            expires_at=time.time() + lifetime_s,
             access_key_id=f"ASIA{secrets.token_hex(8).upper()}",
             secret_access_key=self._secret("secret-access-key"),
             session_token=self._secret("session-token"),
@@ -679,14 +737,14 @@ class IdentityCenter:
         role = re.fullmatch(r"arn:aws:iam::(\d{12}):role/([\w+=,.@/-]+)", request.get("RoleArn"))
         if role is None:
             raise AwsError("ValidationError", "RoleArn is not the ARN of a role")
-        session = self._new_role_session(role[1], role[2], request.get("RoleSessionName"))
-        expiration = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session.expires_at))
+        name, lifetime_s = request.get("RoleSessionName"), self.role_lifetime_s
+        session = self._new_role_session(role[1], role[2], name, lifetime_s)
         return sts_reply(
             "AssumeRole",
             f"<Credentials><AccessKeyId>{session.access_key_id}</AccessKeyId>"
             f"<SecretAccessKey>{session.secret_access_key}</SecretAccessKey>"
             f"<SessionToken>{session.session_token}</SessionToken>"
-            f"<Expiration>{expiration}</Expiration></Credentials>"
+            f"<Expiration>{utc(session.expires_at)}</Expiration></Credentials>"
             f"<AssumedRoleUser><Arn>{escape(session.arn())}</Arn></AssumedRoleUser>",
         )
 

@@ -1,4 +1,4 @@
-"""A model on loopback, for hosts that run no MCP tool without one: it mends an SSO token.
+"""A model on loopback, for hosts that run no MCP tool without one: it renews an SSO token.
 
 It speaks OpenAI's chat completions and Gemini's generateContent, as much of each as the hosts
 need: it looks at the status, calls for a refresh until there is an outcome, and says "done".

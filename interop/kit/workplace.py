@@ -20,16 +20,16 @@ from unittest import mock
 from mcp import Client, StdioServerParameters
 
 from kit.components import real
+from kit.identity_center import IdentityCenter, utc
 from kit.person import open_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from kit.identity_center import IdentityCenter
-
 KIT = Path(__file__).resolve().parent
 ROOT = KIT.parents[1]
 SERVER = ROOT / "aws_sso_mcp.py"
+AWS_V2 = ("aws-2.9", "aws-2.23", "aws-newest")
 
 CONFIG = """\
 [sso-session corp]
@@ -74,8 +74,11 @@ class Workplace:
     def write_config(self, text: str) -> None:
         (self.home / ".aws" / "config").write_text(text)
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """Return what the server gets: the way to the centre, and a person who opens pages."""
+    def environment(self, **more: str | None) -> dict[str, str]:
+        """Return what the server gets: the way to the centre, and a person who opens pages.
+
+        Of `more`, None leaves a variable out.
+        """
         base = {
             "HOME": str(self.home),
             "PATH": f"{self.aws.parent}:/usr/bin:/bin",
@@ -83,7 +86,7 @@ class Workplace:
             "AWS_SSO_MCP_LOGIN": "browser",
             **self.centre.environment(),
         }
-        return {**base, **more}
+        return {name: value for name, value in {**base, **more}.items() if value is not None}
 
     # --- The server
 
@@ -137,11 +140,25 @@ class Workplace:
         token: dict[str, Any] = json.loads(self.token_path(key).read_text())
         return token
 
+    def keep_token(self, token: dict[str, Any], key: str = "corp") -> None:
+        """Let the CLI have a token of the centre."""
+        self.token_path(key).parent.mkdir(parents=True, exist_ok=True)
+        self.token_path(key).write_text(json.dumps(token))
+
+    def keep_role_credentials(self, lifetime_s: float, **session: str) -> None:
+        """Let the CLI have role credentials of Developer; of a `sessionName` or a `startUrl`."""
+        role = {"accountId": "123456789012", "roleName": "Developer"}
+        name = json.dumps({**role, **session}, sort_keys=True, separators=(",", ":"))
+        credentials = self.centre.issue_role_credentials(lifetime_s, *role.values())
+        file = hashlib.sha1(name.encode()).hexdigest() + ".json"
+        path = self.home / ".aws" / "cli" / "cache" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"ProviderType": "sso", "Credentials": credentials}))
+
     def expire_token(self, key: str = "corp") -> None:
         """Let the token have run out an hour ago, and the CLI have no role credentials left."""
-        expired = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
-        path = self.token_path(key)
-        path.write_text(json.dumps({**self.token(key), "expiresAt": expired}))
+        expired = {**self.token(key), "expiresAt": utc(time.time() - 3600)}
+        self.keep_token(expired, key)
         self.forget_role_credentials()
 
     def forget_role_credentials(self) -> None:
@@ -152,6 +169,13 @@ class Workplace:
 async def refresh(client: Client, **arguments: Any) -> dict[str, Any]:
     """Call refresh_aws_sso_token and return its answer, the same as structure and as text."""
     return await answer(client, "refresh_aws_sso_token", **arguments)
+
+
+async def until_shown(client: Client, **arguments: Any) -> dict[str, Any]:
+    """Return the first answer that names the page, calling again as a model does."""
+    while "loginUrl" not in (answer := await refresh(client, **arguments)):
+        assert answer["status"] == "pending", answer
+    return answer
 
 
 async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:

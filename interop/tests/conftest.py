@@ -17,13 +17,11 @@ from kit.identity_center import IdentityCenter
 from kit.machine import Machine
 from kit.processes import cli_left, end, of_folder, processes_left, soon
 from kit.wire import recordings
-from kit.workplace import ROOT, Workplace
+from kit.workplace import AWS_V2, ROOT, Workplace
 from matrix import Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-AWS_V2 = ("aws-2.9", "aws-2.23", "aws-newest")
 
 # --- Nothing outlives pytest ------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 
 from kit.desk import CASES
-from kit.inside import Failure, read_config
+from kit.inside import Failure, is_aws_page, read_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,3 +55,15 @@ def test_credentials_are_merged_alike(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     theirs = botocore.session.Session().full_config["profiles"]
     assert read_config().profiles == theirs
+
+
+def test_pages_of_every_partition_are_told_from_others() -> None:
+    loader = botocore.session.Session().get_component("data_loader")
+    partitions = loader.load_data("partitions")["partitions"]
+    assert len(partitions) > 7
+    for partition in partitions:
+        for suffix in ("dnsSuffix", "dualStackDnsSuffix"):
+            host = f"{min(partition['regions'])}.{partition['outputs'][suffix]}"
+            assert is_aws_page(f"https://oidc.{host}/authorize?response_type=code")
+            assert is_aws_page(f"https://device.sso.{host}/?user_code=ABCD-EFGH")
+            assert not is_aws_page(f"https://bucket.s3.{host}/")

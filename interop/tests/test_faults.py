@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -34,7 +36,7 @@ from kit.desk import (
     server,
 )
 from kit.processes import cli_left, cli_processes, end_processes, soon
-from kit.workplace import visit
+from kit.workplace import SERVER, visit
 
 if TYPE_CHECKING:
     from kit.workplace import Workplace
@@ -61,6 +63,57 @@ def test_aws_that_never_answers(newest: Workplace, operation: str, profile: str)
     assert newest.centre.pages == []
 
 
+def test_server_killed_before_its_login_showed_a_page(newest: Workplace) -> None:
+    newest.centre.fail("StartDeviceAuthorization", "hang")
+    first = subprocess.Popen(
+        [sys.executable, "-IS", str(SERVER)], env=newest.environment(), stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert first.stdin
+    call = {"name": "refresh_aws_sso_token", "arguments": {"profile": "old"}}
+    hello = {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    for message in (hello, {"id": 1, "method": "tools/call", "params": call}):
+        first.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+    first.stdin.flush()
+    assert newest.centre.wait_for(lambda: "StartDeviceAuthorization" in newest.centre.calls)
+    first.kill()
+    first.wait()
+    first.stdin.close()
+    with server(newest) as client:
+        call_of_another = client.call(profile="old", meta={"progressToken": 1})
+        told = ""
+        while not told.startswith("Another program"):  # the CLI that was left has the lock
+            told = client.notifications.get(timeout=DEADLINE_S)["params"]["message"]
+        end_processes(newest.home, "aws")
+        assert client.result(call_of_another)["status"] == "logged_in"
+    assert len(newest.centre.pages) == 1
+
+
+def test_signal_right_after_a_message(tmp_path: Path) -> None:
+    """A handler runs between byte codes only, so a read that begins after it must hear of it."""
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {}}
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    left = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) * 50:
+        with subprocess.Popen(
+            [sys.executable, "-IS", str(SERVER)], env={"HOME": str(tmp_path), "PATH": ""},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        ) as process:  # fmt: skip
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(json.dumps(initialize).encode() + b"\n")
+            process.stdout.readline()
+            time.sleep(0.01)  # until it reads again; nothing tells of that
+            process.stdin.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
+            process.send_signal(number)
+            try:
+                assert process.wait(5) == 128 + number
+            except subprocess.TimeoutExpired:
+                left.append(number)
+                process.kill()
+    assert left == []
+
+
 def test_role_credentials_that_never_come(newest: Workplace) -> None:
     newest.run_login()
     newest.forget_role_credentials()
@@ -71,7 +124,7 @@ def test_role_credentials_that_never_come(newest: Workplace) -> None:
         assert (answer["status"], answer["reason"]) == ("failed", "timeout")
         assert "Check the network" in answer["message"]
     assert newest.token() == before
-    assert len(newest.centre.pages) == 1  # a login would mend nothing
+    assert len(newest.centre.pages) == 1  # a login would fix nothing
 
 
 def test_renewal_whose_role_credentials_never_come(newest: Workplace) -> None:

@@ -15,7 +15,7 @@ import trustme
 
 from kit.components import need
 from kit.processes import cli_left, cli_processes
-from kit.workplace import Workplace, answer, ask, refresh, start, visit
+from kit.workplace import Workplace, answer, ask, refresh, start, until_shown, visit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,8 +106,7 @@ async def test_role_profile_logs_in_to_its_source(place: Workplace) -> None:
 async def test_legacy_profile_shows_the_code(place: Workplace) -> None:
     place.centre.approval = "ignore"
     async with place.client(AWS_SSO_MCP_WAIT_SECONDS="5") as client:
-        answer = await refresh(client, profile="old")
-        assert answer["status"] == "pending"
+        answer = await until_shown(client, profile="old")
         assert answer["userCode"] in answer["loginUrl"]
         place.centre.approve_now()
         answer = await refresh(client, profile="old")
@@ -118,8 +117,8 @@ async def test_legacy_profile_shows_the_code(place: Workplace) -> None:
 async def test_pending_login_is_joined(place: Workplace) -> None:
     place.centre.approval = "ignore"
     async with place.client(AWS_SSO_MCP_WAIT_SECONDS="5") as client:
-        answer = await refresh(client, profile="dev")
-        assert (answer["status"], answer["success"]) == ("pending", False)
+        answer = await until_shown(client, profile="dev")
+        assert answer["success"] is False
         assert answer["loginUrl"] in answer["message"]
         place.centre.approve_now()
         answer = await refresh(client, profile="dev")
@@ -140,8 +139,7 @@ async def test_login_in_a_terminal_ends_the_pending_one(place: Workplace) -> Non
 async def test_remote_login_with_a_device_code(place: Workplace) -> None:
     remote = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": "", "AWS_SSO_MCP_WAIT_SECONDS": "4"}
     async with place.client(**remote) as client:
-        answer = await refresh(client, profile="dev")
-        assert answer["status"] == "pending"
+        answer = await until_shown(client, profile="dev")
         assert place.centre.pages == []
         assert answer["userCode"] in answer["message"]
         visit(place, answer["loginUrl"])
@@ -292,6 +290,50 @@ async def test_version_1_is_told_by_a_good_token_too(
     async with newest.client(AWS_SSO_MCP_AWS_CLI=str(v1.aws)) as client:
         answer = await refresh(client, profile="dev")
     assert answer["reason"] == "aws_cli_v1"
+
+
+async def test_profile_without_a_role_is_proved_through_another(place: Workplace) -> None:
+    config = (place.home / ".aws" / "config").read_text()
+    place.write_config(f"[profile plain]\nsso_session = corp\n{config}")
+    place.run_login()
+    async with place.client() as client:
+        answer = await refresh(client, profile="plain")
+        assert (answer["status"], "AWS accepts it" in answer["message"]) == ("valid", True)
+        assert "identity" not in answer
+        place.centre.revoke()
+        place.forget_role_credentials()
+        answer = await refresh(client, profile="plain")
+    assert answer["status"] == "logged_in"
+    assert len(place.centre.pages) == 2
+
+
+async def test_credential_process_leads_to_the_profile_that_it_names(place: Workplace) -> None:
+    config = (place.home / ".aws" / "config").read_text()
+    process = f"{place.aws} configure export-credentials --profile dev"
+    place.write_config(f"{config}[profile p]\ncredential_process = {process}\n")
+    async with place.client() as client:
+        answer = await refresh(client, profile="p")
+    assert (answer["status"], answer["loginProfile"]) == ("logged_in", "dev")
+    used = place.run_aws("sts", "get-caller-identity", "--profile=p", "--output=json")
+    assert json.loads(used.stdout)["Arn"] == answer["identity"]["arn"]
+
+
+@pytest.mark.parametrize("content", ["", '{"clientId": "x", "cli', "{}", "[]"])
+@pytest.mark.parametrize("folder", ["sso", "cli"])
+async def test_damaged_file_of_the_cli_is_named(
+    place: Workplace, folder: str, content: str
+) -> None:
+    place.run_login()
+    files = (place.home / ".aws" / folder / "cache").glob("*.json")
+    (damaged,) = [path for path in files if path != place.token_path()]
+    damaged.write_text(content)
+    async with place.client() as client:
+        answer = await refresh(client, profile="dev", force=folder == "sso")
+        assert (answer["status"], answer["reason"]) == ("failed", "damaged_cache")
+        assert str(damaged) in answer["message"]
+        damaged.unlink()
+        answer = await refresh(client, profile="dev", force=folder == "sso")
+    assert answer["success"]
 
 
 # --- The environment of the server ------------------------------------------------------

@@ -722,6 +722,7 @@ def test_root_started_by_another_user_runs_nothing_of_theirs(world: World, forks
     assert world.ran("evil") == ""
     seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
     assert not seen & {"BROWSER", "DBUS_SESSION_BUS_ADDRESS"}
+    assert ("DISPLAY" in seen) is bool(forks)  # that of a process of root
 
 
 def test_own_browser_of_the_client_is_run(world: World) -> None:
@@ -732,6 +733,30 @@ def test_own_browser_of_the_client_is_run(world: World) -> None:
     refreshed, _ = start(world, started, ALICE, BROWSER=f"{world.at('alice/browser')} %s")
     assert refreshed["success"] is False
     assert f"alice/browser as {ALICE}" in world.ran("evil")
+
+
+def test_config_that_this_user_may_not_read(world: World) -> None:
+    started = folder_of_root(world)
+    world.configure("alice", ALICE)
+    config = world.make("alice/.aws/config", ROOT, mode=0o600, text=CONFIG)
+    refreshed, status = start(world, started, ALICE)
+    for answer in (refreshed, status):
+        assert answer["reason"] == "config_unreadable"
+        assert f"{config} cannot be read: Permission denied" in answer["message"]
+
+
+def test_token_that_this_user_may_not_read(world: World) -> None:
+    """As `sudo aws sso login` leaves it."""
+    started = folder_of_root(world)
+    world.configure("alice", ALICE)
+    [token] = world.at("alice/.aws/sso/cache").iterdir()
+    os.chown(token, ROOT, ROOT)
+    token.chmod(0o600)
+    refreshed, status = start(world, started, ALICE)
+    said = f"{token} cannot be read: Permission denied"
+    assert refreshed["reason"] == "config_unreadable"
+    assert said in refreshed["message"]
+    assert said in " ".join(status["problems"])
 
 
 def test_no_home(world: World) -> None:
