@@ -1126,15 +1126,13 @@ FAILURES = (
     ("wrong_start_url", r"InvalidRequest.{0,30}(?:Register|StartD|CreateT)|start URL|https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
-     "AWS has forgotten the AWS CLI's client registration. Let the person delete the files in "
-     "~/.aws/sso/cache with a clientSecret but no accessToken; then call refresh_aws_sso_token."),
+     "Delete files in ~/.aws/sso/cache with a clientSecret but no accessToken, then call again."),
     ("access_denied", r"\((?:AccessDenied|UnauthorizedOperation)|is not authorized to perform: ",
      "The credentials work, but may not do this. Use another role; no login helps."),
     ("static_keys", r"\((?:InvalidClientTokenId|UnrecognizedClientException|ExpiredToken)",
      "AWS refuses the keys. Check AWS_* variables, ~/.aws/credentials, region and clock."),
     ("proxy", "Failed to connect to proxy URL", "Check HTTPS_PROXY and the VPN; no login helps."),
-    ("certificate", "SSL validation failed for",
-     "Something intercepts TLS. Set AWS_CA_BUNDLE to the company's certificates; no login helps."),
+    ("certificate", "SSL validation failed", "Set AWS_CA_BUNDLE to the company's certificates."),
     ("network", "Could not connect|timeout on endpoint|HTTP Client|onnection was c|response stream",
      "AWS could not be reached. Check the network, the VPN and sso_region; no login helps."),
     ("callback_port", r"OAuth 2\.0", "It had no port to listen on. Set AWS_SSO_MCP_LOGIN=device."),
@@ -1174,9 +1172,8 @@ STATEMENT = (
 QUOTED = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$"""
 SUPPOSED = r"\b(?:if|when(?! \w+ing)|before|once|after|is valid|expect\w*|assert\w*|shows)\b[^.:]*$"
 OTHER_CAUSE = (
-    r"custom[- ]process|pending (?:device )?auth|no access\b|denied|not configured|required param"
-    r"|send failed|timed out|refused|no such host|x509|certificate|\bdns\b|enotfound|econn"
-    r"|not (?:found|defined) in\b|\b(?:saml|okta|azure|keycloak|argocd)"
+    r"custom.process|pending |no access\b|denied|not configured|not (?:found|defined) in\b|saml|okta"
+    r"|azure|keycloak|argocd|required param|send failed|timed out|refused|no such host|x509"
 )
 # in a line of a diff, a table, a listing, numbered source, a comment, a test's report, ...
 SHOWN = (
@@ -2341,9 +2338,7 @@ def cells(row: Json) -> tuple[str, ...]:
 
 # A command that only shows files or history, and in an output the hint of a profile.
 SHOWS = r"\s*(?:cat|head|tail|less|sed|[ef]?grep|rg|diff|gh|git (?:diff|log|show|grep))\s[^;&|]*"
-HINT = (
-    r"""(?:sso login.{,40}?--profile[= ]|\b(?:for|of) profile:? )["'`]?(?!your|prof)([\w.@/-]*\w)"""
-)
+HINT = r"""(?:sso login.*?--profile[= ]|\b(?:for|of) profile:? )["'`]?(?!your|prof)([\w.@/-]*\w)"""
 
 
 def print_hook(event: bytes) -> int:
