@@ -1172,7 +1172,7 @@ STATEMENT = (
 QUOTED = r"""(?<![\w.)\]}/%!])[fr]?(?:"[^"]*|'[^']*|`[^`']*)$|[\s:]<[^<>]*$"""
 SUPPOSED = r"\b(?:if|when(?! \w+ing)|before|once|after|is valid|expect\w*|assert\w*|shows)\b[^.:]*$"
 OTHER_CAUSE = (
-    r"custom.process|pending |no access\b|denied|not configured|not (?:found|defined) in\b|saml|okta"
+    r"custom.process|pending |no access|denied|not configured|not (?:found|defined) in\b|saml|okta"
     r"|azure|keycloak|argocd|required param|send failed|timed out|refused|no such host|x509"
 )
 # in a line of a diff, a table, a listing, numbered source, a comment, a test's report, ...
