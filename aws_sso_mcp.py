@@ -331,10 +331,7 @@ class FileLock:
 
 
 def lock_fd(fd: int, *, shared: bool = False) -> bool:
-    """Lock an open file; False when another process has the lock. Raises OSError.
-
-    `flock` belongs to the open file and what inherits it; Windows locks a byte that nobody reads.
-    """
+    """Lock an open file; False when another process has the lock. Raises OSError."""
     for pause_s in (0.02, 0):  # twice, as somebody may only be looking (`is_taken`)
         with contextlib.suppress(BlockingIOError, PermissionError):  # the latter on Windows
             if sys.platform != "win32":
@@ -352,10 +349,8 @@ def lock_fd(fd: int, *, shared: bool = False) -> bool:
 
 
 def client_environment() -> dict[str, str]:
-    """Return what the client's environment tells of a screen, or of a person who is elsewhere.
-
-    Many pass on little of it (all SDKs, Codex). It is our parent's, or that of a launcher's parent.
-    """
+    """Return what the client's environment tells of a screen, or of a person who is elsewhere."""
+    # Many pass on little of it (all SDKs, Codex). It is our parent's, or a launcher's parent's.
     found: dict[str, str] = {}
     names = [*REMOTE, "DISPLAY", "WAYLAND_DISPLAY"]
     with contextlib.suppress(Failure, OSError, ValueError, LookupError, AttributeError):  # no Linux
@@ -368,9 +363,8 @@ def client_environment() -> dict[str, str]:
             fields = dict(line.split(":", 1) for line in status)
             if name not in LAUNCHERS or {*fields["Uid"].split()} != {me}:
                 break
-            variables = read_file(f"/proc/{pid}/environ", MAX_CLIENT_FILE_BYTES) or b""
-            pairs = (each.partition("=")[::2] for each in os.fsdecode(variables).split("\0"))
-            found = {**dict(pairs), **found}
+            environ = os.fsdecode(read_file(f"/proc/{pid}/environ", MAX_CLIENT_FILE_BYTES) or b"")
+            found = {**dict(each.partition("=")[::2] for each in environ.split("\0")), **found}
             pid, name = fields["PPid"].strip(), fields["Name"].split()[0]
     return {name: found[name] for name in names if found.get(name)}
 
