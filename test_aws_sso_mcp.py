@@ -3404,6 +3404,9 @@ class ElicitationTest(ProcessTest):
                 self.assertEqual("pending", client.result(call)["status"])
                 self.assertTrue(client.requests.empty())
                 run.do(exit=1)
+                for _ in until_deadline():  # else the next one may wait for this login
+                    if not client.status(profile="dev")["sessions"][0]["loginInProgress"]:
+                        break
 
     def modern(self, client: Client, capabilities: Any = URL_MODE, **params: Any) -> dict[str, Any]:
         meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": capabilities}
