@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TextIO
 
     Json = dict[str, Any]
-    Methods = dict[str, Callable[["Request"], Json | None]]
 
 __version__ = "0.1.0"
 
@@ -65,19 +64,11 @@ MAX_LINE_BYTES = 4 << 20  # of a message on stdin
 MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
-MAX_STATUS_BYTES = 3800  # of an answer of get_aws_sso_status
 
-ENOUGH_S = 15 * 60  # a token that can be renewed is renewed by AWS's SDKs when less is left
-ENOUGH_FIXED_S = 5 * 60  # of a token that cannot be renewed
 COMMAND_LIMIT_S = 30  # for a command that needs no person
 LOGIN_LIMIT_S = 11 * 60  # AWS itself ends a login after 10 minutes
-UNHEARD_S = 10 * 60  # how long the end of a renewal waits for a call that hears of it
 ABANDONED_S = 30  # until work ends that nobody waits for after a cancelled call
-STALE_S = 30  # a login that is older is begun anew by `force`
-PAGE_LIMIT_S = 30  # for the process that opens a page
-REPORT_EVERY_S = 10  # progress while waiting for a person
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
-SAME_END_S = 60  # between the ends of two tokens that a session's end cut off
 GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
 LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout still holds
 
@@ -162,11 +153,6 @@ def setting_problems() -> list[str]:
     ]
 
 
-def wait_seconds() -> float:
-    """Return how long one tool call may wait for a person: below the 60 s that clients allow."""
-    return min(float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50), 3600)
-
-
 def home() -> str:
     """Return the person's home folder. Raises Failure `no_home`."""
     path = os.path.expanduser("~")
@@ -203,10 +189,6 @@ def path_folders() -> list[str]:
     return os.environ.get("PATH", "").replace('"', "").split(os.pathsep)  # quoted on Windows
 
 
-def host_name() -> str:
-    return os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
-
-
 def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=action, args=arguments, daemon=True)
     try:
@@ -216,8 +198,10 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     return thread
 
 
+HOST = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
 # Patterns are compiled where they are first used: a start takes none.
 NAME = rf"[^\0-\x1f\x7f\ud800-\udfff]{{0,{MAX_NAME_CHARACTERS}}}"  # of a profile or a server
+WORKED_OUT = rf"(?!\s*\Z)(?!.*[$`%]){NAME}"  # one that no shell or client has yet to work out
 
 
 def inner(content: Any, *keys: str) -> Json:
@@ -238,18 +222,14 @@ def listed(names: Iterable[str]) -> str:
 
 
 def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
-    """Return five names to choose from: first those that look like `name`, whole or by a word."""
-    from difflib import SequenceMatcher
+    """Return names to choose from: first those that look like `name`, whole or by a word."""
+    from difflib import get_close_matches
 
-    wanted = name.casefold()[:64]
-
-    def likeness(other: str) -> float:
-        parts = [text := other.casefold()[:64], *re.split(r"[\W_]+", text)]
-        begins = any(part and wanted.startswith(part) for part in parts)
-        return max(SequenceMatcher(None, wanted, part).ratio() for part in parts) + begins / 3
-
-    near = sorted(((likeness(other), other) for other in names), key=lambda pair: -pair[0])
-    return [other for alike, other in near[:5] if alike >= like]
+    words = [(word, each) for each in names for word in (each, *re.split(r"[\W_]+", each))]
+    folded = [word.casefold()[:64] for word, _ in words]
+    near = get_close_matches(name.casefold()[:64], folded, 50, like)
+    found = [each for word in near for fold, (_, each) in zip(folded, words) if fold == word]
+    return list(dict.fromkeys(found))[:5]
 
 
 # --- The outside world: files, other processes, locks, signals, stdin and stdout ---------
@@ -456,7 +436,6 @@ def child_environment() -> dict[str, str]:
 
 class Process:
     """A program that runs: no stdin, a group, folder and environment of its own.
-
     `output` grows as it prints on `streams`, whose ends what it starts may keep open for longer.
     """
 
@@ -559,7 +538,6 @@ class Wire:
 
 def handle_signals(wire: Wire | None = None) -> None:
     """Let each signal that asks for the end bring it, and a client that is gone.
-
     Python's handlers run once the main thread wakes; so a thread hears of signals too, from C.
     """
     signals, written = os.pipe()
@@ -724,7 +702,6 @@ MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its outpu
 
 def profile_of_command(line: str) -> str | None:
     """Return the profile that a command names, `$` if it is yet to be worked out.
-
     An option of AWS's own tools beats a variable, that beats a `--profile` of another program.
     """
     ranks: dict[int, set[str]] = {}
@@ -735,13 +712,9 @@ def profile_of_command(line: str) -> str | None:
             program = found.lastgroup
         elif value and value[0] != "-" and program not in ("print", "other" if option else "print"):
             rank = 0 if found["own"] or (option and program == "aws") else 2 if option else 1
-            ranks.setdefault(rank, set()).add(value if is_worked_out(value) else "$")
+            ranks.setdefault(rank, set()).add(value if re.fullmatch(WORKED_OUT, value) else "$")
     best = ranks[min(ranks)] if ranks else {None}
     return best.pop() if len(best) == 1 else "$"
-
-
-def is_worked_out(name: str) -> bool:
-    return bool(name.strip() and re.fullmatch(NAME, name) and not re.search(r"[$`%]", name))
 
 
 def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
@@ -806,7 +779,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
     return SsoSession(name, values["sso_start_url"], values["sso_region"], scopes or "")
 
 
-LIKE = 0.65  # how much alike two names are when one may be meant by the other
+LIKE = 0.6  # how much alike two names are when one may be meant by the other
 SSO_KEYS = {"sso_session", "sso_start_url"}
 SHAPES = {  # of a value, and an example
     "sso_region": (r"(?i)\b[a-z]{2,9}(?:-[a-z]{2,9}){1,3}-\d{1,2}\b", "us-east-1"),
@@ -913,7 +886,7 @@ def token_state(token: Token | None) -> str:
     if token is None:
         return "absent"
     left = token.expires_at - time.time()
-    if left > (ENOUGH_S if token.refreshable else ENOUGH_FIXED_S):
+    if left > (15 * 60 if token.refreshable else 5 * 60):  # AWS's SDKs renew one with less
         return "valid"
     return "refreshable" if token.refreshable else "expiring" if left > 0 else "expired"
 
@@ -945,7 +918,6 @@ CLIENT_FILES = """
 """
 SERVERS = "mcpServers servers mcp_servers context_servers powers/mcpServers mcp/servers mcp"
 CONFIG_FOLDERS = {"darwin": "~/Library/Application Support", "win32": "$APPDATA"}
-MAX_DOTS = 100  # in a line of TOML: tomllib's time is quadratic in the parts of a key
 VARIABLE = r"(?:\$\{(?:env:)?|\{env:|\$(?!env:))(\w+)(?::-([^{}]*))?\}?"
 # What JSON has not: comments, and commas before a bracket. Strings are matched to be kept.
 NOT_JSON = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(?=\s*[}\]])'
@@ -953,25 +925,22 @@ NOT_JSON = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(
 
 def profile_of_server(server: str) -> str | None:
     """Return the profile of the MCP server whose name is the longest that stands in `server`.
-
     None when its entry has none. Raises Failure when there is no entry, or several that differ.
     """
     rows = list(configured_servers())
     fits = [row for row in rows if row[1] == server] or [r for r in rows if is_named(r[1], server)]
     if not fits:
         near = nearest_names(server, [name for _, name, _ in rows if harmless(name) == name][:1000])
-        message = f"No MCP client here is configured with a server {server!r}; the nearest servers "
-        message += (
-            f"are: {listed(near) or 'none'}. (YAML is not read, nor TOML before Python 3.11.) "
-        )
-        raise Failure("server_not_found", message + "Call again with `profile`.")
+        what = f"No MCP client here has a server {harmless(server)!r}; the nearest servers are: "
+        what += f"{listed(near) or 'none'}. (YAML is not read, nor TOML before Python 3.11.) "
+        raise Failure("server_not_found", what + "Call again with `profile`.")
     longest = max(len(name) for _, name, _ in fits)
     found = [(file, entry) for file, name, entry in fits if len(name) == longest]
     in_use = [row for row in found if row[1].get("enabled", True) and not row[1].get("disabled")]
     profiles = {profile_of_entry(entry): file for file, entry in in_use or found}
     if len(profiles) > 1:
         each = ", ".join(f"{profile or 'none'} in {file}" for profile, file in profiles.items())
-        message = f"MCP server {server!r} is configured with different profiles: {each[:500]}. "
+        message = f"MCP server {harmless(server)!r} has different profiles: {each[:500]}. "
         raise Failure("server_ambiguous", message + "Call again with the right one as `profile`.")
     return next(iter(profiles))
 
@@ -1016,7 +985,7 @@ def read_client_config(path: str) -> Json:
         if path.endswith(".toml") and sys.version_info >= (3, 11):
             import tomllib
 
-            is_sane = all(line.count(".") <= MAX_DOTS for line in text.split("\n"))
+            is_sane = all(line.count(".") <= 100 for line in text.split("\n"))
             return tomllib.loads(text) if is_sane else {}
         for _ in range(2):  # a comment may stand between comma and bracket
             text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
@@ -1035,14 +1004,12 @@ def profile_of_entry(entry: Json) -> str | None:
     named = profile_of_command("\t".join(map(filled, words)))
     own = env.get("AWS_API_MCP_PROFILE_NAME"), env.get("AWS_MCP_PROXY_PROFILES", "").split(" ")[0]
     common = () if named else (env.get("AWS_PROFILE"), env.get("AWS_DEFAULT_PROFILE"))
-    return next((name for name in (*own, named, *common) if name and is_worked_out(name)), None)
+    names = [name or "" for name in (*own, named, *common)]
+    return next((name for name in names if re.fullmatch(WORKED_OUT, name)), None)
 
 
 def filled(value: Any) -> str:
-    """Return a client's text with its variables filled in, `$` for one that is not known.
-
-    Only variables of profiles are: a project's file could ask for a secret.
-    """
+    """Return a client's text with its variables of profiles filled in, `$` for one not known."""
     known = {name: text for name, text in os.environ.items() if "PROFILE" in name.upper()}
     text = value if isinstance(value, str) else ""
     return re.sub(VARIABLE, lambda found: known.get(found[1]) or found[2] or "$", text)
@@ -1121,8 +1088,6 @@ FAILURES = (
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
      "Delete files in ~/.aws/sso/cache with a clientSecret but no accessToken, then call again."),
-    ("access_denied", r"\((?:AccessDenied|UnauthorizedOperation)|is not authorized to perform: ",
-     "The credentials work, but may not do this. Use another role; no login helps."),
     ("static_keys", r"\((?:InvalidClientTokenId|UnrecognizedClientException|ExpiredToken)",
      "AWS refuses the keys. Check AWS_* variables, ~/.aws/credentials, region and clock."),
     ("proxy", "Failed to connect to proxy URL", "Check HTTPS_PROXY and the VPN; no login helps."),
@@ -1130,8 +1095,6 @@ FAILURES = (
     ("network", "Could not connect|timeout on endpoint|HTTP Client|onnection was c|response stream",
      "AWS could not be reached. Check the network, the VPN and sso_region; no login helps."),
     ("callback_port", r"OAuth 2\.0", "It had no port to listen on. Set AWS_SSO_MCP_LOGIN=device."),
-    ("aws_cli_v1", r"valid choices are:\s+get-role-credentials(?![^:]{0,300}\blogin\b)",
-     "This `aws` is version 1, which has no SSO login. Install the AWS CLI v2, first on PATH."),
     ("config_changed", r"parse config file|could not be found|session does not exist|SSO configur",
      "The AWS config does not hold this profile, or not all of it. Check the name and the file."),
     ("cache_not_writable", r"\[Errno (?:1|5|13|17|20|21|28|30|40|69|116|122)\]",
@@ -1230,6 +1193,7 @@ AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly f
 )  # fmt: skip
 INSTALL_GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 INSTALL = f"Install AWS CLI v2 ({INSTALL_GUIDE}), or name its program in $AWS_SSO_MCP_AWS_CLI."
+NO_ANSWER = "`aws {}` gives no answer. Check the network and the proxy, then call again."
 V1 = "is version 1, which has no `aws sso login`"
 EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
 NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
@@ -1248,22 +1212,20 @@ AWS_HOSTS = (
     r"|portal\.amazonaws\.(?:com(?:\.cn)?|eu)|app\.amazonwebservices\.com\.cn)"
 )
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
-# Ends of a silent renewal that say nothing of the refresh token, which is worth another try.
-UNTRIED = ("timeout", "network", "proxy", "certificate", "aws_error", "abandoned")
-# Settings of a profile that tell how AWS is reached.
-REACHING = ("ca_bundle", "use_fips_endpoint", "use_dualstack_endpoint")
+UNTRIED = (  # ends of a silent renewal that say nothing of the refresh token
+    "timeout", "network", "proxy", "certificate", "aws_error", "abandoned",
+)  # fmt: skip
+REACHING = ("ca_bundle", "use_fips_endpoint", "use_dualstack_endpoint")  # settings of a profile
 PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
-# Guards what calls and flights share: the table of flights, who waits, who is cancelled, news and
-# outcomes; whoever changes any of it notifies all. Held for moments: never while a file is read or
-# written, a process starts or a message is sent.
+# Guards all that calls and flights share; whoever changes it notifies all. Held for moments: never
+# while a file is read or written, a process starts or a message is sent.
 CHANGED = threading.Condition()
 
 _flights: dict[Any, Flight] = {}  # by key
 _v1: set[tuple[str, float]] = set()  # path and time of each `aws` that has shown itself a v1
 
-# What a person can be told of a flight. `urgent`: only they can open the page at `url`, so an
-# answer must show it now, or the client if it may (`offered`).
+# What a person can be told; `urgent`: now, as only they can open `url`, or a client (`offered`).
 News = namedtuple("News", "text url code urgent offered", defaults=(None, None, False, False))
 
 
@@ -1286,7 +1248,6 @@ class Call:
 
 class Flight:
     """A piece of work, and the calls that wait for its outcome: single flight, by `key`.
-
     `work(flight)` runs in a thread of its own. One that `lasts` stays in the table until a call has
     heard its outcome, and calls may leave it in a hurry. CHANGED guards the fields.
     """
@@ -1349,7 +1310,7 @@ class Flight:
                 if not (may_offer and call.offer(news.url, news.text)):
                     call.end(cancelled=False)
             with CHANGED:
-                seconds = min(deadline - time.monotonic(), REPORT_EVERY_S)
+                seconds = min(deadline - time.monotonic(), 10.0)
                 CHANGED.wait_for(lambda: self._is_over(call) or self.news != news, seconds)  # noqa: B023
         with CHANGED:
             self._waiting -= 1
@@ -1393,7 +1354,6 @@ def run_aws(
     arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
 ) -> Process:
     """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure.
-
     `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     """
     while True:
@@ -1405,7 +1365,7 @@ def run_aws(
         try:
             while run.wait(LOOK_EVERY_S) and goes_on(run.output["stdout"]):
                 if time.monotonic() > limit:
-                    raise no_answer(arguments)
+                    raise Failure("timeout", NO_ANSWER.format(" ".join(arguments[:2])))
         finally:
             run.end()
         errors = run.output["stderr"]
@@ -1422,18 +1382,12 @@ def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
     flight = Flight(arguments, lambda flight: run_aws(arguments, flight.is_wanted)).join(call)
     run: Process | None = flight.wait(call, max(deadline, time.monotonic() + 5))
     if run is None:
-        raise no_answer(arguments)
+        raise Failure("timeout", NO_ANSWER.format(" ".join(arguments[:2])))
     return run
-
-
-def no_answer(arguments: Sequence[str]) -> Failure:
-    what = f"`aws {' '.join(arguments[:2])}` gives no answer. "
-    return Failure("timeout", what + "Check the network and the proxy, then call again.")
 
 
 class Renewal:
     """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards.
-
     Other processes see the lock and what is PUBLISHED in its file: the page, or the `outcome` that
     the person said no. How else it ended, the token file tells.
     """
@@ -1469,7 +1423,7 @@ class Renewal:
     def begin_anew(self) -> None:
         """Have a login that is no longer young ended, and another one begun in its place."""
         with CHANGED:
-            self.wanted_anew = time.time() - self.began_at > STALE_S
+            self.wanted_anew = time.time() - self.began_at > 30  # noqa: PLR2004 - seconds
 
     def _wait_for_others(self, flight: Flight) -> bool:
         """Take the lock, or wait with whoever has it; tell whether its page brought the token."""
@@ -1511,7 +1465,6 @@ class Renewal:
 
     def _refresh(self, flight: Flight) -> bool:
         """Have the AWS CLI use the refresh token; tell whether that brought a new token.
-
         It looks at the token only when it needs new role credentials, and keeps those for hours. So
         a config of our own has a role that nobody has: AWS refuses it, once the token is renewed.
         """
@@ -1534,10 +1487,9 @@ class Renewal:
             return False
         except Failure as raised:
             failure = raised
-        is_done = self.is_done()
-        if not is_done and failure.reason in UNTRIED:
+        if not self.is_done() and failure.reason in UNTRIED:
             raise failure
-        return is_done
+        return self.is_done()
 
     def _log_in(self, flight: Flight) -> None:
         """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""
@@ -1552,9 +1504,8 @@ class Renewal:
             if self.is_done():
                 return
             if not self.wanted_anew:
-                message = "`aws sso login` ended well without a new token. Look for an alias `sso` "
-                message += "in ~/.aws/cli/alias and at this machine's clock, then call again."
-                raise cli_failure(run) if run.code != 0 else Failure("no_token", message)
+                what = "`aws sso login` brought no new token. Check ~/.aws/cli/alias and the clock."
+                raise cli_failure(run) if run.code != 0 else Failure("no_token", what)
 
     def _goes_on(self, flight: Flight, text: str) -> bool:
         """Show the page once `text` names it; tell whether the login goes on. Raises Failure."""
@@ -1566,15 +1517,16 @@ class Renewal:
         url, code = parse_login_output(text)
         is_all, self.text = text == self.text or "?" in (url or ""), text
         if url and is_all and url != self.page.get("url"):
-            self._show(flight, {"url": url, "code": code, "host": host_name()})
+            self._show(flight, {"url": url, "code": code, "host": HOST})
         return not self.wanted_anew
 
     def _show(self, flight: Flight, page: Json) -> None:
         """Open the page, once a login, and tell calls and other processes of it. Raises Failure."""
         if not re.fullmatch(SAFE_URL, page["url"]):
-            message = "The AWS CLI offered a sign-in page that is not https; it was not opened. "
-            message += "Check sso_start_url and the network (a captive portal?), then call again."
-            raise Failure("untrusted_url", message)
+            what = (
+                "The sign-in page is not https. Check sso_start_url and the network, for a captive"
+            )
+            raise Failure("untrusted_url", what + " portal, then call again.")
         is_first, self.page = not self.page, page
         self._has_lock()  # the folder may have been removed meanwhile
         self._publish(**page)
@@ -1616,7 +1568,7 @@ def find_renewal(session: SsoSession) -> Flight | None:
         flight = _flights.get(lock_path(session))
     if flight and flight.outcome is not None:
         is_gone = isinstance(flight.outcome, str) and not flight.work.is_done()  # `aws sso logout`
-        if is_gone or time.monotonic() - flight.ended_at > UNHEARD_S:
+        if is_gone or time.monotonic() - flight.ended_at > 10 * 60:
             flight.forget()
             return None
     return flight
@@ -1624,7 +1576,6 @@ def find_renewal(session: SsoSession) -> Flight | None:
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
     """Return the URL to open, whole if it has a query, and the code that `aws sso login` printed.
-
     A bare verification URI is of use with its code only; mostly the one that fills it in follows.
     """
     urls, codes = (re.findall(each, text[: text.rfind("\n") + 1]) for each in (PAGE, USER_CODE))
@@ -1650,7 +1601,7 @@ def open_page(url: str) -> None:
     """Open `url` with `webbrowser`; nothing tells whether a page appeared, so nobody asks."""
     with contextlib.suppress(Failure):
         process = Process([sys.executable, "-IS", "-c", PAGE_OPENER, url], streams=())
-        process.wait(PAGE_LIMIT_S)
+        process.wait(30)
         process.end()
 
 
@@ -1752,18 +1703,17 @@ def check_certificates() -> None:
 
 DONE = {
     "valid": "The SSO token is good, and AWS accepts it: no login was needed.",
-    "unproved": "The SSO token is good by its expiry; AWS could not be asked through a role. If it "
-    "refuses the token, call again with force: true.",
+    "unproved": "The SSO token is good by its expiry; AWS could not be asked through a role.",
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
 RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may keep old keys."
-_advised: set[SsoSession] = set()  # whose person has heard of sso-session sections
 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     """Go the way to a good token that takes the fewest clicks. Raises Failure, Cancelled."""
-    deadline = time.monotonic() + wait_seconds()
+    wait_s = setting("AWS_SSO_MCP_WAIT_SECONDS") or 50  # below the 60 s that clients allow
+    deadline = time.monotonic() + float(wait_s)
     seen, flight = read_token(target.session), find_renewal(target.session)
     call.known = flight.news if flight else None
     # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
@@ -1801,14 +1751,12 @@ def warm_session(renewal: Renewal) -> str:
     """Return what to say of a login that brought no more time, or of one that will come often."""
     session, seen = renewal.session, renewal.seen
     token: Any = read_token(session)
-    is_later = token and seen and token.written_at > seen.written_at + 2 * SAME_END_S
-    if seen and is_later and token.expires_at < seen.expires_at + SAME_END_S:
+    is_later = token and seen and token.written_at > seen.written_at + 120
+    if seen and is_later and token.expires_at < seen.expires_at + 60:
         note = " It ends when the old one did, as AWS's portal session still lives: if AWS goes on"
         return note + " refusing, let the person sign out in the portal (startUrl), then force it."
-    if session.name or session in _advised:
-        return ""
-    _advised.add(session)
-    return " (A profile with an [sso-session] section would usually renew without a login.)"
+    note = " (A profile with an [sso-session] section would usually renew without a login.)"
+    return "" if session.name else note
 
 
 def shadowing_keys() -> str:
@@ -1920,10 +1868,10 @@ def session_rows(config: AwsConfig, taken: SsoProfile | None, *, only: bool) -> 
 
 
 def shorten(answer: Json) -> None:
-    """Let the longest lists of a status lose their ends until it has MAX_STATUS_BYTES."""
+    """Let the longest lists of a status lose their ends until it has 3,800 bytes."""
     profiles = [row["profiles"] for row in answer["sessions"]]
     lists = [answer["sessions"], answer["problems"], *profiles]
-    while len(json.dumps(answer)) > MAX_STATUS_BYTES and any(lists):
+    while len(json.dumps(answer)) > 3800 and any(lists):  # noqa: PLR2004
         max(lists, key=len).pop()
 
 
@@ -1976,8 +1924,7 @@ def checked_arguments(definition: Json, arguments: Json) -> Json:
         if not isinstance(value, {"string": str, "boolean": bool}[kind]):
             raise Failure("bad_argument", f"`{name}` must be a {kind}.")
         if isinstance(value, str) and not re.fullmatch(NAME, value):
-            what = f"`{name}` must be printable, and at most {MAX_NAME_CHARACTERS} characters."
-            raise Failure("bad_argument", what)
+            raise Failure("bad_argument", f"`{name}` must be at most 512 printable characters.")
     return {name: value for name, value in arguments.items() if value != ""}
 
 
@@ -2019,7 +1966,6 @@ class Request:
 
 class Server:
     """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
-
     Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
     runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
     answered nor cancelled: only for those is anything sent.
@@ -2031,10 +1977,10 @@ class Server:
         self._running: list[Request] = []
         self._session: Json = {}  # what a legacy client told once, as modern ones do in `_meta`
         self._complaints = 0
-        both: Methods = {"tools/list": self._list_tools, "tools/call": self._call_tool}
+        both: Any = {"tools/list": self._list_tools, "tools/call": self._call_tool}
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
-        self._modern: Methods = {"server/discover": lambda _: about, **both}
-        self._legacy: Methods = {"initialize": self._initialize, "ping": lambda _: {}, **both}
+        self._modern: Any = {"server/discover": lambda _: about, **both}
+        self._legacy: Any = {"initialize": self._initialize, "ping": lambda _: {}, **both}
 
     def handle_line(self, line: bytes) -> None:
         """Take one line from the client; whatever it holds, nothing is raised."""
@@ -2068,9 +2014,8 @@ class Server:
             return self._send(request, id=request.id, error=error.body)
         return None if result is None else self._reply(request, result)
 
-    def _handler(self, request: Request) -> Callable[[Request], Json | None]:
+    def _handler(self, request: Request) -> Any:
         """Return what answers the request. Raises ProtocolError.
-
         Its era is modern (2026-07-28) if `_meta` has the envelope, else legacy, after `initialize`.
         """
         method = request.method
@@ -2143,9 +2088,8 @@ class Server:
         result = {"content": content, "structuredContent": answer}
         return self._reply(request, {**result, "isError": not (answer["success"] or waits)})
 
-    # Elicitation in URL mode: legacy (2025-11-25, client/elicitation) sends a request of its own,
-    # modern (2026-07-28, basic/patterns/mrtr) answers that input is required. A client that says
-    # anything but yes gets the plain answer at once; one that never replies, as if never asked.
+    # Elicitation in URL mode: legacy (client/elicitation) sends a request of its own, modern
+    # (basic/patterns/mrtr) answers that input is required. But for a yes, the plain answer comes.
 
     def _offer(self, request: Request, url: str, message: str) -> bool:
         """Have the client show a page if it can; tell whether the call goes on meanwhile."""
@@ -2245,13 +2189,11 @@ An MCP server that renews expired AWS SSO (IAM Identity Center) tokens. To add i
   claude mcp add -s user aws-sso -- python3 -IS {path}
   codex mcp add aws-sso -- python3 -IS {path}
   others: {{"mcpServers": {{"aws-sso": {{"command": "python3", "args": ["-IS", "{path}"]}}}}}}
-
 settings (environment variables):
   AWS_SSO_MCP_PROFILE        profile when a call names none; comes before AWS_PROFILE
   AWS_SSO_MCP_LOGIN          browser or device: whether the person has a browser on this machine
   AWS_SSO_MCP_WAIT_SECONDS   how long one call waits for the person (50)
   AWS_SSO_MCP_AWS_CLI        path of the AWS CLI v2
-
 exit codes of status and refresh: 0 usable, 1 not, 2 wrong usage, 128 + n ended by signal n
 """
 TAKES = {"valid": "nothing", "refreshable": "no click"}  # a refresh; else one page
@@ -2356,20 +2298,17 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
     """Return what a model should hear of a failure: what an SSO login fixes, or a damaged cache."""
     damaged = re.search(r"(?m)^(?:aws: \[ERROR\]: )?'([0-9a-f]{40})'\r?$", output)
     if damaged:
-        return (
-            f"A file of the AWS CLI's cache is damaged: ask the person to delete {damaged[1]}.json "
-            "in ~/.aws/sso/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
-        )
+        what = f"A cached file is damaged: ask the person to delete {damaged[1]}.json in ~/.aws/sso"
+        return what + "/cache or ~/.aws/cli/cache, then call refresh_aws_sso_token."
     if not expiry_in(output) or re.fullmatch(SHOWS, command):
         return None
     named = profile_of_command(command), *re.findall(HINT, output, re.IGNORECASE)
     wish = {"server": tool_name} if tool_name.startswith("mcp__") else {}
     wish = next(({"profile": each} for each in named if each and each != "$"), wish)
-    return (
-        "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
-        f"refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click of the "
-        "person; after that the same works again."
+    what = (
+        "This failed because the AWS SSO token has expired, or there is none. The MCP tool refresh"
     )
+    return f"{what}_aws_sso_token with {json.dumps(wish)} renews it, with at most one click."
 
 
 if __name__ == "__main__":
