@@ -61,7 +61,6 @@ MAX_FILE_BYTES = 16 << 20  # of an AWS config file: 5,000 profiles take 1 MB
 MAX_CLIENT_FILE_BYTES = 1 << 20  # of a client's config file, or of its environment
 MAX_OUTPUT_BYTES = 64 << 10  # kept of what a command prints (a login: 1 kB), read of a token file
 MAX_LINE_BYTES = 4 << 20  # of a message on stdin
-MAX_NAME_CHARACTERS = 512  # of a profile name
 MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
 
@@ -72,17 +71,14 @@ LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a t
 GRACE_S = 0.5  # for a login to end by itself once there is a token, for output after an end
 LAST_WORD_MS = 50  # for a client that has closed our stdin to read what stdout still holds
 
-# No child gets a variable that begins so: each loads foreign code into the AWS CLI, a shim or a
-# browser's opener.
+# No child gets a variable that begins so: each loads foreign code, or writes down keys.
 INJECTING = (
     "LD_", "DYLD_", "PYTHON", "PERL", "RUBY", "NODE_", "BASH", "SHELLOPTS=", "ENV=", "PS4=",
     "ZDOTDIR=", "GCONV_PATH=", "OPENSSL_", "JAVA_TOOL_OPTIONS=", "_JAVA_OPTIONS=", "GIO_",
     "GTK_MODULES=", "GTK3_MODULES=", "GTK_PATH=", "GTK_EXE_PREFIX=", "GTK_IM_MODULE_FILE=",
-    "GDK_PIXBUF_MODULE", "QT_PLUGIN_PATH=", "QT_QPA_PLATFORM_PLUGIN_PATH=", "QML",
-    "SSLKEYLOGFILE=",  # this one has TLS keys written down
+    "GDK_PIXBUF_MODULE", "QT_PLUGIN_PATH=", "QT_QPA_PLATFORM_PLUGIN_PATH=", "QML", "SSLKEYLOG",
 )  # fmt: skip
-# Of AWS_* only those that say where things are: keys, AWS_PROFILE, endpoints, retry and output
-# settings would shadow, redirect or break what is asked of the CLI.
+# Of AWS_* only what says where things are: all else would shadow or redirect what is asked.
 AWS_PATHS = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE")
 AWS_PLACES = (*AWS_PATHS, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED",
               "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")  # fmt: skip
@@ -200,7 +196,7 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
 
 HOST = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
 # Patterns are compiled where they are first used: a start takes none.
-NAME = rf"[^\0-\x1f\x7f\ud800-\udfff]{{0,{MAX_NAME_CHARACTERS}}}"  # of a profile or a server
+NAME = r"[^\0-\x1f\x7f\ud800-\udfff]{0,512}"  # of a profile or a server
 WORKED_OUT = rf"(?!\s*\Z)(?!.*[$`%]){NAME}"  # one that no shell or client has yet to work out
 
 
@@ -427,7 +423,7 @@ def child_environment() -> dict[str, str]:
     environment = {
         name: full_path(value) if name in AWS_PATHS else value  # the child runs in another folder
         for name, value in {**client_environment(), **os.environ}.items()
-        if name in AWS_PLACES or not f"{name}=".startswith((*INJECTING, "AWS_"))
+        if (value and name in AWS_PLACES) or not f"{name}=".startswith((*INJECTING, "AWS_"))
     }
     safe = (each for each in path_folders() if os.path.isdir(each) and not path_problem(each))
     environment["PATH"] = os.pathsep.join(safe) or "/usr/bin:/bin"  # empty: the current folder
@@ -435,9 +431,9 @@ def child_environment() -> dict[str, str]:
 
 
 class Process:
-    """A program that runs: no stdin, a group, folder and environment of its own.
-    `output` grows as it prints on `streams`, whose ends what it starts may keep open for longer.
-    """
+    """A program that runs: no stdin, a group, folder and environment of its own."""
+
+    # `output` grows as it prints on `streams`, whose ends what it starts may keep open for longer.
 
     def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
         """Start it: the only Popen. `more`: variables of its environment. Raises Failure."""
@@ -516,6 +512,7 @@ class Wire:
 
     def __init__(self) -> None:
         try:
+            os.fstat(1)
             self.stdin, self.stdout = os.dup(0), os.dup(1)
         except OSError:
             end(2)
@@ -537,15 +534,14 @@ class Wire:
 
 
 def handle_signals(wire: Wire | None = None) -> None:
-    """Let each signal that asks for the end bring it, and a client that is gone.
-    Python's handlers run once the main thread wakes; so a thread hears of signals too, from C.
-    """
+    """Let each signal that asks for the end bring it, and a client that is gone."""
+    # Python's handlers run once the main thread wakes; so a thread hears of signals too, from C.
     signals, written = os.pipe()
     if os.name == "posix":
         os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
     for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
-        signal.signal(getattr(signal, name), lambda number, _: end(128 + number))
+        signal.signal(getattr(signal, name), lambda *_: None)  # `watch` acts
     in_thread(watch, signals, wire if os.name == "posix" else None)
 
 
@@ -628,7 +624,7 @@ def add_section(config: AwsConfig, header: str, values: Json) -> None:
         if kind:
             (config.profiles if kind == "profile" else config.sso_sessions)[name] = values
             return
-    if len(header) < MAX_NAME_CHARACTERS and not values.keys().isdisjoint(TELLING_KEYS):
+    if re.fullmatch(NAME, header) and not values.keys().isdisjoint(TELLING_KEYS):
         kind, name = re.findall(r"(?is)^\s*(?:(profile|sso[-_]session)\s+)?(.+)", header)[0]
         is_session = "sso_start_url" in values and "sso_account_id" not in values
         kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
@@ -654,19 +650,14 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         raise unparsable(path, what, line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
-        for key in [each for each in values if values[each].startswith("\n")]:
-            values[key] = parse_nested(path, text, values[key])
+        for key in [each for each in values if values[each].startswith("\n")]:  # as under `s3 =`
+            pairs = [line.partition("=") for line in values[key].splitlines() if line.strip()]
+            for line, equals, _ in pairs:
+                if not equals:
+                    number = text.count("\n", 0, text.find(line)) + 1
+                    raise unparsable(path, "an indented line lacks its `=`", number)
+            values[key] = {key.strip(): part.strip() for key, _, part in pairs}
     return sections
-
-
-def parse_nested(path: str, text: str, value: str) -> dict[str, str]:
-    """Return the indented `key = value` lines under a key, such as those of `s3 =`."""
-    pairs = [line.partition("=") for line in value.splitlines() if line.strip()]
-    for line, equals, _ in pairs:
-        if not equals:
-            number = text.count("\n", 0, text.find(line)) + 1
-            raise unparsable(path, "an indented line lacks its `=`", number)
-    return {key.strip(): part.strip() for key, _, part in pairs}
 
 
 def unparsable(path: str, what: str, line: int | None = None) -> Failure:
@@ -701,9 +692,8 @@ MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its outpu
 
 
 def profile_of_command(line: str) -> str | None:
-    """Return the profile that a command names, `$` if it is yet to be worked out.
-    An option of AWS's own tools beats a variable, that beats a `--profile` of another program.
-    """
+    """Return the profile that a command names, `$` if it is yet to be worked out."""
+    # An option of AWS's own tools beats a variable, that beats a `--profile` of another program.
     ranks: dict[int, set[str]] = {}
     program: str | None = None
     for found in re.finditer(NAMED, line[:MAX_CHARACTERS]):
@@ -723,8 +713,7 @@ def sso_profile(config: AwsConfig, name: str) -> SsoProfile:
     source: str | None = name
     while source is not None:
         if source in chain:
-            what = f"The source_profile of {listed(chain)} leads in a circle. Fix that."
-            raise Failure("profile_loop", what)
+            raise Failure("profile_loop", f"source_profile of {listed(chain)} leads in a circle.")
         if source not in config.profiles:
             of = f", the source_profile of {chain[-1]!r}," if chain else ""
             what = f"There is no profile {harmless(source)!r}{of} in {config.path}."
@@ -771,7 +760,7 @@ def sso_session(config: AwsConfig, profile: str, values: Json) -> SsoSession:
         if value is None:
             raise Failure("sso_incomplete", f"{where} lacks {key}. Add it: `aws configure sso`.")
         if not re.fullmatch(shape, value):
-            found = re.search(shape, value[:MAX_NAME_CHARACTERS])
+            found = re.search(shape, value[:512])
             right = f"{found[0]} (no quotes, no comment)" if found else f"{example}, for example"
             message = f"{where} has a wrong {key} in {config.path}: {value[:48]!r}. "
             raise Failure("sso_invalid", message + f"Write there: {key} = {right}.")
@@ -845,8 +834,8 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
     for path, *place, key in files:
         content = read_json(path)
         if content is not None and not text_of(inner(content, *place), key):
-            what = f"The AWS CLI fails at a damaged file: {path}. Let the person delete it, then "
-            return Failure("damaged_cache", what + "call again.")
+            what = f"A cached file is damaged. Let the person delete {path}, then call again."
+            return Failure("damaged_cache", what)
     return failure
 
 
@@ -924,9 +913,8 @@ NOT_JSON = r'(?s)("[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)|,(
 
 
 def profile_of_server(server: str) -> str | None:
-    """Return the profile of the MCP server whose name is the longest that stands in `server`.
-    None when its entry has none. Raises Failure when there is no entry, or several that differ.
-    """
+    """Return the profile of the MCP server whose name is the longest that stands in `server`."""
+    # None when its entry has none. Raises Failure when there is no entry, or several that differ.
     rows = list(configured_servers())
     fits = [row for row in rows if row[1] == server] or [r for r in rows if is_named(r[1], server)]
     if not fits:
@@ -985,7 +973,7 @@ def read_client_config(path: str) -> Json:
         if path.endswith(".toml") and sys.version_info >= (3, 11):
             import tomllib
 
-            is_sane = all(line.count(".") <= 100 for line in text.split("\n"))
+            is_sane = all(line.count(".") <= 100 for line in text.split("\n"))  # noqa: PLR2004
             return tomllib.loads(text) if is_sane else {}
         for _ in range(2):  # a comment may stand between comma and bracket
             text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
@@ -1017,14 +1005,18 @@ def filled(value: Any) -> str:
 
 # --- Choosing a profile -----------------------------------------------------------------
 
-# A profile, its `profileSource`, why in words, and the other profiles that it might have been.
 Choice = namedtuple("Choice", "profile source why others")
 
 
 def choose_profile(config: AwsConfig, parameter: str | None, server: str | None = None) -> Choice:
     """Return the profile to use, from the first place that names one. Raises Failure."""
     if parameter:
-        return requested(config, parameter)
+        sessions = {} if parameter in config.profiles else profiles_by_session(config)
+        for session, profiles in sessions.items():
+            if parameter.rstrip("/#") in (session.name, session.start_url.rstrip("/#")):
+                why = f"the first one of SSO session {parameter!r}, as no profile is called so"
+                return Choice(profiles[0].name, "parameter", why, [])
+        return Choice(parameter, "parameter", "as requested", [])
     but = f" (MCP server {harmless(server)!r} is configured with none)" if server else ""
     if server and (profile := profile_of_server(server)):
         return Choice(profile, "server", f"configured for MCP server {harmless(server)!r}", [])
@@ -1033,16 +1025,6 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
             return Choice(value, "environment", f"from ${variable}{but}", [])
     choice = unnamed(config)
     return choice._replace(why=choice.why + but)
-
-
-def requested(config: AwsConfig, name: str) -> Choice:
-    """Return the profile of that name, else the first of the SSO session or start URL `name`."""
-    sessions = {} if name in config.profiles else profiles_by_session(config)
-    for session, profiles in sessions.items():
-        if name.rstrip("/#") in (session.name, session.start_url.rstrip("/#")):
-            why = f"the first one of SSO session {name!r}, as no profile is called so"
-            return Choice(profiles[0].name, "parameter", why, [])
-    return Choice(name, "parameter", "as requested", [])
 
 
 def unnamed(config: AwsConfig) -> Choice:
@@ -1216,7 +1198,6 @@ UNTRIED = (  # ends of a silent renewal that say nothing of the refresh token
     "timeout", "network", "proxy", "certificate", "aws_error", "abandoned",
 )  # fmt: skip
 REACHING = ("ca_bundle", "use_fips_endpoint", "use_dualstack_endpoint")  # settings of a profile
-PAGE_OPENER = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
 
 # Guards all that calls and flights share; whoever changes it notifies all. Held for moments: never
 # while a file is read or written, a process starts or a message is sent.
@@ -1242,15 +1223,15 @@ class Call:
     def end(self, *, cancelled: bool) -> None:
         """End whatever the call waits for, from any thread."""
         with CHANGED:
-            self.cancelled, self.hurried = cancelled, True
+            self.cancelled, self.hurried = self.cancelled or cancelled, True
             CHANGED.notify_all()
 
 
 class Flight:
-    """A piece of work, and the calls that wait for its outcome: single flight, by `key`.
-    `work(flight)` runs in a thread of its own. One that `lasts` stays in the table until a call has
-    heard its outcome, and calls may leave it in a hurry. CHANGED guards the fields.
-    """
+    """A piece of work, and the calls that wait for its outcome: single flight, by `key`."""
+
+    # `work(flight)` runs in a thread. A flight that `lasts` is in the table until a call hears its
+    # outcome, and calls may leave it in a hurry. CHANGED guards the fields.
 
     def __init__(self, key: Any, work: Any, *, lasts: bool = False) -> None:
         self.key, self.work, self.lasts = key, work, lasts
@@ -1260,6 +1241,7 @@ class Flight:
         self._waiting = 0
         self._left_at: float | None = None  # when the last to wait for it was cancelled
         self._is_offered = False
+        self.promised = False  # to a forced call, that another without `force` joins it
 
     def join(self, call: Call) -> Flight:
         """Return the flight of this key that is in the table, else this one, started."""
@@ -1353,9 +1335,8 @@ def find_aws_cli() -> str:
 def run_aws(
     arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
 ) -> Process:
-    """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure.
-    `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
-    """
+    """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure."""
+    # `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
         if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(arguments)):
@@ -1387,10 +1368,10 @@ def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
 
 
 class Renewal:
-    """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards.
-    Other processes see the lock and what is PUBLISHED in its file: the page, or the `outcome` that
-    the person said no. How else it ended, the token file tells.
-    """
+    """The renewal of one SSO session's token: what a flight works at, from `__call__` downwards."""
+
+    # Other processes see the lock and what is PUBLISHED in its file: the page, or that the person
+    # said no. How else it ended, the token file tells.
 
     def __init__(self, profile: SsoProfile, seen: Token | None, *, silently: bool) -> None:
         self.session, self.profile = profile.session, profile.login_profile
@@ -1408,7 +1389,6 @@ class Renewal:
         try:
             by_page = self._wait_for_others(flight)
             if not self.is_done():
-                self._publish()
                 by_page = not (self.silently and self._refresh(flight))
                 if by_page:
                     self._log_in(flight)
@@ -1438,6 +1418,8 @@ class Renewal:
                 raise failure_of("login_expired")
             time.sleep(LOOK_EVERY_S)
         page = page and self._published()
+        if not page:  # what an earlier login left
+            self._publish()
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page and not self.is_done():
@@ -1464,27 +1446,28 @@ class Renewal:
         return {key: text for key, text in texts.items() if re.fullmatch(PUBLISHED[key], text)}
 
     def _refresh(self, flight: Flight) -> bool:
-        """Have the AWS CLI use the refresh token; tell whether that brought a new token.
-        It looks at the token only when it needs new role credentials, and keeps those for hours. So
-        a config of our own has a role that nobody has: AWS refuses it, once the token is renewed.
-        """
+        """Have the AWS CLI use the refresh token; tell whether that brought a new token."""
+        # It looks at the token only when it needs new role credentials, and keeps them for hours:
+        # so a config of our own has a role that nobody has. AWS refuses it, the token once renewed.
         import shlex
 
-        path = self.lock.path.replace(".json", ".config")
+        path = self.lock.path[:-5] + ".config"
         values = read_aws_config().profiles.get(self.profile, {})
         kept = "".join(f"{key} = {values[key]}\n" for key in REACHING if text_of(values, key))
         role = f"sso_account_id = 000000000000\nsso_role_name = none-{time.time_ns()}\n"
         text = f"[profile renewal]\nsso_session = {self.session.name}\n{role}{kept}"
         text += f"[sso-session {shlex.quote(self.session.name)}]\n"
         text += f"sso_region = {self.session.region}\nsso_start_url = {self.session.start_url}\n"
-        arguments = ("configure", "export-credentials", "--profile=renewal")
+        profile = "renewal"
         files: Any = {"AWS_CONFIG_FILE": path, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
         try:
             write_file(path, text)
+        except OSError:  # the person's own config helps where no credentials are cached
+            profile, files = self.profile, {}
+        try:
+            arguments = ("configure", "export-credentials", f"--profile={profile}")
             run = run_aws(arguments, flight.is_wanted, streams=("stderr",), **files)
             failure = cli_failure(run)
-        except OSError:
-            return False
         except Failure as raised:
             failure = raised
         if not self.is_done() and failure.reason in UNTRIED:
@@ -1495,11 +1478,12 @@ class Renewal:
         """Run `aws sso login`, anew for a call that wants that. Raises Failure without a token."""
         arguments = ["sso", "login", f"--profile={self.profile}", "--no-browser"]
         arguments += [] if self.local else ["--use-device-code"]
-        fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
         while True:
             with CHANGED:
                 self.wanted_anew, self.began_at, self.page = False, time.time(), {}
+            self._publish()
             flight.tell(self._news({}))
+            fds = [self.lock.fd] if self.lock.fd is not None and os.name == "posix" else []
             run = run_aws(arguments, partial(self._goes_on, flight), 2 * LOGIN_LIMIT_S, fds=fds)
             if self.is_done():
                 return
@@ -1575,9 +1559,8 @@ def find_renewal(session: SsoSession) -> Flight | None:
 
 
 def parse_login_output(text: str) -> tuple[str | None, str | None]:
-    """Return the URL to open, whole if it has a query, and the code that `aws sso login` printed.
-    A bare verification URI is of use with its code only; mostly the one that fills it in follows.
-    """
+    """Return the URL to open and the user code that `aws sso login` has printed so far."""
+    # A URL without a query needs its code beside it; usually the one that fills it in follows.
     urls, codes = (re.findall(each, text[: text.rfind("\n") + 1]) for each in (PAGE, USER_CODE))
     pages = [url for url in urls if "?" in url] or (urls if codes else [])
     return (pages or [None])[-1], (codes or [None])[0]
@@ -1600,7 +1583,8 @@ def browser_here() -> tuple[bool, bool]:
 def open_page(url: str) -> None:
     """Open `url` with `webbrowser`; nothing tells whether a page appeared, so nobody asks."""
     with contextlib.suppress(Failure):
-        process = Process([sys.executable, "-IS", "-c", PAGE_OPENER, url], streams=())
+        script = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
+        process = Process([sys.executable, "-IS", "-c", script, url], streams=())
         process.wait(30)
         process.end()
 
@@ -1697,8 +1681,8 @@ def check_certificates() -> None:
     with contextlib.suppress(Failure):
         content = read_file(path, MAX_FILE_BYTES)
     if path and b"CERTIFICATE-----" not in (content or b""):
-        what = f"AWS_CA_BUNDLE is {path}, which is no readable file of certificates (PEM). Fix it, "
-        raise Failure("certificate", what + "or the variable in this server's environment.")
+        what = f"AWS_CA_BUNDLE names {path}, which is no readable file of certificates (PEM)."
+        raise Failure("certificate", what + " Fix that.")
 
 
 DONE = {
@@ -1718,7 +1702,10 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     call.known = flight.news if flight else None
     # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
     # somebody forced while this token was good, is not.
-    joins = flight and not isinstance(flight.outcome, Failure) and is_other(seen, flight.work.seen)
+    failed = flight and isinstance(flight.outcome, Failure)
+    joins = flight and not failed and (flight.promised or is_other(seen, flight.work.seen))
+    if flight and failed and force:
+        flight.forget()
     if token_state(seen) == "valid" and not (force or joins):
         try:
             return usable("valid", target, caller_identity(call, target, deadline))
@@ -1761,8 +1748,7 @@ def warm_session(renewal: Renewal) -> str:
 
 def shadowing_keys() -> str:
     """Return a warning when keys of the environment come before any profile."""
-    what = " AWS_ACCESS_KEY_ID is set in this server's environment: programs that share it use that"
-    what += " key and not AWS_PROFILE. Unset it, or give them --profile."
+    what = " AWS_ACCESS_KEY_ID is set here, and comes before AWS_PROFILE: unset it."
     return what if os.environ.get("AWS_ACCESS_KEY_ID") else ""
 
 
@@ -1806,11 +1792,11 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
 
 def pending(flight: Flight, *, force: bool) -> Json:
     """Return the answer for a login that still waits for the person."""
-    news = flight.news
+    news, flight.promised = flight.news, flight.promised or force
     again = " without `force`" if force else " with the same arguments"
     message = f"Waiting for the person. {news.text} Then call refresh_aws_sso_token again{again}:"
     message += " it joins this login and opens no second page."
-    if news.url:
+    if flight.work.page:
         message += " If the page shows an error, call with force: true: that begins anew."
     answer = {"success": False, "status": "pending", "message": message + flight.work.problem}
     answer.update({"loginUrl": news.url} if news.url else {})
@@ -1965,11 +1951,11 @@ class Request:
 
 
 class Server:
-    """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`).
-    Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
-    runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
-    answered nor cancelled: only for those is anything sent.
-    """
+    """Answers the lines of MCP clients of both eras; each message tells its own (`_handler`)."""
+
+    # Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
+    # runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
+    # answered nor cancelled: only for those is anything sent.
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
@@ -1977,7 +1963,9 @@ class Server:
         self._running: list[Request] = []
         self._session: Json = {}  # what a legacy client told once, as modern ones do in `_meta`
         self._complaints = 0
-        both: Any = {"tools/list": self._list_tools, "tools/call": self._call_tool}
+        tools = {"tools": [each.definition for each in TOOLS.values()]}
+        both: Any = {"tools/list": lambda request: {**tools, **(STATIC if request.modern else {})}}
+        both["tools/call"] = self._call_tool
         about = {"supportedVersions": SUPPORTED_VERSIONS, **ABOUT, **STATIC}
         self._modern: Any = {"server/discover": lambda _: about, **both}
         self._legacy: Any = {"initialize": self._initialize, "ping": lambda _: {}, **both}
@@ -2015,9 +2003,8 @@ class Server:
         return None if result is None else self._reply(request, result)
 
     def _handler(self, request: Request) -> Any:
-        """Return what answers the request. Raises ProtocolError.
-        Its era is modern (2026-07-28) if `_meta` has the envelope, else legacy, after `initialize`.
-        """
+        """Return what answers the request. Raises ProtocolError."""
+        # Its era is modern (2026-07-28) if `_meta` has the envelope, else legacy.
         method = request.method
         if request.modern:
             version, capabilities = (request.meta.get(key) for key in ENVELOPE)
@@ -2041,10 +2028,6 @@ class Server:
         self._session = {ENVELOPE[1]: request.params.get("capabilities")}
         version = offered if offered in LEGACY_VERSIONS else LEGACY_VERSIONS[0]
         return {"protocolVersion": version, "serverInfo": SERVER_INFO, **ABOUT}
-
-    def _list_tools(self, request: Request) -> Json:
-        tools = {"tools": [each.definition for each in TOOLS.values()]}
-        return {**tools, **STATIC} if request.modern else tools
 
     def _call_tool(self, request: Request) -> None:
         """Start the tool in a thread of its own, which answers when it is done."""
@@ -2227,7 +2210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def say(text: str, stream: TextIO | None = None) -> int:
     """Print text for a person; what comes from a config file may not steer the terminal."""
-    print(re.sub(CONTROL, "?", text.rstrip("\n")), file=stream)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(re.sub(CONTROL, "?", text.rstrip("\n")), file=stream, flush=True)
     return 0
 
 

@@ -1613,7 +1613,7 @@ class ConfigurationRowsTest(unittest.TestCase):
             self.home.patch(self, AWS_CA_BUNDLE=str(bundle))
             answer = self.refresh(CONFIG, "dev")
             self.assertEqual("certificate", answer["reason"])
-            self.assertIn(f"AWS_CA_BUNDLE is {bundle}, which is no readable", answer["message"])
+            self.assertIn(f"AWS_CA_BUNDLE names {bundle}, which is no readable", answer["message"])
             self.assertIn(str(bundle), " ".join(self.status()["problems"]))
 
     # --- What the AWS CLI makes of it
@@ -1691,7 +1691,7 @@ class ConfigurationRowsTest(unittest.TestCase):
                     self.let_cli_end(stderr=f"\naws: [ERROR]: {words}\n", exit=255)
                     answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "dev")
                     self.assertEqual("damaged_cache", answer["reason"])
-                    self.assertIn(f"{damaged}. Let the person delete it", answer["message"])
+                    self.assertIn(f"Let the person delete {damaged}", answer["message"])
         path.write_text(good_client)
         role.write_text(good_role)
         answer = aws_sso_mcp.refresh_aws_sso_token(quiet_call(), "dev")
@@ -2143,11 +2143,11 @@ class OutsideWorldTest(Test):
                 self.assertIn(told, answer["message"])
                 status = aws_sso_mcp.get_aws_sso_status(aws_sso_mcp.Call(print))
                 self.assertIn(told, status["problems"])
-                self.assertEqual(50, aws_sso_mcp.wait_seconds())
-        for value, seconds in (("", 50), ("${WAIT}", 50), ("0", 0), ("2.5", 2.5), ("9999", 3600)):
+                self.assertIsNone(aws_sso_mcp.setting(name))
+        for value, taken in (("", None), ("${WAIT}", None), ("0", "0"), ("2.5", "2.5")):
             with mock.patch.dict(os.environ, AWS_SSO_MCP_WAIT_SECONDS=value):
                 self.assertEqual([], aws_sso_mcp.setting_problems())
-                self.assertEqual(seconds, aws_sso_mcp.wait_seconds())
+                self.assertEqual(taken, aws_sso_mcp.setting("AWS_SSO_MCP_WAIT_SECONDS"))
 
     def test_cli_that_is_named_as_people_write_it(self) -> None:
         aws = self.program(self.bin / "aws")
@@ -2973,6 +2973,31 @@ class LoginTest(ProcessTest):
                 self.assertEqual("logged_in", client.result(call)["status"])
         self.assertEqual(2, self.stand_ins.count("sso", "login"))
 
+    def test_forced_login_that_is_pending_is_joined_without_force(self) -> None:
+        self.home.write_token(60)
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
+        call = client.call(profile="dev", force=True)
+        run = self.prompt()
+        self.page()
+        self.assertIn("without `force`", client.until_asked(call, profile="dev")["message"])
+        self.assertEqual("pending", client.refresh(profile="dev")["status"])  # not: valid
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
+
+    def test_force_begins_a_login_although_one_has_failed_unheard(self) -> None:
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.page()
+        client.until_asked(call, profile="dev")
+        run.do(exit=255)
+        self.until_ended(client)
+        client.call(profile="dev", force=True)
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
+
     def test_login_that_slept_through_its_time_is_over(self) -> None:
         client = self.local()
         call = client.call(profile="dev")
@@ -3283,12 +3308,10 @@ class AnswerTest(ProcessTest):
         answer = self.log_in(client, minutes=90, profile="dev", force=True)  # right after it
         self.assertNotIn("It ends when the old one did", answer["message"])
 
-    def test_legacy_profile_hears_once_of_sso_sessions(self) -> None:
+    def test_legacy_profile_hears_of_sso_sessions(self) -> None:
         client = self.local()
         advice = "[sso-session] section"
         self.assertIn(advice, self.log_in(client, profile="old")["message"])
-        again = self.log_in(client, minutes=90, profile="old", force=True)
-        self.assertNotIn(advice, again["message"])
         self.assertNotIn(advice, self.log_in(client, profile="dev")["message"])
 
     def test_keys_that_come_before_the_profile_are_named(self) -> None:
@@ -3581,7 +3604,6 @@ class CliFailureTest(ProcessTest):
              " otherwise invalid. To refresh this SSO session run aws sso login"),
             ("denied", "An error occurred (AccessDeniedException) when calling the CreateToken"
              " operation: "),
-            ("access_denied", f"An error occurred (AccessDeniedException) {operation}"),
             ("denied", "Failed to retrieve an authorization code."),
             ("wrong_state", "State parameter does not match expected value."),
             ("login_expired", "The pending authorization to retrieve an SSO token has expired. The"
@@ -3690,6 +3712,17 @@ class ManyProcessesTest(ProcessTest):
         run.do(exit=255)
         self.assertEqual("ended_elsewhere", second.result(second_call)["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_page_of_an_earlier_login_is_told_to_nobody(self) -> None:
+        self.lock_path().parent.mkdir()
+        page = {"url": FULL_DEVICE_URL, "code": "ABCD-EFGH", "host": "old"}
+        self.lock_path().write_text(json.dumps(page), encoding="utf-8")
+        first = self.client()
+        first.call(profile="dev")
+        run = self.stand_ins.next_run("aws")  # which has shown no page yet
+        second = self.client(AWS_SSO_MCP_WAIT_SECONDS="0.3")
+        self.assertNotIn("loginUrl", second.refresh(profile="dev"))
+        run.do(exit=1)
 
     def test_holder_that_ends_before_it_showed_a_page_is_followed(self) -> None:
         first, second = self.client(), self.client()
@@ -3993,6 +4026,25 @@ aws_sso_mcp.main([])
             pipes: Any = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
             with self.subTest(number), subprocess.Popen(argv, **pipes) as process:
                 self.assertEqual(128 + number, process.wait(DEADLINE_S))
+
+    @unittest.skipUnless(POSIX, "needs a pair of sockets")
+    def test_client_whose_connection_breaks(self) -> None:
+        ours, theirs = socket.socketpair()
+        process = subprocess.Popen(
+            APART.argv(str(self.home.path)), env=self.stand_ins.environment(),
+            stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        theirs.close()
+        call = {"name": "refresh_aws_sso_token", "arguments": {"profile": "dev"}}
+        hello = {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+        for message in (hello, {"id": 1, "method": "tools/call", "params": call}):
+            ours.sendall(json.dumps(message).encode() + b"\n")
+        run = self.prompt()
+        self.page()
+        ours.close()  # with an answer unread: the next read of the server fails
+        self.assertTrue(run.gone())
+        self.assertEqual(b"", process.communicate(timeout=DEADLINE_S)[1])
+        self.assertEqual(0, process.returncode)
 
     @unittest.skipUnless(POSIX, "Windows can wait for no pipe")
     def test_end_of_file_while_stdout_is_full(self) -> None:
