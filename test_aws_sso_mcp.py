@@ -4029,7 +4029,8 @@ aws_sso_mcp.main([])
 
     @unittest.skipUnless(POSIX, "needs a pair of sockets")
     def test_client_whose_connection_breaks(self) -> None:
-        ours, theirs = socket.socketpair()
+        pair: Any = socket.socketpair()  # typeshed knows no socket as a standard stream
+        ours, theirs = pair
         process = subprocess.Popen(
             APART.argv(str(self.home.path)), env=self.stand_ins.environment(),
             stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
