@@ -210,7 +210,7 @@ def inner(content: Any, *keys: str) -> Json:
 def harmless(name: str, known: Container[str] = ()) -> str:
     """Return a name as an answer shows it: in full if it is known, else what can say nothing."""
     # One from a project's file may hold words for the model that reads the answer.
-    return name if name in known else re.sub(r"[^A-Za-z0-9._/@+:-]+", "?", name)[:64]
+    return name if name in known else re.sub(r"[^A-Za-z0-9._/~@+:-]+", "?", name)[:64]
 
 
 def listed(names: Iterable[str]) -> str:
@@ -919,15 +919,16 @@ def profile_of_server(server: str) -> str | None:
     fits = [row for row in rows if row[1] == server] or [r for r in rows if is_named(r[1], server)]
     if not fits:
         near = nearest_names(server, [name for _, name, _ in rows if harmless(name) == name][:1000])
+        unread = ["any YAML", *(harmless(file) for file, name, _ in rows if name == "\0")]
         what = f"No MCP client here has a server {harmless(server)!r}; the nearest servers are: "
-        what += f"{listed(near) or 'none'}. (YAML is not read, nor TOML before Python 3.11.) "
+        what += f"{listed(near) or 'none'}. (Not read: {', '.join(unread)[:500]}.) "
         raise Failure("server_not_found", what + "Call again with `profile`.")
     longest = max(len(name) for _, name, _ in fits)
     found = [(file, entry) for file, name, entry in fits if len(name) == longest]
     in_use = [row for row in found if row[1].get("enabled", True) and not row[1].get("disabled")]
     profiles = {profile_of_entry(entry): file for file, entry in in_use or found}
     if len(profiles) > 1:
-        each = ", ".join(f"{profile or 'none'} in {file}" for profile, file in profiles.items())
+        each = ", ".join(f"{harmless(a or 'none')} in {harmless(b)}" for a, b in profiles.items())
         message = f"MCP server {harmless(server)!r} has different profiles: {each[:500]}. "
         raise Failure("server_ambiguous", message + "Call again with the right one as `profile`.")
     return next(iter(profiles))
@@ -947,6 +948,7 @@ def configured_servers() -> Iterator[tuple[str, str, Json]]:
     for path in client_files(project):
         file = path.replace(os.path.join(project, ""), "./", 1).replace(filled_in("~"), "~", 1)
         content = read_client_config(path)
+        yield from [(file, "\0", {})] if content is None else ()  # a name that nothing has
         for keys in places:
             yield from ((file, name, inner(row)) for name, row in inner(content, *keys).items())
 
@@ -966,20 +968,20 @@ def client_files(project: str) -> Iterator[str]:
             yield from matching_files(os.path.join(folder, rest))[:100] if folder else ()
 
 
-def read_client_config(path: str) -> Json:
-    """Return what a file of JSON, JSON with comments or TOML holds; {} if it can't be read."""
+def read_client_config(path: str) -> Json | None:
+    """Return what a file of JSON, JSON with comments or TOML holds; None if it can't be read."""
     try:
         text = (read_file(path, MAX_CLIENT_FILE_BYTES) or b"").decode("utf-8-sig")
         if path.endswith(".toml") and sys.version_info >= (3, 11):
             import tomllib
 
             is_sane = all(line.count(".") <= 100 for line in text.split("\n"))  # noqa: PLR2004
-            return tomllib.loads(text) if is_sane else {}
+            return tomllib.loads(text) if is_sane else None
         for _ in range(2):  # a comment may stand between comma and bracket
             text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
         return inner(json.loads(text))
     except (Failure, ValueError, RecursionError):
-        return {}
+        return None
 
 
 def profile_of_entry(entry: Json) -> str | None:
@@ -992,8 +994,7 @@ def profile_of_entry(entry: Json) -> str | None:
     named = profile_of_command("\t".join(map(filled, words)))
     own = env.get("AWS_API_MCP_PROFILE_NAME"), env.get("AWS_MCP_PROXY_PROFILES", "").split(" ")[0]
     common = () if named else (env.get("AWS_PROFILE"), env.get("AWS_DEFAULT_PROFILE"))
-    names = [name or "" for name in (*own, named, *common)]
-    return next((name for name in names if re.fullmatch(WORKED_OUT, name)), None)
+    return next((n for n in (*own, named, *common) if re.fullmatch(WORKED_OUT, n or "")), None)
 
 
 def filled(value: Any) -> str:
@@ -1700,8 +1701,7 @@ def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     deadline = time.monotonic() + float(wait_s)
     seen, flight = read_token(target.session), find_renewal(target.session)
     call.known = flight.news if flight else None
-    # A renewal that has just brought this token is joined, to hear of it; one that failed, or that
-    # somebody forced while this token was good, is not.
+    # One that just brought this token is joined; one that failed, or was forced before it, is not.
     failed = flight and isinstance(flight.outcome, Failure)
     joins = flight and not failed and (flight.promised or is_other(seen, flight.work.seen))
     if flight and failed and force:
