@@ -4449,6 +4449,14 @@ class PromiseTest(Test):
         first, last = sections(self.source)["The outside world"]
         self.assertLessEqual(last - first, 350, "an auditor reads all of it")
 
+    @unittest.skipUnless(REPOSITORY, "needs the repository around the file")
+    def test_readme_says_how_much_an_auditor_reads(self) -> None:
+        first, last = sections(self.source)["The outside world"]
+        readme = SERVER.with_name("README.md").read_text(encoding="utf-8")
+        [said] = re.findall(r'"The outside world",\s+(\d+) lines', readme)
+        docstring = ast.parse(self.source).body[0].end_lineno or 0
+        self.assertAlmostEqual(docstring + last - first, int(said), delta=10)
+
     def test_what_reaches_outside_elsewhere_is_found(self) -> None:
         breaches = (
             *("open('x')", "f = open", "os.remove('x')", "os.path.exists('x')", "x.read_text()"),
