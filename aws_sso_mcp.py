@@ -50,7 +50,7 @@ if sys.version_info < (3, 9):  # noqa: UP036 - says so, instead of failing somew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
     from typing import Any, NoReturn, TextIO
 
     Json = dict[str, Any]
@@ -143,9 +143,9 @@ def setting(name: str) -> str | None:
 def setting_problems() -> list[str]:
     """Return what to say of settings whose value cannot be meant, so that they count as unset."""
     return [
-        f"{name}={harmless(value)!r} is ignored: it takes {takes}."
+        f"{name}={harmless(os.environ[name])!r} is ignored: it takes {takes}."
         for name, (_, takes) in SETTINGS.items()
-        if (value := os.environ.get(name)) and not setting(name) and not value.startswith("${")
+        if not setting(name) and not (os.environ.get(name) or "${").startswith("${")
     ]
 
 
@@ -217,14 +217,14 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def nearest_names(name: str, names: Iterable[str], like: float = 0) -> list[str]:
-    """Return names to choose from: first those that look like `name`, whole or by a word."""
+def nearest_names(name: str, names: Collection[str], like: float = 0) -> list[str]:
+    """Return names to choose from: first those that, a word or the start of them look like it."""
     from difflib import get_close_matches
 
     words = [(word, each) for each in names for word in (each, *re.split(r"[\W_]+", each))]
-    folded = [word.casefold()[:64] for word, _ in words]
-    near = get_close_matches(name.casefold()[:64], folded, 50, like)
-    found = [each for word in near for fold, (_, each) in zip(folded, words) if fold == word]
+    words += [(each[: len(name)], each) for each in names]
+    near = get_close_matches(name.casefold()[:64], [w.casefold()[:64] for w, _ in words], 50, like)
+    found = [each for word in near for w, each in words if w.casefold()[:64] == word]
     return list(dict.fromkeys(found))[:5]
 
 
@@ -1018,12 +1018,12 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
                 why = f"the first one of SSO session {parameter!r}, as no profile is called so"
                 return Choice(profiles[0].name, "parameter", why, [])
         return Choice(parameter, "parameter", "as requested", [])
+    profile = profile_of_server(server) if server else None
     but = f" (MCP server {harmless(server)!r} is configured with none)" if server else ""
-    if server and (profile := profile_of_server(server)):
+    if server and profile:
         return Choice(profile, "server", f"configured for MCP server {harmless(server)!r}", [])
-    for variable in ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-        if value := setting(variable):
-            return Choice(value, "environment", f"from ${variable}{but}", [])
+    for variable in filter(setting, ("AWS_SSO_MCP_PROFILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE")):
+        return Choice(setting(variable), "environment", f"from ${variable}{but}", [])
     choice = unnamed(config)
     return choice._replace(why=choice.why + but)
 
@@ -1031,8 +1031,8 @@ def choose_profile(config: AwsConfig, parameter: str | None, server: str | None 
 def unnamed(config: AwsConfig) -> Choice:
     """Return the SSO profile whose token, then role credentials, were cached last; or the only."""
     sessions = profiles_by_session(config)
-    written = {each: token.written_at for each in sessions if (token := read_token(each))}
-    used = sorted(written, key=lambda session: -written[session])
+    tokens: Any = {each: read_token(each) for each in sessions}
+    used = sorted(filter(tokens.get, tokens), key=lambda each: -tokens[each].written_at)
     first = [sessions[session][0].name for session in used or sessions][:MAX_SHOWN]
     if used:
         profile = max(sessions[used[0]], key=lambda each: changed_at(role_path(each)))

@@ -1530,6 +1530,9 @@ class ConfigurationRowsTest(unittest.TestCase):
         text = f"{CONFIG}{many}{broken}[profile acme-prod]\nsso_session = corp\n"
         self.assertEqual(["acme-prod"], self.refresh(text, "prood")["candidates"])
         self.assertEqual(5, len(self.refresh(text, "team1-admn")["candidates"]))
+        self.assertEqual(["acme-prod"], self.refresh(text, "acme")["candidates"])
+        text = CONFIG.replace("[profile dev]", "[profile developer]")
+        self.assertEqual("developer", self.refresh(text, "dev")["candidates"][0])
         answer = self.refresh(text, "zzz")
         self.assertNotIn("candidates", answer)
         self.assertIn("get_aws_sso_status lists", answer["message"])
@@ -1910,7 +1913,7 @@ class OutsideWorldTest(Test):
         for kind, make in self.unreadable(path).items():
             with self.subTest(kind):
                 make()
-                self.assertEqual({}, aws_sso_mcp.read_client_config(str(path)))
+                self.assertIsNone(aws_sso_mcp.read_client_config(str(path)))
                 self.clear(path)
 
     def test_path_with_a_nul_is_that_of_no_file(self) -> None:

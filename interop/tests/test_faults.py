@@ -248,7 +248,7 @@ def test_token_file_that_cannot_be_opened(newest: Workplace, kind: str) -> None:
     with server(newest) as client:
         answer = client.refresh(profile="dev")
         assert answer["status"] == "failed", answer
-        assert "[Errno " in answer["message"]  # 21, 40
+        assert " cannot be read: " in answer["message"]
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder that root cannot fill")
@@ -367,7 +367,7 @@ def test_clock_that_is_ahead_is_named(desk: Desk) -> None:
         run.do(exit=0)
         thread.join(DEADLINE_S)
     assert results[0]["reason"] == "no_token"
-    assert "this machine's clock" in results[0]["message"]
+    assert "and the clock." in results[0]["message"]
 
 
 def test_clock_that_is_behind_is_found_out_by_aws(desk: Desk) -> None:

@@ -395,7 +395,9 @@ def pythons() -> list[str]:
 
 @pytest.mark.parametrize("python", pythons())
 def test_wheel_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
-    tools.run(f"{python} -m venv venv && venv/bin/pip install -q --no-index {built}/*.whl")
+    # By uv, as Debian's newest has no pip of its own; README's line with pip is run elsewhere.
+    wheel = f"{tools.folder}/bin/uv pip install -q --no-index --python venv {built}/*.whl"
+    tools.run(f"{python} -m venv --without-pip venv && {wheel}")
     venv = tools.folder / "work" / "venv" / "bin"
     assert tools.run(f"{venv}/aws-sso-mcp --version") == f"aws-sso-mcp {VERSION}\n"
     # A client starts it in a project with files of its own.
