@@ -22,7 +22,7 @@ def capture() -> str:
     demo = subprocess.run(
         [sys.executable, INTEROP / "demo.py"], stdout=subprocess.PIPE, text=True, check=True
     )
-    text = re.sub(r"(this\s+machine\s+)\([^)]*\)", r"\1(laptop)", demo.stdout)
+    text = re.sub(r"(on\s+the\s+machine\s+)\S+?(?=\.\s)", r"\1laptop", demo.stdout)
     parts = re.split(r"\n\n(?=\S)", text[text.index("$ aws") :].strip())
     shown = [shorten(part) for part in parts if not part.startswith(LEFT_OUT)]
     kept = [part for part in shown if "status: valid" not in part]
