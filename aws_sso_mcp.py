@@ -605,9 +605,11 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
     """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
-    content = b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)
+    content = (b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)) or b""
+    if content.startswith(b"\xef\xbb\xbf"):
+        raise unparsable(path, "it begins with a byte order mark. Save it as UTF-8 without one", 1)
     try:
-        return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
+        return path, io.TextIOWrapper(io.BytesIO(content)).read()
     except UnicodeDecodeError:
         raise unparsable(path, "it is not text in this machine's encoding") from None
 
@@ -645,8 +647,6 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
         what = "that is no [section] and no `key = value`, or stands there twice"
-        if text.startswith(("\ufeff", "\xef\xbb\xbf")):
-            what = "it begins with a byte order mark. Save it as UTF-8 without one"
         raise unparsable(path, what, line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
