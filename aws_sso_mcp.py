@@ -1508,10 +1508,8 @@ class Renewal:
     def _show(self, flight: Flight, page: Json) -> None:
         """Open the page, once a login, and tell calls and other processes of it. Raises Failure."""
         if not re.fullmatch(SAFE_URL, page["url"]):
-            what = (
-                "The sign-in page is not https. Check sso_start_url and the network, for a captive"
-            )
-            raise Failure("untrusted_url", what + " portal, then call again.")
+            what = "The sign-in page is not https. Check sso_start_url and the network, for a "
+            raise Failure("untrusted_url", what + "captive portal, then call again.")
         is_first, self.page = not self.page, page
         self._has_lock()  # the folder may have been removed meanwhile
         self._publish(**page)
@@ -2289,10 +2287,8 @@ def advice(tool_name: str, command: str, output: str) -> str | None:
     named = profile_of_command(command), *re.findall(HINT, output, re.IGNORECASE)
     wish = {"server": tool_name} if tool_name.startswith("mcp__") else {}
     wish = next(({"profile": each} for each in named if each and each != "$"), wish)
-    what = (
-        "This failed because the AWS SSO token has expired, or there is none. The MCP tool refresh"
-    )
-    return f"{what}_aws_sso_token with {json.dumps(wish)} renews it, with at most one click."
+    what = "This failed because the AWS SSO token has expired, or there is none. The MCP tool "
+    return f"{what}refresh_aws_sso_token with {json.dumps(wish)} renews it, with at most one click."
 
 
 if __name__ == "__main__":
