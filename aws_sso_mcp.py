@@ -979,7 +979,7 @@ def read_client_config(path: str) -> Json | None:
             return tomllib.loads(text) if is_sane else None
         for _ in range(2):  # a comment may stand between comma and bracket
             text = re.sub(NOT_JSON, lambda found: found[1] or " ", text)
-        return inner(json.loads(text))
+        return inner(json.loads(text, parse_int=float))  # linear in every Python
     except (Failure, ValueError, RecursionError):
         return None
 

@@ -1314,6 +1314,11 @@ class HostileTextTest(unittest.TestCase):
         for piece in ('\\"', '{"', '"', "/*", "//", "/* */", "//\n", ", ", ",/*", "[", '{"a":'):
             self.assert_linear(lambda text: read("x.json", '{"' + text), piece)
             self.assert_linear(lambda text: read("x.json", text), piece)
+        limit: Any = getattr(sys, "set_int_max_str_digits", None)
+        if limit:  # not there before 3.9.14, as is what it limits
+            self.addCleanup(limit, sys.get_int_max_str_digits())
+            limit(0)
+        self.assert_linear(lambda text: read("x.json", text), "9", 400_000)
         for piece in ("a.", "[a.b.", "a.b.c.d=1\n", "[a]\n", "a={b.c=1},\n", "[", "'", '"""'):
             self.assert_linear(lambda text: read("x.toml", text), piece)
 
