@@ -530,6 +530,7 @@ def test_cli_that_ignores_signals_ends_with_the_server(desk: Desk, end: str) -> 
         client.close()
     else:
         client.process.send_signal(signal.SIGTERM)
+        assert client.process.wait(DEADLINE_S) == 128 + signal.SIGTERM
         client.close(128 + signal.SIGTERM)
     assert cli_left(desk.home.path) == []
 
