@@ -613,11 +613,12 @@ def timed_call(server: Process, tool: str, **arguments: Any) -> Sample:
 class Person:
     """A HOME, the AWS CLI, an Identity Center, and a browser that tells when it is started.
 
-    Profile `role` has a role, whose caller identity proves a login; `none` has none.
+    Profile `role` has a role, whose caller identity proves a login; `none` is of a session that has
+    no role anywhere, so that nothing can.
     """
 
     def __init__(self, bench: Bench, stack: contextlib.ExitStack) -> None:
-        config = SESSION.format("corp") + PROFILE.format("none", "corp")
+        config = SESSION.format("alone") + PROFILE.format("none", "alone") + SESSION.format("corp")
         self.home = bench.home(config + PROFILE.format("role", "corp") + ROLE)
         centre = stack.enter_context(
             subprocess.Popen(
@@ -654,9 +655,9 @@ class Person:
         os.read(self._opened, 1)
         return time.perf_counter()
 
-    def plain_login(self) -> tuple[Sample, Sample]:
+    def plain_login(self, profile: str = "none") -> tuple[Sample, Sample]:
         """Run `aws sso login`: until its page was opened, and until it ended."""
-        argv = [self.aws, "sso", "login", "--no-browser", "--profile=none"]
+        argv = [self.aws, "sso", "login", "--no-browser", f"--profile={profile}"]
         began = time.perf_counter()
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, env=self.environment, text=True, cwd=self.home.path
@@ -726,7 +727,7 @@ def valid(bench: Bench) -> Iterator[Row]:
         return
     with contextlib.ExitStack() as stack:
         person = Person(bench, stack)
-        person.plain_login()
+        person.plain_login("role")
 
         profile = {"profile": "role"}
 
