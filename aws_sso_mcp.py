@@ -1418,6 +1418,8 @@ class Renewal:
             if time.time() - self.began_at > LOGIN_LIMIT_S:
                 raise failure_of("login_expired")
             time.sleep(LOOK_EVERY_S)
+        if self.is_done():  # by whoever has just let the lock go
+            return "url" in self._published()
         page = page and self._published()
         if not page:  # what an earlier login left
             self._publish()
