@@ -1409,25 +1409,26 @@ class Renewal:
     def _wait_for_others(self, flight: Flight) -> bool:
         """Take the lock, or wait with whoever has it; tell whether its page brought the token."""
         page: Json = {}
-        while not self._has_lock():
+        while True:
+            is_ours = self._has_lock()
+            if self.is_done():  # also by whoever has just let the lock go
+                return "url" in self._published()
+            if is_ours:
+                break
             page = self._published()
             flight.tell(self._news(page, of_others=True))
-            if self.is_done():
-                return "url" in page
             flight.is_wanted()
             if time.time() - self.began_at > LOGIN_LIMIT_S:
                 raise failure_of("login_expired")
             time.sleep(LOOK_EVERY_S)
-        if self.is_done():  # by whoever has just let the lock go
-            return "url" in self._published()
         page = page and self._published()
         if not page:  # what an earlier login left
             self._publish()
         if "outcome" in page:
             raise failure_of("denied")
-        if "url" in page and not self.is_done():
+        if "url" in page:
             raise Failure("ended_elsewhere", "Another program's login failed: call again.")
-        return "url" in page
+        return False
 
     def _has_lock(self) -> bool:
         try:

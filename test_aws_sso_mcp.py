@@ -3745,6 +3745,16 @@ class ManyProcessesTest(ProcessTest):
         self.assertNotIn("loginUrl", second.refresh(profile="dev"))
         run.do(exit=1)
 
+    def test_login_of_another_is_called_one_by_who_comes_as_it_ends(self) -> None:
+        module = self.local().module
+        profile = module.sso_profile(module.read_aws_config(), "dev")
+        self.lock_path().parent.mkdir()
+        for minutes, page, status in ((60, {"url": PKCE_URL}, "logged_in"), (70, {}, "refreshed")):
+            renewal = module.Renewal(profile, module.read_token(profile.session), silently=False)
+            self.lock_path().write_text(json.dumps(page), encoding="utf-8")
+            self.home.write_token(minutes)
+            self.assertEqual(status, renewal(module.Flight(status, renewal)))
+
     def test_holder_that_ends_before_it_showed_a_page_is_followed(self) -> None:
         first, second = self.client(), self.client()
         first.call(profile="dev")
