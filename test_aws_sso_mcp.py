@@ -2744,6 +2744,14 @@ class ProcessTest(Test):
         run.do(stdout=text)
         return run
 
+    def pending_login(self, client: Client, **arguments: Any) -> Run:
+        """Return the login to `dev` that a call begins, once its page and its answer are there."""
+        call = client.call(profile="dev", **arguments)
+        run = self.prompt()
+        self.page()
+        client.until_asked(call, profile="dev")
+        return run
+
     def until_ended(self, client: Client) -> None:
         """Wait until the login that a client's server runs is over there too."""
         for _ in until_deadline():
@@ -3006,16 +3014,10 @@ class LoginTest(ProcessTest):
 
     def test_force_begins_a_login_although_one_has_failed_unheard(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
-        call = client.call(profile="dev")
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client)
         run.do(exit=255)
         self.until_ended(client)
-        call = client.call(profile="dev", force=True)
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client, force=True)
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
@@ -3141,39 +3143,27 @@ class LoginTest(ProcessTest):
 
     def test_login_in_a_terminal_ends_the_pending_one(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
-        call = client.call(profile="dev")
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client)
         self.home.write_token(60, age_s=0)
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
         self.assertTrue(run.gone())
 
     def test_end_between_two_calls_is_told_to_the_next(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
-        call = client.call(profile="dev")
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client)
         run.do(stderr="\naws: [ERROR]: Failed to retrieve an authorization code.\n", exit=255)
         run.gone()
         self.until_ended(client)
         answer = client.refresh(profile="dev")
         self.assertEqual(("failed", "denied"), (answer["status"], answer["reason"]))
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
-        call = client.call(profile="dev")
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client)
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_good_token_counts_more_than_a_failure_that_nobody_heard(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
-        call = client.call(profile="dev")
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client)
         run.do(exit=255)
         self.until_ended(client)
         self.home.write_token(60, age_s=0)
@@ -3212,17 +3202,11 @@ class LoginTest(ProcessTest):
 
     def test_login_whose_token_is_gone_again_is_not_told_as_done(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
-        call = client.call(profile="dev")
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client)
         self.stand_ins.log_in(run)
         self.until_ended(client)
         self.home.token_path().unlink()  # `aws sso logout`
-        call = client.call(profile="dev")
-        run = self.prompt()
-        self.page()
-        client.until_asked(call, profile="dev")
+        run = self.pending_login(client)
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
