@@ -106,10 +106,6 @@ class Failure(Exception):
         self.unusable = unusable  # a profile in whose place the answer shall offer others
 
 
-class Cancelled(Exception):
-    """The client no longer wants the answer: send none."""
-
-
 class ProtocolError(Exception):
     """A request that gets a JSON-RPC error instead of a result."""
 
@@ -441,20 +437,13 @@ class Process:
 
         self.argv, self.output = argv, dict.fromkeys(OUTPUT, "")
         self.code: int | None = None  # None: it runs, or was killed
-        self._streams, self._news, folder = streams, threading.Event(), home()
-        pipes: Any = dict.fromkeys(("stdin", *OUTPUT), subprocess.DEVNULL)
-        pipes.update(dict.fromkeys(streams, subprocess.PIPE))
+        self._streams, self._news = streams, threading.Event()
+        where: Any = dict.fromkeys(("stdin", *OUTPUT), subprocess.DEVNULL)
+        where.update(dict.fromkeys(streams, subprocess.PIPE), pass_fds=fds, cwd=home())
+        where.update(env={**child_environment(), **more}, creationflags=WINDOWS_FLAGS)
         try:
-            with _starting:
-                self._popen = subprocess.Popen(  # noqa: S603 - a list of arguments, and no shell
-                    argv,
-                    **pipes,
-                    env={**child_environment(), **more},
-                    cwd=folder,
-                    start_new_session=True,
-                    creationflags=WINDOWS_FLAGS,
-                    pass_fds=fds,
-                )
+            with _starting:  # a list of arguments, and no shell
+                self._popen = subprocess.Popen(argv, start_new_session=True, **where)  # noqa: S603
                 _processes[:] = [each for each in _processes if each.is_running()] + [self]
             self._readers = [in_thread(self._read, each) for each in OUTPUT]
         except Failure:  # no thread
@@ -1195,9 +1184,8 @@ AWS_HOSTS = (
     r"|portal\.amazonaws\.(?:com(?:\.cn)?|eu)|app\.amazonwebservices\.com\.cn)"
 )
 PUBLISHED = {"url": SAFE_URL, "code": USER_CODE, "host": r"[\w.-]{1,255}", "outcome": "denied"}
-UNTRIED = (  # ends of a silent renewal that say nothing of the refresh token
-    "timeout", "network", "proxy", "certificate", "aws_error", "abandoned",
-)  # fmt: skip
+# Ends of a silent renewal that say nothing of the refresh token:
+UNTRIED = ("timeout", "network", "proxy", "certificate", "aws_error", "abandoned")
 REACHING = ("ca_bundle", "use_fips_endpoint", "use_dualstack_endpoint")  # settings of a profile
 
 # Guards all that calls and flights share; whoever changes it notifies all. Held for moments: never
@@ -1280,7 +1268,7 @@ class Flight:
                 CHANGED.notify_all()
 
     def wait(self, call: Call, deadline: float) -> Any:
-        """Return the outcome, None if it does not come. Raises Cancelled, and its Failure."""
+        """Return the outcome, None if it does not come. Raises its Failure, or `cancelled`."""
         with CHANGED:
             self._waiting, self._left_at = self._waiting + 1, None
         while not self._is_over(call) and time.monotonic() < deadline:
@@ -1299,7 +1287,7 @@ class Flight:
             self._waiting -= 1
             self._left_at = time.monotonic() if call.cancelled else None
             if call.cancelled:
-                raise Cancelled
+                raise Failure("cancelled", "The client cancelled this call.")  # it hears nothing
             if self.outcome is not None:
                 self.forget()
             if isinstance(self.outcome, Failure):
@@ -1360,7 +1348,7 @@ def run_aws(
 
 
 def ask_aws(call: Call, deadline: float, *arguments: str) -> Process:
-    """Run a command that needs no person, or join one that is the same. Raises also Cancelled."""
+    """Run a command that needs no person, or join one that is the same. Raises Failure."""
     flight = Flight(arguments, lambda flight: run_aws(arguments, flight.is_wanted)).join(call)
     run: Process | None = flight.wait(call, max(deadline, time.monotonic() + 5))
     if run is None:
@@ -1635,7 +1623,7 @@ def tool(title: str, description: str, hints: Json, **parameters: str) -> Callab
 def refresh_aws_sso_token(
     call: Call, profile: str | None = None, server: str | None = None, force: bool = False
 ) -> Json:
-    """Make the SSO token of a profile usable, with the fewest clicks. Raises Cancelled only."""
+    """Make the SSO token of a profile usable, with the fewest clicks. Raises nothing."""
     known: Json = {}
     told, config, target = "", None, None
     try:
@@ -1697,7 +1685,7 @@ RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may 
 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
-    """Go the way to a good token that takes the fewest clicks. Raises Failure, Cancelled."""
+    """Go the way to a good token that takes the fewest clicks. Raises Failure."""
     wait_s = setting("AWS_SSO_MCP_WAIT_SECONDS") or 50  # below the 60 s that clients allow
     deadline = time.monotonic() + float(wait_s)
     seen, flight = read_token(target.session), find_renewal(target.session)
@@ -2053,8 +2041,6 @@ class Server:
         try:
             arguments = checked_arguments(chosen.definition, arguments)
             answer = chosen.function(request.call, **arguments)
-        except Cancelled:
-            return None
         except Failure as failure:
             answer = failed(failure)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the client waiting

@@ -83,7 +83,7 @@ def serve(stream: bytes, last: bytes) -> Served:
         with aws_sso_mcp.CHANGED:
             aws_sso_mcp.CHANGED.wait_for(lambda: call.cancelled or over.is_set() or not force, 9)
         if call.cancelled:
-            raise aws_sso_mcp.Cancelled
+            raise Failure("cancelled", "")
         if profile == "fail":
             raise Failure("not_sso", "\ud800", unusable="\udfff")
         if profile == "raise":
