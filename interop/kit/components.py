@@ -164,6 +164,8 @@ def npm_package(name: str, package: str) -> Component:
         if platform.libc_ver()[0] == "glibc":  # which npm 9 does not look at
             for foreign in (folder / "node_modules").glob("@*/*musl*"):
                 shutil.rmtree(foreign)
+        for slower in (folder / "node_modules").glob("*-baseline"):  # of an older processor
+            shutil.rmtree(slower)
         first = package.rpartition("@")[0]
         metadata = folder / "node_modules" / first / "package.json"
         return f"{first} {json.loads(metadata.read_text())['version']}"
@@ -341,6 +343,8 @@ COMPONENTS = [
     npm_package("codex", "@openai/codex@0.169.0"),
     npm_package("gemini-cli", "@google/gemini-cli@0.61.0"),
     npm_package("copilot", "@github/copilot@1.0.102"),
+    npm_package("opencode", "opencode-ai@1.18.33"),
+    npm_package("qwen-code", "@qwen-code/qwen-code@0.24.4"),
     # What packs, installs and lints; build, with flit_core, without the network.
     python_tools(
         *("packaging", "skillsaw==0.22.0", "build==1.6.1", "flit_core>=3.12,<4", "twine==7.0.0"),

@@ -34,14 +34,18 @@ class Model(ThreadingHTTPServer):
         self.server_close()
 
     def environment(self) -> dict[str, str]:
-        """Return what leads Copilot CLI and Gemini CLI here, and nowhere else."""
+        """Return what leads Copilot CLI, Gemini CLI and opencode here, and nowhere else."""
         url = f"http://127.0.0.1:{self.server_port}"
+        options = {"baseURL": f"{url}/v1", "apiKey": "none"}
+        provider = {"npm": "@ai-sdk/openai-compatible", "options": options, "models": {"m": {}}}
+        opencode = {"provider": {"stand-in": provider}, "model": "stand-in/m"}
         return {
             "COPILOT_OFFLINE": "true",
             "COPILOT_MODEL": "stand-in",
             "COPILOT_PROVIDER_BASE_URL": f"{url}/v1",
             "GEMINI_API_KEY": "none",
             "GOOGLE_GEMINI_BASE_URL": url,
+            "OPENCODE_CONFIG_CONTENT": json.dumps(opencode),
         }
 
     def statuses(self) -> list[str | None]:

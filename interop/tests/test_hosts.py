@@ -35,6 +35,9 @@ class Host(NamedTuple):
     scope: tuple[str, ...] = ()
     revision: str = "-"
     """The one that it speaks when it looks; "-" for one that only reads its configuration."""
+    allow: tuple[str, ...] = ()
+    """What lets it call the server's tools unasked, when the server is added."""
+    commands: str = "add, list, remove"
 
     def start(self, place: Workplace, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         [program] = (real(self.component) / "node_modules").glob(self.path)
@@ -63,10 +66,11 @@ class Host(NamedTuple):
     def add(self, place: Workplace, **environment: str) -> None:
         program, *arguments = recorded_server(place)
         variables = [f"--env={key}={value}" for key, value in environment.items()]
-        command = [program, "--", *arguments]
-        if self.component != "gemini-cli":  # which wants the program before the dashes
-            command = ["--", program, *arguments]
-        self.run(place, "mcp", "add", *self.scope, "aws-sso", *variables, *command)
+        command = ["--", program, *arguments]
+        if self in (GEMINI, QWEN):  # which want the program before the dashes
+            command = [program, "--", *arguments]
+        options = (*self.scope, *self.allow)
+        self.run(place, "mcp", "add", *options, "aws-sso", *variables, *command)
 
 
 CLAUDE = Host(
@@ -84,6 +88,20 @@ GEMINI = Host(
     {"list": "✓ aws-sso"},
     ("-s", "user"),
     "2025-06-18",
+    allow=("--trust",),
+)
+QWEN = Host(
+    *("Qwen Code", "qwen-code", "@qwen-code/qwen-code/cli-entry.js"),
+    {"list": "(stdio) - Connected"},
+    ("-s", "user"),
+    "2025-11-25",
+    allow=("--trust",),
+)
+OPENCODE = Host(
+    *("opencode", "opencode", "opencode-*/bin/opencode"),
+    {"list": "✓ aws-sso "},
+    revision="2025-11-25",
+    commands="add, list",
 )
 COPILOT = Host(
     *("Copilot CLI", "copilot", "@github/copilot-*/copilot"),
@@ -103,7 +121,10 @@ def by_name(value: object) -> str | None:
     return value.name if isinstance(value, Host) else None
 
 
-@pytest.mark.parametrize("host", [CLAUDE, CODEX, GEMINI, COPILOT], indirect=True, ids=by_name)
+HOSTS = [CLAUDE, CODEX, GEMINI, COPILOT, QWEN, OPENCODE]
+
+
+@pytest.mark.parametrize("host", HOSTS, indirect=True, ids=by_name)
 def test_added_looked_at_and_removed(host: Host, recorded: Workplace, matrix: Matrix) -> None:
     host.add(recorded)
     for look, words in host.looks.items():
@@ -111,24 +132,27 @@ def test_added_looked_at_and_removed(host: Host, recorded: Workplace, matrix: Ma
     spoken = {each for kept in recordings(recorded.wrote) for each in kept.revisions()}
     assert spoken == {host.revision} - {"-"}
     assert processes_left(recorded.home) == []
-    host.run(recorded, "mcp", "remove", *host.scope, "aws-sso")
-    assert "aws-sso" not in host.run(recorded, "mcp", "list")
-    matrix.write(host.name, host.component, commands="add, list, remove")
+    if "remove" in host.commands:
+        host.run(recorded, "mcp", "remove", *host.scope, "aws-sso")
+        assert "aws-sso" not in host.run(recorded, "mcp", "list")
+    measured = {"revision": host.revision, "listed": "yes"} if spoken else {}
+    matrix.write(host.name, host.component, commands=host.commands, **measured)
 
 
 ASK = {
-    "gemini-cli": ("-y", "-m", "gemini-2.5-pro", "-p", "go"),
-    "copilot": ("-p", "go", "--allow-all-tools", "--disable-builtin-mcps"),
+    "gemini-cli": ("-m", "gemini-2.5-pro", "-p", "go"),
+    "copilot": ("-p", "go", "--allow-tool=aws-sso", "--disable-builtin-mcps"),
+    "opencode": ("run", "go"),
 }
 
 
 @pytest.mark.parametrize(
     ("host", "revision"),
-    [(GEMINI, "2025-06-18"), (COPILOT, MODERN)],
+    [(GEMINI, "2025-06-18"), (COPILOT, MODERN), (OPENCODE, "2025-11-25")],
     indirect=["host"],
     ids=by_name,
 )
-def test_model_mends_the_token(
+def test_model_renews_the_token(
     host: Host, revision: str, recorded: Workplace, matrix: Matrix
 ) -> None:
     settings = recorded.home / ".gemini" / "settings.json"
