@@ -1,27 +1,31 @@
 #!/usr/bin/env python3
 """Print as a Markdown table what the last runs of test_clients.py and test_hosts.py measured.
 
-python3 interop/matrix.py
+python3 interop/matrix.py            print it
+python3 interop/matrix.py --write    write it into docs/clients.md, in place of the last one
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 
 from kit.components import REAL, version
 
 FILE = REAL / "matrix.json"
+PAGE = Path(__file__).parents[1] / "docs" / "clients.md"
 COLUMNS = {
     "commands": "its commands",
-    "revision": "era spoken",
+    "revision": "MCP revision",
     "listed": "listed",
     "called": "called",
     "progress": "progress",
-    "login": "login through pending",
+    "login": "login through `pending`",
     "cancelled": "cancelled",
     "limit": "after its own timeout",
-    "closed": "shut down in",
+    "closed": "server gone in",
 }
 
 
@@ -46,11 +50,26 @@ class Matrix:
 def table(rows: dict[str, dict[str, str]]) -> str:
     keys = ("version", *COLUMNS)
     header = ("client", "version", *COLUMNS.values())
-    cells = [(name, *(row.get(key, "-") for key in keys)) for name, row in rows.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *cells))
+    names = sorted(rows, key=str.casefold)
+    cells = [(name, *(rows[name].get(key, "-") for key in keys)) for name in names]
+    lines = (header, ["---"] * len(header), *cells)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def parts_of_page() -> tuple[str, str, str]:
+    """Return what the page holds before the table, the table, and what comes after."""
+    before, shown, after = re.split(
+        r"(?m)(^\| client \| version .*\n(?:\|.*\n)+)", PAGE.read_text()
+    )
+    return before, shown, after
 
 
 if __name__ == "__main__":
     if not FILE.is_file():
         sys.exit("nothing was measured yet: run test_clients.py and test_hosts.py in interop/tests")
-    print(table(json.loads(FILE.read_text())))
+    measured = table(json.loads(FILE.read_text()))
+    if sys.argv[1:] == ["--write"]:
+        before, _, after = parts_of_page()
+        PAGE.write_text(before + measured + after)
+    else:
+        print(measured, end="")

@@ -38,7 +38,7 @@ PLACES = {  # a pattern: what stands before the version, and the version
     ".claude-plugin/plugin.json": JSON,
     ".github/server.json": JSON,  # twice
     ".github/mcpb/manifest.json": JSON,
-    "README.md": r"(this server, )(\d+\.\d+\.\d+)",
+    "docs/alternatives.md": r"(this server, )(\d+\.\d+\.\d+)",
 }
 RELEASE = ".github/workflows/release.yml"
 UNRELEASED = re.compile(r"(?m)^## (\d+\.\d+\.\d+ - unreleased|unreleased)$", re.IGNORECASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import os
 import re
@@ -14,10 +15,12 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+import matrix
 from kit import capture, inside
 from kit.components import need, real
 from kit.inside import VERSION
@@ -52,6 +55,8 @@ HOSTS = {
     "codex": ("codex", "@openai/codex-*/vendor/*/bin/codex"),
     "copilot": ("copilot", "@github/copilot-*/copilot"),
     "gemini": ("gemini-cli", "@google/gemini-cli/bundle/gemini.js"),
+    "qwen": ("qwen-code", "@qwen-code/qwen-code/cli-entry.js"),
+    "opencode": ("opencode", "opencode-*/bin/opencode"),
     "mcpb": ("mcpb", "@anthropic-ai/mcpb/dist/cli/cli.js"),
 }
 
@@ -175,12 +180,6 @@ def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) 
     assert "/99.0.0/aws_sso_mcp.py - ✔ Connected" in claude.run("claude mcp list", env=own)
 
 
-def test_claude_skills_folder(claude: Machine) -> None:
-    claude.run(f"mkdir -p ~/.claude/skills && cp -R {claude.checkout} ~/.claude/skills/aws-sso-mcp")
-    server = f"{claude.home}/.claude/skills/aws-sso-mcp/aws_sso_mcp.py - ✔ Connected"
-    assert server in claude.run("claude mcp list")
-
-
 def test_claude_options(claude: Machine) -> None:
     # The option `python` is a program that keeps the environment it is started with.
     kept = claude.folder / "environment"
@@ -208,13 +207,13 @@ def test_claude_options(claude: Machine) -> None:
 
 
 class Anthropic(ThreadingHTTPServer):
-    """A model for Claude Code: it runs one command in the shell, then says "done"."""
+    """A model for Claude Code: it calls one tool, {name, input}, then says "done"."""
 
     daemon_threads = True
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, wish: dict[str, Any]) -> None:
         super().__init__(("127.0.0.1", 0), AnthropicHandler)
-        self.command = command
+        self.wish = wish
         self.results: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -231,16 +230,16 @@ class AnthropicHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        can = any(tool["name"] == "Bash" for tool in asked.get("tools") or [])
+        wish = self.server.wish
+        can = any(tool["name"] == wish["name"] for tool in asked.get("tools") or [])
         ran = "tool_result" in json.dumps(asked.get("messages"))
         if ran:
             self.server.results.append(json.dumps(asked["messages"]))
         delta: dict[str, Any] = {"type": "text_delta", "text": "done"}
         block: dict[str, Any] = {"type": "text", "text": ""}
         if can and not ran:
-            block = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}
-            wish = {"command": self.server.command, "description": "run"}
-            delta = {"type": "input_json_delta", "partial_json": json.dumps(wish)}
+            block = {"type": "tool_use", "id": "toolu_1", "name": wish["name"], "input": {}}
+            delta = {"type": "input_json_delta", "partial_json": json.dumps(wish["input"])}
         reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
         usage = {"input_tokens": 1, "output_tokens": 1}
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "stand-in"}
@@ -273,19 +272,23 @@ def test_claude_hook_tells_the_model_what_fixes_a_failed_command(
 ) -> None:
     add = f"claude plugin marketplace add {claude.checkout} && claude plugin install {PLUGIN}"
     claude.run(add)
-    with Anthropic(f"echo {shlex.quote(text)} >&2; exit 255 # --profile dev") as model:
-        said = claude.run(
-            "claude -p go --allowedTools Bash",
-            env={
-                "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{model.server_port}",
-                "ANTHROPIC_API_KEY": "none",
-            },
-        )
-    assert "done" in said
-    assert text in model.results[-1]
+    command = f"echo {shlex.quote(text)} >&2; exit 255 # --profile dev"
+    wish = {"name": "Bash", "input": {"command": command, "description": "run"}}
+    results = results_of_claude(claude, wish, "--allowedTools Bash")
+    assert text in results
     # Not by the words of the server's instructions, which the model has in any case.
-    assert ("This failed because the AWS SSO token" in model.results[-1]) is OUTPUTS[text]
-    assert ('{"profile": "dev"}' in model.results[-1].replace("\\", "")) is OUTPUTS[text]
+    assert ("This failed because the AWS SSO token" in results) is OUTPUTS[text]
+    assert ('{"profile": "dev"}' in results.replace("\\", "")) is OUTPUTS[text]
+
+
+def results_of_claude(claude: Machine, wish: dict[str, Any], options: str = "") -> str:
+    """Return what a model that calls one tool hears of it, as JSON."""
+    with Anthropic(wish) as model:
+        url = f"http://127.0.0.1:{model.server_port}"
+        env = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "none"}
+        env["ENABLE_TOOL_SEARCH"] = "false"  # all tools at once, not after a search
+        assert "done" in claude.run(f"claude -p go {options}", env=env)
+    return model.results[-1]
 
 
 # --- The portable plugin ----------------------------------------------------------------
@@ -448,8 +451,10 @@ def test_too_old_a_python_is_told_plainly() -> None:
         pytest.skip("no Python 3.7 or 3.8 here; that the file parses on 3.7 was checked")
 
 
-# --- README -----------------------------------------------------------------------------
+# --- The pages --------------------------------------------------------------------------
 
+PAGES = ("README.md", "docs/*.md", ".github/*.md", "interop/README.md", "skills/*/*.md")
+BY_HAND = "tried by hand, with the version that the page names"
 NOT_RUN = {
     "python3 interop/demo.py": "test_picture_of_the_demo",
     "python3 -m unittest": ".ci/run begins with it",
@@ -458,42 +463,83 @@ NOT_RUN = {
     "python3 interop/install.py": "done, or need() says so",
     "~/.cache/aws-sso-mcp-interop/tools/bin/python -m pytest": "this run",
     ".ci/run": "it runs this",
+    "python3 interop/install.py [NAME ...]": "done, or need() says so",
+    "$bin/python -m pytest interop/tests/test_login.py": "a part of this run",
+    "$bin/python -m pytest -n 3": "this run",
+    "$bin/python -m pytest interop/tests/test_login.py -k first_login": "a part of this run",
+    "$bin/ruff check . && $bin/ruff format --check . && $bin/mypy .": ".ci/run does",
+    "python3 interop/matrix.py": "test_table_of_clients_is_what_was_measured",
+    "python3 interop/bench": ".ci/run runs it with --quick",
+    "python3 interop/release.py": "test_release.py",
+    'cline mcp add --yes aws-sso -- python3 -IS "$PWD/aws_sso_mcp.py"': BY_HAND,
+    "cline mcp remove aws-sso": BY_HAND,
+    'amp mcp add aws-sso -- python3 -IS "$PWD/aws_sso_mcp.py"': BY_HAND,
+    "amp mcp list": BY_HAND,
+    "amp permissions add allow mcp__aws-sso__refresh_aws_sso_token": BY_HAND,
+    "amp mcp remove aws-sso": BY_HAND,
 }
+PROGRAMS = "claude|codex|copilot|gemini|qwen|opencode|mkdir|cp|rm|pipx|uvx|uv|python3"
 
 
-def commands() -> Iterator[str]:
-    """Yield each command line of README: of blocks marked `sh`, and of its tables."""
-    text = (ROOT / "README.md").read_text()
-    for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        for line in block.splitlines():
-            yield line.split("  #")[0].strip()
-    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
-    known = "claude|codex|copilot|gemini|mkdir|pipx|uvx|uv|python3"
-    for command in re.findall(rf"`((?:{known}) [^`]+)`", tables):
-        if "/path/to" not in command:
-            yield command
+class Commands(NamedTuple):
+    """Commands of a page that are run one after another: a block marked `sh`, a row of a table."""
+
+    page: str
+    lines: list[str]
+    """Each may end in a comment; what stands in quotes there is what the command says."""
+
+    @property
+    def name(self) -> str:
+        """What pytest calls it."""
+        return f"{self.page}: {self.lines[0]}"
+
+    def steps(self) -> list[tuple[str, list[str]]]:
+        parts = [line.partition("  #") for line in self.lines]
+        return [(line.strip(), re.findall('"(.+?)"', told)) for line, _, told in parts]
 
 
-@pytest.mark.parametrize("command", [each for each in commands() if each not in NOT_RUN])
-def test_readme_command(tools: Machine, command: str) -> None:
-    for name in HOSTS:
-        if name in command:
-            install_host(tools, name)
+def pages() -> dict[str, str]:
+    paths = [path for page in PAGES for path in sorted(ROOT.glob(page))]
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+
+
+def commands() -> Iterator[Commands]:
+    for page, text in pages().items():
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            yield Commands(page, block.splitlines())
+        for row in re.findall(r"^\|.*", text, re.MULTILINE):
+            lines = re.findall(rf"`((?:{PROGRAMS}) [^`]+)`", row)
+            known = [line for line in lines if "/path/to" not in line]
+            if known:
+                yield Commands(page, known)
+
+
+def runnable() -> list[Commands]:
+    return [each for each in commands() if not {line for line, _ in each.steps()} <= set(NOT_RUN)]
+
+
+def host_of(command: str) -> str | None:
+    return next((name for name in HOSTS if re.search(rf"(^|&& ){name} ", command)), None)
+
+
+def run_all(tools: Machine, told: Commands, address: str = '"$PWD"') -> None:
+    for command, words in told.steps():
+        host = host_of(command)
+        if host:
+            install_host(tools, host)
+        if command not in NOT_RUN:
+            said = tools.run(command.replace('"$PWD"', address), tools.checkout)
+            assert [word for word in words if word not in said] == [], said
+
+
+@pytest.mark.parametrize("told", runnable(), ids=lambda told: told.name)
+def test_commands_of_a_page(tools: Machine, told: Commands) -> None:
     tools.put("python3", sys.executable)
-    if "pip install" in command:
-        tools.run(f"{sys.executable} -m venv {tools.folder}/venv")
-        tools.put("python3", tools.folder / "venv" / "bin" / "python")
-    tools.run(command, tools.checkout)
-    host = command.split(maxsplit=1)[0]
-    if host in LOOKS:
-        assert re.search(LOOKS[host], tools.run(f"{host} mcp list"))
-    if GITHUB in command and "git+" not in command:
-        local = tools._replace(folder=tools.folder / "again")
-        for name in ("home", "work"):
-            (local.folder / name).mkdir(parents=True)
-        (local.folder / "bin").symlink_to(tools.folder / "bin")
-        local.run(command.replace(GITHUB, '"$PWD"'), local.checkout)
-        assert re.search(LOOKS[host], local.run(f"{host} mcp list"))
+    run_all(tools, told)
+    if told.page == "README.md":
+        hosts = {host_of(command) for command, _ in told.steps()} - {None}
+        for host in hosts:
+            assert re.search(LOOKS[str(host)], tools.run(f"{host} mcp list"))
 
 
 # What a host says of the server that it was given; those that start it say "Connected".
@@ -505,9 +551,153 @@ LOOKS = {
 }
 
 
-def test_every_command_of_readme_is_known() -> None:
-    assert set(NOT_RUN) <= set(commands())
-    assert len(list(commands())) > 20
+PLUGIN_OF_CHECKOUT = re.compile(r'(--marketplace|marketplace add) "\$PWD"')
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        each
+        for each in runnable()
+        if each.page != "README.md" and PLUGIN_OF_CHECKOUT.search(each[1][0])
+    ],
+    ids=lambda told: told.name,
+)
+def test_public_address_stands_for_the_checkout(tools: Machine, told: Commands) -> None:
+    run_all(tools, told, GITHUB)
+
+
+def test_every_command_of_the_pages_is_known() -> None:
+    lines = [line for each in commands() for line, _ in each.steps()]
+    assert set(NOT_RUN) <= set(lines)
+    assert len(lines) > 50
+
+
+def test_first_screen_can_be_pasted() -> None:
+    readme = pages()["README.md"]
+    assert len(readme.splitlines()) < 200
+    shown = re.sub("<!--.*?-->", "", readme.partition("\n## See it work\n")[0])
+    assert len(shown.splitlines()) < 45
+    assert not re.search(r"OWNER|/path/to|VERSION|\.\.\.|[`\s]<[^!p]", shown)
+
+
+def test_links_lead_somewhere() -> None:
+    texts = pages()
+    anchors = {
+        page: {
+            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        }
+        for page, text in texts.items()
+    }
+    links = [
+        (page, link)
+        for page, text in texts.items()
+        for link in re.findall(r"(?:\]\(|^\[\w+\]: )([^)\s]+)", text, re.MULTILINE)
+        if not link.startswith("https://")
+    ]
+    assert len(links) > 20
+    for page, link in links:
+        path, _, anchor = link.partition("#")
+        leads_to = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert leads_to.exists(), (page, link)
+        name = leads_to.relative_to(ROOT).as_posix()
+        assert not anchor or anchor in anchors[name], (page, link)
+
+
+def test_issue_form_is_one(tools: Machine) -> None:
+    forms = f"{ROOT}/.github/ISSUE_TEMPLATE/*.yml"
+    tools.run(f"check-jsonschema --builtin-schema vendor.github-issue-forms {forms}")
+
+
+# --- What the page of clients says ------------------------------------------------------
+
+
+def blocks_of_clients(language: str) -> list[str]:
+    text = pages()["docs/clients.md"]
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def entries() -> dict[str, Any]:
+    """Return the entries A, B and C by the key that they stand under."""
+    text = pages()["docs/clients.md"]
+    found = re.findall(r"^### Entry [ABC]\n\n```json\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
+    told = [json.loads(each) for each in found]
+    return {key: entry["aws-sso"] for each in told for key, entry in each.items()}
+
+
+def test_entries_start_the_server(machine: Machine) -> None:
+    assert list(entries()) == ["mcpServers", "servers", "context_servers"]
+    for entry in entries().values():
+        command = shlex.join([entry["command"], *entry["args"]])
+        machine.serves(command.replace("/path/to", str(machine.checkout)))
+
+
+def test_buttons_hold_the_entries_with_the_package() -> None:
+    links = re.findall(r"\[Install in (.+?)\]\((.+?)\)", pages()["docs/clients.md"])
+    queries = {client: dict(parse_qsl(urlsplit(url).query)) for client, url in links}
+    assert {client: query["name"] for client, query in queries.items()} == {
+        "Cursor": "aws-sso",
+        "VS Code": "aws-sso",
+    }
+    [package] = manifest(".github/server.json")["packages"]
+    ours = {"command": "uvx", "args": [package["identifier"]]}
+    entry = {**entries()["mcpServers"], **ours}
+    assert json.loads(base64.b64decode(queries["Cursor"]["config"], validate=True)) == entry
+    assert json.loads(queries["VS Code"]["config"]) == {**entries()["servers"], **ours}
+
+
+def test_claude_permission(claude: Machine) -> None:
+    claude.run(f"claude mcp add -s user aws-sso -- python3 -IS {SERVER}")
+    [rules] = [each for each in blocks_of_clients("json") if "permissions" in each]
+    wish = {"name": "mcp__aws-sso__refresh_aws_sso_token", "input": {"profile": "nobody"}}
+    assert "profile_not_found" not in results_of_claude(claude, wish)
+    (claude.home / ".claude" / "settings.json").write_text(rules)
+    assert "profile_not_found" in results_of_claude(claude, wish)
+    plugin = "mcp__plugin_aws-sso-mcp_aws-sso__refresh_aws_sso_token"
+    claude.run("claude mcp remove -s user aws-sso")
+    claude.run(f"claude plugin install aws-sso-mcp --marketplace {claude.checkout}")
+    assert "profile_not_found" in results_of_claude(claude, {**wish, "name": plugin})
+
+
+def test_codex_approval_is_read(machine: Machine) -> None:
+    install_host(machine, "codex")
+    [tables] = blocks_of_clients("toml")
+    config = machine.home / ".codex" / "config.toml"
+    config.parent.mkdir()
+    servers = '[mcp_servers.aws-sso]\ncommand = "python3"\n'
+    config.write_text(servers + tables)
+    machine.run("codex mcp list")
+    for wrong in ("mcp_servers.aws-sso.tools.refresh_aws_sso_token.approval_mode", "plugins"):
+        first, second = (
+            tables.replace('"approve"', '"approv"', 1),
+            '"approv"'.join(tables.rsplit('"approve"', 1)),
+        )
+        config.write_text(servers + (second if wrong == "plugins" else first))
+        assert f"in `{wrong}`" in machine.run("codex mcp list", code=1)
+
+
+def test_table_of_clients_is_what_was_measured() -> None:
+    _, shown, _ = matrix.parts_of_page()
+    if not matrix.FILE.is_file():
+        pytest.skip("nothing was measured yet: run test_clients.py and test_hosts.py")
+    lines = [re.sub(r"\d+ ms", "ms", line) for line in shown.splitlines()]
+    measured = matrix.table(json.loads(matrix.FILE.read_text()))
+    left = [line for line in re.sub(r"\d+ ms", "ms", measured).splitlines() if line not in lines]
+    assert left == [], "run: python3 interop/matrix.py --write"
+
+
+def test_page_of_errors_has_every_reason() -> None:
+    source = SERVER.read_text()
+    raised = re.findall(
+        r'(?:Failure|failure_of)\(\s*"(\w+)"|^    \("(\w+)", r?"', source, re.MULTILINE
+    )
+    table = pages()["docs/errors.md"].partition("## `reason`")[2]
+    cells = re.findall(r"^\| (`[^|]+)\|", table, re.MULTILINE)[1:]
+    told = re.findall(r"`(\w+)`", " ".join(cells))
+    assert len(set(told)) == len(told)
+    assert {one or other for one, other in raised} <= set(told)
+    assert [word for word in told if f'"{word}"' not in source] == []
 
 
 def test_terminal_commands(machine: Machine) -> None:
