@@ -491,10 +491,10 @@ class Commands(NamedTuple):
     @property
     def name(self) -> str:
         """What pytest calls it."""
-        return f"{self.page}: {self.lines[0]}"
+        return f"{self.page}: {self.steps()[0][0]}"
 
     def steps(self) -> list[tuple[str, list[str]]]:
-        parts = [line.partition("  #") for line in self.lines]
+        parts = [line.partition("  #") for line in self.lines if not re.match("#|$", line)]
         return [(line.strip(), re.findall('"(.+?)"', told)) for line, _, told in parts]
 
 
@@ -559,7 +559,7 @@ PLUGIN_OF_CHECKOUT = re.compile(r'(--marketplace|marketplace add) "\$PWD"')
     [
         each
         for each in runnable()
-        if each.page != "README.md" and PLUGIN_OF_CHECKOUT.search(each[1][0])
+        if each.page != "README.md" and PLUGIN_OF_CHECKOUT.search(each.lines[0])
     ],
     ids=lambda told: told.name,
 )
