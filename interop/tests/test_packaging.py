@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 import matrix
-from kit import capture, inside
+from kit import inside
 from kit.components import need, real
 from kit.inside import VERSION
 from kit.model import STATUS, Model
@@ -456,7 +456,7 @@ def test_too_old_a_python_is_told_plainly() -> None:
 PAGES = ("README.md", "docs/*.md", ".github/*.md", "interop/README.md", "skills/*/*.md")
 BY_HAND = "tried by hand, with the version that the page names"
 NOT_RUN = {
-    "python3 interop/demo.py": "test_picture_of_the_demo",
+    "python3 interop/demo.py": "test_demo.py",
     "python3 -m unittest": ".ci/run begins with it",
     "python3 aws_sso_mcp.py status": "test_terminal_commands: nothing is configured here",
     "python3 aws_sso_mcp.py refresh [PROFILE] [--force]": "test_terminal_commands",
@@ -581,6 +581,9 @@ def test_first_screen_can_be_pasted() -> None:
     assert not re.search(r"OWNER|/path/to|VERSION|\.\.\.|[`\s]<[^!p]", shown)
 
 
+LINK = r"""(?:\]\(|^\[\w+\]: |src(?:set)?=")([^)\s"]+)"""
+
+
 def test_links_lead_somewhere() -> None:
     texts = pages()
     anchors = {
@@ -593,7 +596,7 @@ def test_links_lead_somewhere() -> None:
     links = [
         (page, link)
         for page, text in texts.items()
-        for link in re.findall(r"(?:\]\(|^\[\w+\]: )([^)\s]+)", text, re.MULTILINE)
+        for link in re.findall(LINK, text, re.MULTILINE)
         if not link.startswith("https://")
     ]
     assert len(links) > 20
@@ -708,18 +711,3 @@ def test_terminal_commands(machine: Machine) -> None:
     said = machine.run(f"python3 {SERVER} status; python3 {SERVER} refresh nobody --force", code=1)
     assert "Traceback" not in said
     assert "nobody" in said
-
-
-def test_picture_of_the_demo(machine: Machine) -> None:
-    need("demo")
-    need("aws-newest")
-
-    def still(text: str) -> str:
-        text = re.sub(r"\d+\.\d+ s\]", "s]", text)
-        return re.sub(r"\s+", " ", re.sub(r"https://\S+", "https://", text))
-
-    # A line's end may fall elsewhere: the name of the host is in the text.
-    assert still(capture.capture()) == still(capture.parts_of_readme()[1]), (
-        "run: python3 interop/kit/capture.py"
-    )
-    assert machine
