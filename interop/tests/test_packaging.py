@@ -703,7 +703,8 @@ def test_page_of_errors_has_every_reason() -> None:
     cells = re.findall(r"^\| (`[^|]+)\|", table, re.MULTILINE)[1:]
     told = re.findall(r"`(\w+)`", " ".join(cells))
     assert len(set(told)) == len(told)
-    assert {one or other for one, other in raised} <= set(told)
+    unheard = {"cancelled"}  # such a call gets no answer
+    assert {one or other for one, other in raised} - unheard <= set(told)
     assert [word for word in told if f'"{word}"' not in source] == []
 
 
