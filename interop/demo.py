@@ -8,6 +8,7 @@ the v2 of this machine, else one that install.py brings from Debian; or the comp
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -21,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import install
 from kit.components import (
+    COMPONENTS,
     REAL,
     InstallError,
     debian_keyring,
     debian_mirror,
+    find_python,
     installed,
     real,
     version,
@@ -50,25 +53,31 @@ sso_role_name = Developer
 """
 
 
-def main(names: list[str]) -> int:
+def main() -> int:
     """Bring what is missing, then run the demo with the Python that has it."""
+    parser = argparse.ArgumentParser(description="See the server work, without an AWS account.")
+    clis = [component.name for component in COMPONENTS if component.name.startswith("aws-")]
+    parser.add_argument("aws", nargs="?", choices=clis, help="in place of this machine's AWS CLI")
+    wanted = parser.parse_args().aws
     try:
-        aws = names[0] if names else find_aws()
+        aws = wanted or find_aws()
+        missing = [name for name in ("demo", aws) if isinstance(name, str) and not installed(name)]
+        if missing:
+            find_python()
     except InstallError as error:
-        say_next(str(error))
+        say_next(f"The demo cannot run here: {error}")
         return 1
-    missing = [name for name in ("demo", aws) if isinstance(name, str) and not installed(name)]
     if missing:
         once = f"Once, into {REAL}: {' and '.join(missing)}. It takes half a minute."
         print(fitted(once), flush=True)
         code = install.main(missing)
-        if code == 1 and isinstance(aws, str) and not installed(aws):
+        if code == 1 and installed("demo"):
             say_next(f"Or install the AWS CLI v2 yourself, then try again: {AWS_GUIDE}")
         if code:
             return code
     if not os.path.samefile(sys.prefix, real("demo")):
         python = real("demo") / "bin" / "python"
-        os.execv(python, [str(python), __file__, *names])
+        os.execv(python, [str(python), __file__, *sys.argv[1:]])
     return asyncio.run(demo(aws))
 
 
@@ -93,8 +102,8 @@ def find_aws() -> str | Path:
         except InstallError as error:
             older = f" ({', '.join(found)} is none)" if found else ""
             raise InstallError(
-                f"The demo needs an AWS CLI v2. There is none on PATH{older}, and Debian's cannot "
-                f"be brought here: {error}. Install one, then try again: {AWS_GUIDE}"
+                f"it needs an AWS CLI v2. There is none on PATH{older}, and Debian's cannot be "
+                f"brought here: {error}. Install one, then try again: {AWS_GUIDE}"
             ) from error
     return "aws-newest"
 
@@ -201,9 +210,10 @@ class Show:
         place = self.place
         leaks, left = place.secrets_written(), cli_left(place.home)
         centre = place.centre
+        seen = Path("/proc").is_dir()  # not on macOS
         self.tell(
             f"Pages opened: {len(centre.pages)}. Secrets in what the server wrote: {len(leaks)} "
-            f"of {len(centre.secrets)}. Processes left: {len(left)}."
+            f"of {len(centre.secrets)}." + (f" Processes left: {len(left)}." if seen else "")
         )
         self._print(f"\n$ python3 {server.name} status", "bold")
         own = {name: os.environ[name] for name in ("TERM", "NO_COLOR") if name in os.environ}
@@ -225,7 +235,7 @@ def width() -> int:
 
 
 def fitted(text: str, indent: int = 0) -> str:
-    """Return a text as lines that fit the terminal; no word is broken, a long query is shortened."""
+    """Return a text as lines that fit the terminal; no word is broken, a long query is cut."""
     words = [shortened(word, indent) if "?" in word else word for word in text.split()]
     margin = " " * indent
     lines = textwrap.TextWrapper(
@@ -245,6 +255,6 @@ def shortened(line: str, indent: int = 0) -> str:
 
 if __name__ == "__main__":
     try:
-        raise SystemExit(main(sys.argv[1:]))
+        raise SystemExit(main())
     except KeyboardInterrupt:
         raise SystemExit(install.INTERRUPTED) from None

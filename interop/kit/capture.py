@@ -56,7 +56,7 @@ def draw(text: str, colours: str) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(text), soft_wrap=True)
     svg = console.export_svg(
-        title="AWS SSO MCP", theme=TerminalTheme(background, foreground, others)
+        unique_id="demo", title="AWS SSO MCP", theme=TerminalTheme(background, foreground, others)
     )
     # A page fetches nothing for an image, so fonts are those of the reader.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)

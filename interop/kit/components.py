@@ -25,6 +25,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+BEGAN = time.monotonic()
+NEWEST_MINOR = 13  # of the Pythons that all components are known to run on
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 REAL = Path(os.environ.get("AWS_SSO_MCP_REAL") or CACHE / "aws-sso-mcp-interop").absolute()
 
@@ -92,26 +95,29 @@ def need(name: str) -> str:
 # --- Running things ---------------------------------------------------------------------
 
 
-RUNNING: set[subprocess.Popen[str]] = set()
+RUNNING: set[subprocess.Popen[str]] = set()  # behind LOCK, as `STOPPED` when it is set
+LOCK = threading.Lock()
 STOPPED = threading.Event()
 
 
 def run(*argv: str | Path, cwd: Path | None = None) -> str:
     """Return the standard output of a command; raise InstallError with its last words."""
-    if STOPPED.is_set():
-        raise InstallError("interrupted")
     command = [str(word) for word in argv]
     null, pipe = subprocess.DEVNULL, subprocess.PIPE
-    try:
-        process = subprocess.Popen(
-            command, cwd=cwd, stdin=null, stdout=pipe, stderr=pipe, text=True
-        )
-    except FileNotFoundError as error:
-        raise InstallError(f"{command[0]} is not installed") from error
-    with process:
+    with LOCK:
+        if STOPPED.is_set():
+            raise InstallError("interrupted")
+        try:
+            process = subprocess.Popen(
+                command, cwd=cwd, stdin=null, stdout=pipe, stderr=pipe, text=True
+            )
+        except FileNotFoundError as error:
+            raise InstallError(f"{command[0]} is not installed") from error
         RUNNING.add(process)
+    with process:
         out, err = process.communicate()
-    RUNNING.discard(process)
+    with LOCK:
+        RUNNING.discard(process)
     if process.returncode:
         words = (err.strip() or out.strip()).splitlines()[-2:]
         raise InstallError(f"{shlex.join(command[:4])} ...: " + " / ".join(words))
@@ -120,12 +126,13 @@ def run(*argv: str | Path, cwd: Path | None = None) -> str:
 
 def stop() -> None:
     """End the commands that other threads run, and let no more begin."""
-    STOPPED.set()
-    for process in list(RUNNING):
-        process.terminate()
+    with LOCK:
+        STOPPED.set()
+        for process in RUNNING:
+            process.terminate()
 
 
-def find_python(newest_minor: int) -> str:
+def find_python(newest_minor: int = NEWEST_MINOR) -> str:
     """Return a Python from 3.10 on that can make venvs, 3.`newest_minor` or the nearest to it.
 
     An older one is rather taken than a newer, which nobody tried; but a newer rather than none.
@@ -146,7 +153,7 @@ def find_python(newest_minor: int) -> str:
     if without:
         raise InstallError(no_venv(without[max(without)]))
     raise InstallError(
-        "this needs a Python from 3.10 on, and finds none on PATH: `apt install python3-venv`, "
+        "there is no Python of 3.10 or newer on PATH: `apt install python3-venv`, "
         "`brew install python`, or https://www.python.org/downloads/"
     )
 
@@ -157,7 +164,7 @@ def no_venv(python: str) -> str:
     return f"{python} makes no venvs: `apt install {name}-venv`, or put another Python on PATH"
 
 
-def make_venv(folder: Path, *requirements: str, newest_minor: int = 13) -> Path:
+def make_venv(folder: Path, *requirements: str, newest_minor: int = NEWEST_MINOR) -> Path:
     """Return the Python of a new venv that holds `requirements`."""
     base = find_python(newest_minor)
     step(folder, f"venv of {base}")
@@ -170,8 +177,9 @@ def make_venv(folder: Path, *requirements: str, newest_minor: int = 13) -> Path:
     try:
         run(python, "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements)
     except InstallError as error:
+        why = str(error).rpartition("ERROR: ")[2]
         raise InstallError(
-            f"pip could not install what it should ({error}). Does it reach a Python index? "
+            f"pip could not install what it should ({why}). Does it reach a Python index? "
             f"`{base} -m pip config list` and $PIP_INDEX_URL say which. If a package cannot be "
             f"built for this Python, put a 3.{newest_minor} on PATH"
         ) from error
@@ -180,9 +188,6 @@ def make_venv(folder: Path, *requirements: str, newest_minor: int = 13) -> Path:
 
 def package_name(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement)[0]
-
-
-BEGAN = time.monotonic()
 
 
 def step(folder: Path, text: str) -> None:
@@ -394,7 +399,7 @@ COMPONENTS = [
     # The last CLI in wide use before PKCE; its vendored `six` needs a Python below 3.12.
     aws_from_debian("aws-2.9", "bookworm", newest_minor=11),
     aws_from_debian("aws-2.23", "trixie", newest_minor=11),
-    aws_from_debian("aws-newest", "sid", "forky", newest_minor=13),
+    aws_from_debian("aws-newest", "sid", "forky", newest_minor=NEWEST_MINOR),
     # No `aws sso login`: what people have who installed `awscli` with pip.
     aws_from_python_index("aws-1"),
     # What README's test command runs on besides the Pythons of the machine.

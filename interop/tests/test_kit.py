@@ -69,7 +69,7 @@ def test_where_things_come(tmp_path: Path, variables: dict[str, str], folder: st
         ("3.14 3.15", "python3.14"),
         ("3.12-without-venv 3.15", "python3.15"),
         ("3.9 3.12-without-venv", "python3.12 makes no venvs: `apt install python3.12-venv`"),
-        ("3.9", "needs a Python from 3.10 on"),
+        ("3.9", "there is no Python of 3.10 or newer on PATH"),
     ],
 )
 def test_newer_python_is_tried_rather_than_none(
