@@ -12,37 +12,46 @@ its pin changed; to renew a component, remove its folder.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from kit.components import (
     COMPONENTS,
     REAL,
+    STOPPED,
     Component,
     InstallError,
     install,
     installed,
+    report,
     say,
+    stop,
     version,
 )
 
+INTERRUPTED = 128 + signal.SIGINT
+
 
 def bring(component: Component) -> bool:
-    """Install a component unless it is there, print one line, and return whether it is."""
-    started = time.monotonic()
+    """Install a component unless it is there, say what became of it, and return whether it is."""
     try:
         if not installed(component.name):
             install(component)
         outcome = version(component.name)
-    except (InstallError, OSError, ValueError) as error:
-        outcome = f"FAILED: {error}"
-    say(f"{component.name:12} {outcome}  ({time.monotonic() - started:.1f} s)")
+    except OSError as error:
+        outcome = f"FAILED: {error}. $AWS_SSO_MCP_REAL can name another folder"
+    except (InstallError, ValueError) as error:
+        outcome = "interrupted, and removed" if STOPPED.is_set() else f"FAILED: {error}"
+    report(component.name, outcome)
     return installed(component.name)
 
 
 def main(names: list[str]) -> int:
-    """Install the components named, or all; return 1 when one of them cannot be had."""
+    """Install the components named, or all; return 1 when one of them cannot be had.
+
+    An interrupt ends what runs, and leaves nothing of it.
+    """
     if names[:1] == ["--where"]:
         say(os.path.join(REAL, *names[1:]))
         return 0
@@ -52,8 +61,15 @@ def main(names: list[str]) -> int:
         sys.stderr.write(f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}\n")
         return 2
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(bring, [known[name] for name in names or known]))
-    return 0 if all(done) else 1
+        coming = {pool.submit(bring, known[name]): name for name in names or known}
+        try:
+            while missing := wait(coming, timeout=5).not_done:
+                report("...", ", ".join(sorted(coming[each] for each in missing)))
+        except KeyboardInterrupt:
+            stop()
+            pool.shutdown(cancel_futures=True)
+            return INTERRUPTED
+    return 0 if all(each.result() for each in coming) else 1
 
 
 if __name__ == "__main__":

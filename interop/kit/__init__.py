@@ -5,5 +5,5 @@ who opens its pages; `workplace`: a HOME with a real AWS CLI at that centre. `de
 stand-ins, and bare clients. `drivers`, `clients/`: real MCP clients; `model`: a model for hosts
 that need one; `wire`: what passed, beside MCP's schemas. `processes`: what runs, and what is left.
 `machine`: a HOME to
-install in. `inside`: all that is used of the server's own functions. `capture`: the demo in README.
+install in. `inside`: all that is used of the server's own functions. `capture`: the demo's picture.
 """

@@ -1,49 +1,87 @@
 #!/usr/bin/env python3
-"""Write into README.md what a run of the demo shows: `python3 interop/kit/capture.py`.
+"""Draw what a run of the demo shows, for README: `python3 interop/kit/capture.py`.
 
-Of the answers it keeps `status` and `message`; the host's name becomes `laptop`.
+Writes `docs/demo-light.svg` and `docs/demo-dark.svg`: the demo from its first command on, up to
+where an expired token was renewed.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 INTEROP = Path(__file__).resolve().parents[1]
-README = INTEROP.parent / "README.md"
-START, END = "<!-- interop/kit/capture.py writes this -->\n", "<!-- to here -->\n"
-LEFT_OUT = ("assistant> get_aws_sso_status", "The person approved", "Pages opened")
+PICTURES = {name: INTEROP.parent / "docs" / f"demo-{name}.svg" for name in ("light", "dark")}
+COLUMNS = 80
+AFTER_IT = "Another assistant"
+
+# As GitHub's pages: background, text; black, red, green, yellow, blue, magenta, cyan, white.
+COLOURS = {
+    "light": "f6f8fa 1f2328 24292f cf222e 1a7f37 9a6700 0969da 8250df 1b7c83 6e7781",
+    "dark": "0d1117 e6edf3 484f58 ff7b72 3fb950 d29922 58a6ff bc8cff 39c5cf b1bac4",
+}
+FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
 def capture() -> str:
-    """Run the demo and return the part of its output that README shows."""
+    """Run the demo on a terminal of colours; return the part of its output that is shown."""
+    kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    terminal = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
     demo = subprocess.run(
-        [sys.executable, INTEROP / "demo.py"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, INTEROP / "demo.py", "aws-newest"],
+        env={**kept, **terminal},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    text = re.sub(r"(on\s+the\s+machine\s+)\S+?(?=\.\s)", r"\1laptop", demo.stdout)
-    parts = re.split(r"\n\n(?=\S)", text[text.index("$ aws") :].strip())
-    shown = [shorten(part) for part in parts if not part.startswith(LEFT_OUT)]
-    kept = [part for part in shown if "status: valid" not in part]
-    return "```text\n" + "\n\n".join(kept) + "\n```\n"
+    shown = re.search(rf"(\S*\$ aws .*?)\s+\S*{AFTER_IT}", demo.stdout, re.DOTALL)
+    assert shown, demo.stdout
+    return shown[1]
 
 
-def shorten(part: str) -> str:
-    """Return a call with two keys of its answer; all else as it is."""
-    if not part.startswith("assistant>"):
-        return part
-    keys = re.findall(r"^    (?:\[|status|message).*\n?(?:      .*\n?)*", part, re.MULTILINE)
-    return part.partition("\n")[0] + "\n" + "".join(keys).rstrip()
+def draw(text: str, colours: str) -> str:
+    """Return an SVG of a terminal that shows `text`, in the colours that it asks for."""
+    from rich.color import parse_rgb_hex
+    from rich.console import Console
+    from rich.terminal_theme import TerminalTheme
+    from rich.text import Text
+
+    background, foreground, *others = map(parse_rgb_hex, colours.split())
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console.print(Text.from_ansi(text), soft_wrap=True)
+    svg = console.export_svg(
+        unique_id="demo", title="AWS SSO MCP", theme=TerminalTheme(background, foreground, others)
+    )
+    # A page fetches nothing for an image, so fonts are those of the reader.
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = svg.replace("Fira Code, monospace", FONTS)
+    return re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
 
 
-def parts_of_readme() -> tuple[str, str, str]:
-    """Return what README holds before the capture, the capture, and what comes after."""
-    before, _, rest = README.read_text().partition(START)
-    shown, _, after = rest.partition(END)
-    return before, shown, after
+def text_of(svg: str) -> str:
+    """Return the text that a picture shows, but for its title."""
+    texts = [each for each in ET.fromstring(svg).iter() if each.tag.endswith("}text")]
+    return " ".join(each.text or "" for each in texts if "-title" not in each.attrib["class"])
+
+
+def main() -> None:
+    if not importlib.util.find_spec("rich"):  # the demo's Python has it
+        install = [sys.executable, str(INTEROP / "install.py")]
+        subprocess.run([*install, "demo"], check=True)
+        folder = subprocess.check_output([*install, "--where", "demo"], text=True).strip()
+        python = f"{folder}/bin/python"
+        os.execv(python, [python, __file__])
+    text = capture()
+    for name, path in PICTURES.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(draw(text, COLOURS[name]), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    before, _, after = parts_of_readme()
-    README.write_text(before + START + capture() + END + after)
+    main()

@@ -8,7 +8,6 @@ machine's pip and npm are set up for.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -17,18 +16,24 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+BEGAN = time.monotonic()
+NEWEST_MINOR = 13  # of the Pythons that all components are known to run on
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 REAL = Path(os.environ.get("AWS_SSO_MCP_REAL") or CACHE / "aws-sso-mcp-interop").absolute()
 
 
 class InstallError(Exception):
-    """A component cannot be had here; the message says what is missing."""
+    """A component cannot be had here; the message says why, and what would help."""
 
 
 class Component(NamedTuple):
@@ -63,12 +68,16 @@ def _version_file(name: str) -> Path:
 
 
 def install(component: Component) -> None:
-    """Install a component anew."""
+    """Install a component anew; of one that fails, nothing is left."""
     folder = real(component.name)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    told = component.install(folder)
-    _version_file(component.name).write_text(f"{told}\n{component.asked}\n")
+    try:
+        folder.mkdir(parents=True)
+        told = component.install(folder)
+        _version_file(component.name).write_text(f"{told}\n{component.asked}\n")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def need(name: str) -> str:
@@ -86,49 +95,116 @@ def need(name: str) -> str:
 # --- Running things ---------------------------------------------------------------------
 
 
+RUNNING: set[subprocess.Popen[str]] = set()  # behind LOCK, as `STOPPED` when it is set
+LOCK = threading.Lock()
+STOPPED = threading.Event()
+
+
 def run(*argv: str | Path, cwd: Path | None = None) -> str:
     """Return the standard output of a command; raise InstallError with its last words."""
     command = [str(word) for word in argv]
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise InstallError(f"{command[0]} is not installed") from error
-    if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-2:]
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with LOCK:
+        if STOPPED.is_set():
+            raise InstallError("interrupted")
+        try:
+            process = subprocess.Popen(
+                command, cwd=cwd, stdin=null, stdout=pipe, stderr=pipe, text=True
+            )
+        except FileNotFoundError as error:
+            raise InstallError(f"{command[0]} is not installed") from error
+        RUNNING.add(process)
+    with process:
+        out, err = process.communicate()
+    with LOCK:
+        RUNNING.discard(process)
+    if process.returncode:
+        words = (err.strip() or out.strip()).splitlines()[-2:]
         raise InstallError(f"{shlex.join(command[:4])} ...: " + " / ".join(words))
-    return done.stdout
+    return out
 
 
-def find_python(newest_minor: int) -> str:
+def stop() -> None:
+    """End the commands that other threads run, and let no more begin."""
+    with LOCK:
+        STOPPED.set()
+        for process in RUNNING:
+            process.terminate()
+
+
+def find_python(newest_minor: int = NEWEST_MINOR) -> str:
     """Return a Python from 3.10 on that can make venvs, 3.`newest_minor` or the nearest to it.
 
     An older one is rather taken than a newer, which nobody tried; but a newer rather than none.
     """
-    check = "import ensurepip, sys, venv; print(sys.version_info[1], sys.executable)"
+    check = "import sys; print(sys.version_info[1], sys.executable); import ensurepip, venv"
     found: dict[int, str] = {}
-    for name in ("python3", *(f"python3.{minor}" for minor in range(10, 40))):
+    without: dict[int, str] = {}
+    for name in (sys.executable, "python3", *(f"python3.{minor}" for minor in range(10, 40))):
         if shutil.which(name):
-            with contextlib.suppress(InstallError):
-                minor, python = run(name, "-c", check).split(maxsplit=1)
-                found.setdefault(int(minor), python.strip())
-    tried = [minor for minor in found if 10 <= minor <= newest_minor]
-    newer = [minor for minor in found if minor > newest_minor]
-    if not tried + newer:
-        raise InstallError("needs a Python 3.10 or newer with venv and ensurepip")
-    if tried:
-        return found[max(tried)]
-    say(f"Python 3.{min(newer)} is taken, which is untried here: known to do is 3.{newest_minor}")
-    return found[min(newer)]
+            asked = subprocess.run([name, "-c", check], capture_output=True, text=True, check=False)
+            minor, _, python = asked.stdout.partition(" ")
+            if minor.isdigit() and int(minor) >= 10:
+                (without if asked.returncode else found).setdefault(int(minor), python.strip())
+    if found:
+        return found[
+            min(found, key=lambda minor: (minor > newest_minor, abs(minor - newest_minor)))
+        ]
+    if without:
+        raise InstallError(no_venv(without[max(without)]))
+    raise InstallError(
+        "there is no Python of 3.10 or newer on PATH: `apt install python3-venv`, "
+        "`brew install python`, or https://www.python.org/downloads/"
+    )
 
 
-def make_venv(folder: Path, *requirements: str, newest_minor: int = 13) -> Path:
+def no_venv(python: str) -> str:
+    """Return what to tell of a Python that cannot make venvs, as Debian's without a package."""
+    name = Path(python).name
+    return f"{python} makes no venvs: `apt install {name}-venv`, or put another Python on PATH"
+
+
+def make_venv(folder: Path, *requirements: str, newest_minor: int = NEWEST_MINOR) -> Path:
     """Return the Python of a new venv that holds `requirements`."""
-    run(find_python(newest_minor), "-m", "venv", folder)
+    base = find_python(newest_minor)
+    step(folder, f"venv of {base}")
+    try:
+        run(base, "-m", "venv", folder)
+    except InstallError as error:
+        raise InstallError(f"{no_venv(base)} ({error})") from error
     python = folder / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements)
+    step(folder, f"pip install {' '.join(map(package_name, requirements))}")
+    try:
+        run(python, "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements)
+    except InstallError as error:
+        why = str(error).rpartition("ERROR: ")[2]
+        raise InstallError(
+            f"pip could not install what it should ({why}). Does it reach a Python index? "
+            f"`{base} -m pip config list` and $PIP_INDEX_URL say which. If a package cannot be "
+            f"built for this Python, put a 3.{newest_minor} on PATH"
+        ) from error
     return python
+
+
+def package_name(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement)[0]
+
+
+def step(folder: Path, text: str) -> None:
+    """Say what is done now for the component that `folder` belongs to."""
+    report(folder.relative_to(REAL).parts[0], text)
+
+
+def report(name: str, text: str) -> None:
+    """Say how it is with a component, and when: as wide as the terminal, no word is broken."""
+    lines = textwrap.wrap(
+        f"{time.monotonic() - BEGAN:4.0f} s  {name:12} {text}",
+        shutil.get_terminal_size().columns,
+        subsequent_indent=" " * 21,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    say("\n".join(lines))
 
 
 def say(text: str) -> None:
@@ -145,7 +221,7 @@ def python_tools(name: str, *requirements: str) -> Component:
 
     def install(folder: Path) -> str:
         python = make_venv(folder, *requirements)
-        first = re.split(r"[^\w.-]", requirements[0])[0]
+        first = package_name(requirements[0])
         version = f"from importlib.metadata import version; print(version('{first}'))"
         return f"{first} {run(python, '-c', version).strip()}"
 
@@ -159,6 +235,7 @@ def npm_package(name: str, package: str) -> Component:
     """Return an npm package, none of whose scripts is run."""
 
     def install(folder: Path) -> str:
+        step(folder, f"npm install {package}")
         options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
         run("npm", "install", "--prefix", folder, *options, package)
         if platform.libc_ver()[0] == "glibc":  # which npm 9 does not look at
@@ -193,11 +270,14 @@ def aws_from_debian(name: str, *suites: str, newest_minor: int) -> Component:
     """Return the newest AWS CLI of Debian suites, run by a Python 3.`newest_minor` or older."""
 
     def install(folder: Path) -> str:
+        step(folder, f"awscli, from Debian's {' or '.join(suites)}")
         usr = Apt(folder / "apt", *suites).unpack("awscli", folder / "deb") / "usr"
         packages = usr / "lib/python3/dist-packages"
         [metadata] = packages.glob("awscli-*.dist-info/METADATA")
-        # The package names the very versions it was made for.
-        requirements = re.findall(r"^Requires-Dist: (.+)$", metadata.read_text(), re.MULTILINE)
+        # The package names the very versions it was made for. What it can do without, only a C
+        # compiler could make for a Python that is new.
+        wanted = r"^Requires-Dist: (?!ruamel_yaml_clib)(.+)$"
+        requirements = re.findall(wanted, metadata.read_text(), re.MULTILINE)
         python = make_venv(folder / "venv", *requirements, newest_minor=newest_minor)
         return write_aws(folder, python, usr / "bin/aws", PYTHONPATH=packages)
 
@@ -269,7 +349,10 @@ class Apt:
 
 
 def debian_mirror() -> str:
-    """Return the URI of the Debian archive in this machine's apt configuration."""
+    """Return the URI of the Debian archive in this machine's apt configuration.
+
+    Raises InstallError where there is none: on another system, as Ubuntu, too.
+    """
     uris = run("apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)")
     for uri in uris.split():
         if re.search(r"debian(\.list)?/?$", uri):
@@ -290,6 +373,7 @@ def pythons_from_debian(name: str) -> Component:
     """Return every Python that Debian's sid has, beside the system, on libraries of its own."""
 
     def install(folder: Path) -> str:
+        step(folder, "all that Debian's sid has")
         apt = Apt(folder / "apt", "sid")
         pythons = apt.names(r"^python3\.[0-9]+$")
         wanted = [f"{python}-venv" for python in pythons]
@@ -317,12 +401,12 @@ COMPONENTS = [
     # The last CLI in wide use before PKCE; its vendored `six` needs a Python below 3.12.
     aws_from_debian("aws-2.9", "bookworm", newest_minor=11),
     aws_from_debian("aws-2.23", "trixie", newest_minor=11),
-    aws_from_debian("aws-newest", "sid", "forky", newest_minor=13),
+    aws_from_debian("aws-newest", "sid", "forky", newest_minor=NEWEST_MINOR),
     # No `aws sso login`: what people have who installed `awscli` with pip.
     aws_from_python_index("aws-1"),
     # What README's test command runs on besides the Pythons of the machine.
     pythons_from_debian("pythons"),
-    python_tools("demo", "mcp>=2", "trustme"),
+    python_tools("demo", "mcp>=2", "trustme", "rich"),
     python_tools(
         *("tools", "mcp>=2", "trustme", "botocore", "pytest", "pytest-xdist", "hypothesis"),
         *("atheris", "ruff", "mypy"),
