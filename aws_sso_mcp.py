@@ -975,7 +975,7 @@ def read_client_config(path: str) -> Json | None:
 
 def profile_of_entry(entry: Json) -> str | None:
     """Return the profile of a server's entry, from the place that its server looks in first."""
-    entry = {**entry, **inner(entry, "command")}  # Zed's older form
+    entry = {**entry, **inner(entry, "command"), **inner(entry, "transport")}  # older Zed; Cline
     variables = {**inner(entry, "environment"), **inner(entry, "env")}
     env = {name: filled(value) for name, value in variables.items()}
     parts = [entry.get("command"), entry.get("args")]

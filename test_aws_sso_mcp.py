@@ -1064,6 +1064,7 @@ class ClientConfigTest(Test):
         opencode = {"command": ["uvx", "x"], "environment": {"AWS_PROFILE": "dev"}}
         other = comments.replace('"servers"', '"mcp"')
         agent = self.servers("powers", mcpServers={"bedrock": ENTRY})
+        cline = self.servers(bedrock={"transport": {"type": "stdio", **ENTRY}})
         older = self.servers("context_servers", bedrock={"command": {"path": "uvx", **ENTRY}})
         rows = (
             (".claude.json", plain),
@@ -1106,6 +1107,7 @@ class ClientConfigTest(Test):
             (".codeium/mcp_config.json", plain),
             (".config/zed/settings.json", comments.replace('"servers"', '"context_servers"')),
             ("project/.zed/settings.json", older),
+            (".cline/data/settings/cline_mcp_settings.json", cline),
             (".junie/mcp/mcp.json", plain),
             (".config/opencode/opencode.jsonc", other),
             (".config/opencode/opencode.json", self.servers("mcp", bedrock=opencode)),
