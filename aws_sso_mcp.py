@@ -149,8 +149,8 @@ def home() -> str:
     """Return the person's home folder. Raises Failure `no_home`."""
     path = os.path.expanduser("~")
     if not os.path.isabs(path):
-        message = "No home folder is known. Set HOME (on Windows USERPROFILE) in this server's "
-        raise Failure("no_home", message + "entry of the client's configuration, then reconnect.")
+        message = "No home folder is known. Set HOME (on Windows USERPROFILE), then reconnect."
+        raise Failure("no_home", message)
     return path
 
 
@@ -241,8 +241,7 @@ def read_file(path: str, limit: int = MAX_OUTPUT_BYTES) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}. Fix that, then call again."
-        raise Failure("config_unreadable", message) from None
+        raise Failure("config_unreadable", f"{path} cannot be read: {error.strerror}.") from None
 
 
 def write_file(path: str, text: str) -> None:
@@ -450,8 +449,7 @@ class Process:
             self.kill()
             raise
         except (OSError, ValueError) as error:
-            message = f"{argv[0]} could not be started: {error}. Fix that, then call again."
-            raise Failure("aws_cli_failed", message) from None
+            raise Failure("aws_cli_failed", f"{argv[0]} cannot be started: {error}.") from None
 
     def _read(self, stream: str) -> None:
         """Keep the beginning of what it prints, let the rest go by, see it end."""
@@ -621,8 +619,7 @@ def add_section(config: AwsConfig, header: str, values: Json) -> None:
         kind = "sso-session" if (kind[0] in "sS" if kind else is_session) else "profile"
         header, name = header[:99], name[:99].strip(" \t\"'")
         right = kind + (f" {name}" if re.fullmatch(r"[\w.@+:/-]+", name) else f' "{name}"')
-        what = f" No AWS tool reads the section [{header}]: write [{right}]."
-        config.misspelled[name.casefold()] = what
+        config.misspelled[name.casefold()] = f" No AWS tool reads [{header}]: write [{right}]."
 
 
 def parse_ini(path: str, text: str) -> dict[str, Json]:
@@ -635,8 +632,7 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
-        what = "that is no [section] and no `key = value`, or stands there twice"
-        raise unparsable(path, what, line) from None
+        raise unparsable(path, "no [section], no `key = value`, or a second one", line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
         for key in [each for each in values if values[each].startswith("\n")]:  # as under `s3 =`
@@ -1499,8 +1495,8 @@ class Renewal:
     def _show(self, flight: Flight, page: Json) -> None:
         """Open the page, once a login, and tell calls and other processes of it. Raises Failure."""
         if not re.fullmatch(SAFE_URL, page["url"]):
-            what = "The sign-in page is not https. Check sso_start_url and the network, for a "
-            raise Failure("untrusted_url", what + "captive portal, then call again.")
+            what = "The sign-in page is not https. Check sso_start_url, and for a captive portal."
+            raise Failure("untrusted_url", what)
         is_first, self.page = not self.page, page
         self._has_lock()  # the folder may have been removed meanwhile
         self._publish(**page)
@@ -1671,8 +1667,7 @@ def check_certificates() -> None:
     with contextlib.suppress(Failure):
         content = read_file(path, MAX_FILE_BYTES)
     if path and b"CERTIFICATE-----" not in (content or b""):
-        what = f"AWS_CA_BUNDLE names {path}, which is no readable file of certificates (PEM)."
-        raise Failure("certificate", what + " Fix that.")
+        raise Failure("certificate", f"AWS_CA_BUNDLE names {path}, which is no readable PEM file.")
 
 
 DONE = {
@@ -2003,8 +1998,8 @@ class Server:
                 data = {"supported": SUPPORTED_VERSIONS, "requested": version[:100]}
                 raise ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", **data)
         elif method in self._modern and (method not in self._legacy or not self._session):
-            message = f"Send initialize first, or _meta with {' and '.join(ENVELOPE)}"
-            raise ProtocolError(INVALID_PARAMS, message)
+            what = "Send initialize first, or _meta with "
+            raise ProtocolError(INVALID_PARAMS, what + " and ".join(ENVELOPE))
         methods = self._modern if request.modern else self._legacy
         if method not in methods:
             raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:100]}")
