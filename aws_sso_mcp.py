@@ -65,6 +65,7 @@ MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
 
 COMMAND_LIMIT_S = 30  # for a command that needs no person
+WAIT_S = 50  # of one call for the person: clients allow 60
 LOGIN_LIMIT_S = 11 * 60  # AWS itself ends a login after 10 minutes
 ABANDONED_S = 30  # until work ends that nobody waits for after a cancelled call
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
@@ -110,7 +111,6 @@ class ProtocolError(Exception):
     """A request that gets a JSON-RPC error instead of a result."""
 
     def __init__(self, code: int, message: str, **data: Any) -> None:
-        super().__init__(message)
         self.body = {"code": code, "message": message, **({"data": data} if data else {})}
 
 
@@ -149,8 +149,7 @@ def home() -> str:
     """Return the person's home folder. Raises Failure `no_home`."""
     path = os.path.expanduser("~")
     if not os.path.isabs(path):
-        message = "No home folder is known. Set HOME (on Windows USERPROFILE), then reconnect."
-        raise Failure("no_home", message)
+        raise Failure("no_home", "No home folder. Set HOME (Windows: USERPROFILE), then reconnect.")
     return path
 
 
@@ -1041,7 +1040,6 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
 # --- Failures: what AWS's tools say, what it means, what would fix it -------------------
 
 # Of the commands that we run: reason; what they say (the first row counts); meaning, what to do.
-# fmt: off
 FAILURES = (
     ("session_expired", "token from sso|loading SSO Token|SSO session ass|Session token not found",
      "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."),
@@ -1070,8 +1068,7 @@ FAILURES = (
     ("aws_error", r"max retries|InternalServer|Unavailable|SlowDown|TooManyRequests|Throttl"
      r"|\(5\d\d\)|\(429\)|(?m:(?:^|: )'[A-Za-z]+'$)|<html|Unable to parse response",
      "AWS, a captive portal or a VPN answered with an error. Try again later."),
-)
-# fmt: on
+)  # fmt: skip
 # The grammar of "the SSO token is no good", in any tool's words. A statement says that something
 # is wrong with a thing of SSO, or tells to run `aws sso login`.
 SSO = r"(?<![\w./\\-])(?:sso(?:\w*provider)?|identity center|access portal)(?![\w./\\-]|:\S)"
@@ -1317,9 +1314,7 @@ def find_aws_cli() -> str:
     raise Failure(reason, f"There is no AWS CLI v2 to log in with: {told}. {INSTALL}")
 
 
-def run_aws(
-    arguments: Sequence[str], goes_on: Callable[[str], bool], limit_s: float = 0, **more: Any
-) -> Process:
+def run_aws(arguments: Sequence[str], goes_on: Any, limit_s: float = 0, **more: Any) -> Process:
     """Return a run of the first `aws` that is a v2, when it has ended. Raises Failure."""
     # `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     while True:
@@ -1629,7 +1624,9 @@ def refresh_aws_sso_token(
         known.update({"profile": name, "profileSource": choice.source})
         known.update({"candidates": choice.others} if choice.others else {})
         told = f" Profile: {name!r}, {choice.why}."
-        target = with_witness(config, sso_profile(config, choice.profile))
+        target = sso_profile(config, choice.profile)
+        same = [target] if target.role_name else profiles_by_session(config).get(target.session, [])
+        target = target._replace(witness=next((each for each in same if each.role_name), None))
         read_file(token_path(target.session))  # raises what can be told of one that is no file
         if target.login_profile != target.name:
             known["loginProfile"] = target.login_profile
@@ -1681,8 +1678,7 @@ RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     """Go the way to a good token that takes the fewest clicks. Raises Failure."""
-    wait_s = setting("AWS_SSO_MCP_WAIT_SECONDS") or 50  # below the 60 s that clients allow
-    deadline = time.monotonic() + float(wait_s)
+    deadline = time.monotonic() + float(setting("AWS_SSO_MCP_WAIT_SECONDS") or WAIT_S)
     seen, flight = read_token(target.session), find_renewal(target.session)
     call.known = flight.news if flight else None
     # One that just brought this token is joined; one that failed, or was forced before it, is not.
@@ -1734,12 +1730,6 @@ def shadowing_keys() -> str:
     """Return a warning when keys of the environment come before any profile."""
     what = " AWS_ACCESS_KEY_ID is set here, and comes before AWS_PROFILE: unset it."
     return what if os.environ.get("AWS_ACCESS_KEY_ID") else ""
-
-
-def with_witness(config: AwsConfig, target: SsoProfile) -> SsoProfile:
-    """Return `target` with a profile of its session through which AWS can be asked, if any."""
-    same = [target] if target.role_name else profiles_by_session(config).get(target.session, [])
-    return target._replace(witness=next((each for each in same if each.role_name), None))
 
 
 def caller_identity(call: Call, target: SsoProfile, deadline: float) -> Json | None:
@@ -2024,9 +2014,8 @@ class Server:
         if request.modern and "inputResponses" in request.params:  # its person has been asked
             action = inner(request.params, "inputResponses", "login").get("action")
             call.hurried = action != "accept"
-        with self._wire:
-            if len(self._running) > MAX_CALLS:
-                raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
+        if len(self._running) > MAX_CALLS:
+            raise ProtocolError(INTERNAL_ERROR, f"More than {MAX_CALLS} calls at once")
         try:
             in_thread(self._run_tool, request, TOOLS[name], arguments or {})
         except Failure as failure:
