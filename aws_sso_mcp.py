@@ -65,7 +65,6 @@ MAX_CALLS = 256  # running at once
 MAX_SHOWN = 10  # profiles, sessions, problems, candidates in one answer
 
 COMMAND_LIMIT_S = 30  # for a command that needs no person
-WAIT_S = 50  # of one call for the person: clients allow 60
 LOGIN_LIMIT_S = 11 * 60  # AWS itself ends a login after 10 minutes
 ABANDONED_S = 30  # until work ends that nobody waits for after a cancelled call
 LOOK_EVERY_S = 0.25  # after a process that runs, a lock that another holds, a token that may come
@@ -1678,7 +1677,7 @@ RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may 
 
 def renew(call: Call, target: SsoProfile, force: bool) -> Json:
     """Go the way to a good token that takes the fewest clicks. Raises Failure."""
-    deadline = time.monotonic() + float(setting("AWS_SSO_MCP_WAIT_SECONDS") or WAIT_S)
+    deadline = time.monotonic() + float(setting("AWS_SSO_MCP_WAIT_SECONDS") or 50)  # of clients' 60
     seen, flight = read_token(target.session), find_renewal(target.session)
     call.known = flight.news if flight else None
     # One that just brought this token is joined; one that failed, or was forced before it, is not.
