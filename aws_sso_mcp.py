@@ -17,8 +17,8 @@ reads    ~/.aws/config, ~/.aws/credentials, and in ~/.aws/sso/cache the token fi
          configured sessions (their expiry: no token is ever kept, shown or sent); to find the
          profile of an MCP server that is named, the config files of MCP clients; on Linux which
          display and which SSH session its client has (/proc/PPID/environ)
-runs     aws sso login, aws configure export-credentials (its output thrown away),
-         aws sts get-caller-identity; this Python, to open a page with `webbrowser`
+runs     aws sso login, aws sts get-caller-identity, aws configure export-credentials and
+         list-profiles (their output thrown away); this Python, to open a page with `webbrowser`
 writes   ~/.aws/sso/aws-sso-mcp/: per session a lock, so that all programs share one login, and
          the AWS config for a silent renewal; AWS's own CLI writes its token file
 network  none: AWS's own CLI does every exchange of tokens
@@ -184,7 +184,7 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     try:
         thread.start()
     except RuntimeError:  # a limit of the system, or of its container
-        raise Failure("no_thread", "No more threads can be started. Call again later.") from None
+        raise Failure("no_thread", "No more threads can be started. Try again later.") from None
     return thread
 
 
@@ -817,7 +817,7 @@ def explained(failure: Failure, profile: SsoProfile | None) -> Failure:
     for path, *place, key in files:
         content = read_json(path)
         if content is not None and not text_of(inner(content, *place), key):
-            what = f"A cached file is damaged. Let the person delete {path}, then call again."
+            what = f"A cached file is damaged: let the person delete {path}, then try again."
             return Failure("damaged_cache", what)
     return failure
 
@@ -1041,18 +1041,18 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
 # Of the commands that we run: reason; what they say (the first row counts); meaning, what to do.
 FAILURES = (
     ("session_expired", "token from sso|loading SSO Token|SSO session ass|Session token not found",
-     "AWS rejects the SSO token. Call refresh_aws_sso_token, if need be with force: true."),
+     "AWS rejects the SSO token. Refresh it, if need be with force."),
     ("role_not_assigned", r"ForbiddenException.{0,60} No access|NotFoundException\).{0,18}GetRole",
      "The role is not assigned to this person. Choose another profile, or ask an administrator."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
-     "The sign-in page was answered with no. If that was a mistake, call refresh_aws_sso_token."),
-    ("wrong_state", "State parameter does not match", "Close old sign-in pages, then call again."),
+     "The sign-in page was answered with no. If that was a mistake, refresh again."),
+    ("wrong_state", "State parameter does not match", "Close old sign-in pages, then try again."),
     ("login_expired", r"an SSO token has expired|InvalidGrant|ExpiredTokenEx.{0,30}CreateToken",
-     "Nobody approved in time. When the person is ready, call refresh_aws_sso_token."),
+     "Nobody approved in time. Refresh again once somebody is there to approve."),
     ("wrong_start_url", r"InvalidRequest.{0,30}(?:Register|StartD|CreateT)|start URL|https scheme",
      "AWS does not know this start URL in this region. Check sso_start_url and sso_region."),
     ("client_registration", r"(?:InvalidClient|UnauthorizedClient)Exception\)",
-     "Delete files in ~/.aws/sso/cache with a clientSecret but no accessToken, then call again."),
+     "Delete files in ~/.aws/sso/cache with a clientSecret but no accessToken, then try again."),
     ("static_keys", r"\((?:InvalidClientTokenId|UnrecognizedClientException|ExpiredToken)",
      "AWS refuses the keys. Check AWS_* variables, ~/.aws/credentials, region and clock."),
     ("proxy", "Failed to connect to proxy URL", "Check HTTPS_PROXY and the VPN; no login helps."),
@@ -1118,7 +1118,7 @@ def cli_failure(run: Process) -> Failure:
     errors = run.output["stderr"]
     said = re.sub("^aws: .ERROR.: ?", "", errors.strip().rpartition("\n")[2].strip())
     said = re.sub(r"[A-Za-z0-9+/=_.~%-]{40,}", "[...]", said)[:200]  # secrets are long words
-    quote = f" (The AWS CLI said: {said})" if said else ""
+    quote = f" (The AWS CLI said: {said.rstrip('.')}.)" if said else ""
     for reason, pattern, meaning in FAILURES:
         if re.search(pattern, errors):
             return Failure(reason, meaning + quote)
@@ -1155,9 +1155,8 @@ AWS_CLI_PLACES = (  # beyond PATH, which clients started from a desktop hardly f
 ) if os.name == "posix" else (
     "%ProgramFiles%\\Amazon\\AWSCLIV2\\aws.exe", "C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe",
 )  # fmt: skip
-INSTALL_GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
-INSTALL = f"Install AWS CLI v2 ({INSTALL_GUIDE}), or name its program in $AWS_SSO_MCP_AWS_CLI."
-NO_ANSWER = "`aws {}` gives no answer. Check the network and the proxy, then call again."
+INSTALL = "Install version 2 (https://aws.amazon.com/cli), or name one in $AWS_SSO_MCP_AWS_CLI."
+NO_ANSWER = "`aws {}` gives no answer. Check the network and the proxy, then try again."
 V1 = "is version 1, which has no `aws sso login`"
 EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
 NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
@@ -1405,7 +1404,7 @@ class Renewal:
         if "outcome" in page:
             raise failure_of("denied")
         if "url" in page:
-            raise Failure("ended_elsewhere", "Another program's login failed: call again.")
+            raise Failure("ended_elsewhere", "Another program's login failed: try again.")
         return False
 
     def _has_lock(self) -> bool:
@@ -1646,13 +1645,12 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
         return answer
     working = [each.name for same in profiles_by_session(config).values() for each in same]
     offered = nearest_names(failure.unusable, working, LIKE) or list(others)
-    step = " get_aws_sso_status lists the SSO profiles."
+    step = " The SSO status lists the SSO profiles."
     if offered:
         answer["candidates"] = offered
-        step = f" If another profile was meant, call again with one of: {listed(offered)}."
+        step = f" If another profile was meant, try again with one of: {listed(offered)}."
     elif not working:
-        none = " There is no SSO profile yet: make one in a terminal with `aws configure sso`."
-        step = "".join([*config.misspelled.values()][:MAX_SHOWN]) or none
+        step = "".join([*config.misspelled.values()][:MAX_SHOWN]) or f" {NO_PROFILE}"
     answer["message"] += "" if step in answer["message"] else step
     return answer
 
@@ -1672,6 +1670,7 @@ DONE = {
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
+NO_PROFILE = "There is no SSO profile yet: make one in a terminal with `aws configure sso`."
 RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may keep old keys."
 
 
@@ -1756,7 +1755,7 @@ def identity_or_doubt(call: Call, target: SsoProfile, deadline: float) -> tuple[
     except Failure as failure:
         if failure.reason == "session_expired":
             what = "AWS refuses even the new token. Check sso_region and sso_start_url, let the "
-            what += "person sign out in the portal (startUrl), then call once with force: true."
+            what += "person sign out in the portal (startUrl), then refresh once with force."
             raise Failure(failure.reason, what) from None
         if explained(failure, target).reason in ("role_not_assigned", "damaged_cache"):
             raise
@@ -1794,51 +1793,56 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     except Failure as failure:
         if config is None or profile:
             return failed(failure, config)
-    rows = session_rows(config, taken, only=bool(profile))
+    name = harmless(choice.profile, config.profiles)
+    if taken and profile:  # what is asked for counts alone
+        login = taken.login_profile
+        config = config._replace(profiles={login: config.profiles[login]}, misspelled={})
+    rows = session_rows(config, taken)
     good = sum("expiresAt" in row for row in rows)
     message = f"{good} of {len(rows)} SSO sessions have a token that works. "
-    name = harmless(choice.profile, config.profiles)
     message += f"A refresh would take profile {name!r}, {choice.why}"
-    message += "." if taken else ", and fail: see `problems`. Name another as `profile`."
-    problems = config_problems(config, choice)
-    answer: Json = {
+    message += "." if taken else ", and fail: see the problems. Name another profile."
+    message = message if rows else NO_PROFILE
+    return {
         "success": True,
         "message": message,
-        "sessions": rows[:MAX_SHOWN],
+        "sessions": rows,
         "next": {"profile": name, "profileSource": choice.source},
         "awsCli": aws_cli_status(),
-        "problems": problems[:MAX_SHOWN],
+        "problems": config_problems(config, taken.login_profile if taken else choice.profile),
     }
-    shorten(answer)
-    if len(answer["sessions"]) < len(rows) or len(answer["problems"]) < len(problems):
-        answer["message"] += " Not all is shown; ask for one by `profile`."
-    return answer
 
 
-def session_rows(config: AwsConfig, taken: SsoProfile | None, *, only: bool) -> list[Json]:
-    """Return what is said of each session; that of profile `taken` comes first, or alone."""
+def session_rows(config: AwsConfig, taken: SsoProfile | None) -> list[Json]:
+    """Return what is said of each session; that of profile `taken` comes first."""
     sessions = profiles_by_session(config)
     head = []
     if taken:
         others = [each for each in sessions.pop(taken.session, []) if each != taken]
         head = [session_status(taken.session, [taken, *others])]
-    rows = [] if only else [session_status(*each) for each in sessions.items()]
+    rows = [session_status(*each) for each in sessions.items()]
     return head + sorted(rows, key=lambda row: row.get("expiresAt", ""), reverse=True)
 
 
-def shorten(answer: Json) -> None:
-    """Let the longest lists of a status lose their ends until it has 3,800 bytes."""
-    profiles = [row["profiles"] for row in answer["sessions"]]
-    lists = [answer["sessions"], answer["problems"], *profiles]
-    while len(json.dumps(answer)) > 3800 and any(lists):  # noqa: PLR2004
+def shortened(answer: Json) -> Json:
+    """Return an answer less what of a status is too much for a model."""
+    lists = [answer.get("sessions", []), answer.get("problems", [])]
+    lists += [row["profiles"] for row in lists[0]]
+    count = len(lists[0] + lists[1])
+    for each in lists:
+        del each[MAX_SHOWN:]
+    while any(lists) and len(json.dumps(answer)) > 3800:  # noqa: PLR2004
         max(lists, key=len).pop()
+    if len(lists[0] + lists[1]) < count:
+        answer["message"] += " Not all is shown; ask for one by `profile`."
+    return answer
 
 
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
     token, flight = read_token(session), find_renewal(session)
     runs_here = flight is not None and flight.outcome is None
     keys = ("profile", "accountId", "roleName")
-    shown = [(each.name, each.account_id, each.role_name) for each in profiles[:MAX_SHOWN]]
+    shown = [(each.name, each.account_id, each.role_name) for each in profiles]
     return {
         "ssoSession": session.name,
         "startUrl": session.start_url,
@@ -1850,10 +1854,10 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
     }
 
 
-def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
+def config_problems(config: AwsConfig, taken: str) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
     wrong = [shadowing_keys(), *config.misspelled.values()]
-    names = dict.fromkeys([choice.profile, *config.profiles])
+    names = dict.fromkeys([taken, *config.profiles])
     checks: list[Callable[[], object]] = [check_certificates]
     checks += [partial(sso_profile, config, name) for name in names]
     checks += [partial(read_file, token_path(each)) for each in profiles_by_session(config)]
@@ -1861,7 +1865,7 @@ def config_problems(config: AwsConfig, choice: Choice) -> list[str]:
         try:
             check()
         except Failure as failure:
-            if failure.reason != "not_sso" or failure.unusable == choice.profile:
+            if failure.reason != "not_sso" or failure.unusable == taken:
                 wrong.append(str(failure))
     return [each.strip() for each in dict.fromkeys(wrong + setting_problems()) if each]
 
@@ -2023,7 +2027,7 @@ class Server:
     def _run_tool(self, request: Request, chosen: Tool, arguments: Json) -> None:
         try:
             arguments = checked_arguments(chosen.definition, arguments)
-            answer = chosen.function(request.call, **arguments)
+            answer = shortened(chosen.function(request.call, **arguments))
         except Failure as failure:
             answer = failed(failure)
         except Exception as error:  # noqa: BLE001 - a bug must not leave the client waiting
@@ -2132,98 +2136,133 @@ def serve(read: Callable[[], bytes], server: Server) -> None:
 # --- Command line -----------------------------------------------------------------------
 
 USAGE = """\
-usage: aws_sso_mcp.py                               serve MCP on stdin and stdout
-       aws_sso_mcp.py status [PROFILE]              show SSO sessions and how long they last
-       aws_sso_mcp.py refresh [PROFILE] [--force]   do what the tool does
-       aws_sso_mcp.py hook                          tell a host why a command failed (JSON, stdin)
-       aws_sso_mcp.py --version | --help
+AWS SSO MCP {version}: an MCP server that renews expired AWS SSO tokens.
 
-An MCP server that renews expired AWS SSO (IAM Identity Center) tokens. To add it to a client:
-  claude mcp add -s user aws-sso -- python3 -IS {path}
-  codex mcp add aws-sso -- python3 -IS {path}
-  others: {{"mcpServers": {{"aws-sso": {{"command": "python3", "args": ["-IS", "{path}"]}}}}}}
-settings (environment variables):
-  AWS_SSO_MCP_PROFILE        profile when a call names none; comes before AWS_PROFILE
-  AWS_SSO_MCP_LOGIN          browser or device: whether the person has a browser on this machine
-  AWS_SSO_MCP_WAIT_SECONDS   how long one call waits for the person (50)
+usage: {name} [COMMAND | help | --version]    no command: serve MCP
+  status [[--profile] NAME] [--json]    show SSO sessions and how long they last
+  refresh [[--profile] NAME] [--force]  renew a token: no click, or one page
+  hook                                  tell a host why a command failed (JSON)
+Add it to a client:
+  claude mcp add -s user aws-sso -- {command}
+  codex mcp add aws-sso -- {command}
+  others: {entry}
+Environment:
+  AWS_SSO_MCP_PROFILE        profile when none is named, before AWS_PROFILE
+  AWS_SSO_MCP_LOGIN          browser or device, where the guess is wrong
+  AWS_SSO_MCP_WAIT_SECONDS   how long a tool call waits for the person (50)
   AWS_SSO_MCP_AWS_CLI        path of the AWS CLI v2
-exit codes of status and refresh: 0 usable, 1 not, 2 wrong usage, 128 + n ended by signal n
+Exit codes: 0 a token works, 1 none does, 2 wrong usage, 128 + n signal n
 """
+COMMANDS = {"status": "--json", "refresh": "--force", "hook": "", "help": "", "--version": ""}
 TAKES = {"valid": "nothing", "refreshable": "no click"}  # a refresh; else one page
-COLOURS = {"TOKEN": 1, "valid": 32, "refreshable": 32, "expiring": 33}  # SGR; else 31, red
+SGR = {1: "^SESSION .*", 32: "  (valid|refreshable) ", 33: "  expiring ", 31: "  (expired|absent) "}
 CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
+APART = r"(?<!=) (https?://\S+|[A-Z0-9]{4}-[A-Z0-9]{4}) "  # a page, a user code: for a line alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve MCP, or do what the command line says; return the exit code."""
-    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
-    if not command and not (sys.stdin and sys.stdin.isatty()):
+    words = [each for each in (sys.argv[1:] if argv is None else argv) if each]
+    if not words and not (sys.stdin and sys.stdin.isatty()):
         wire = Wire()
         handle_signals(wire)
         serve(wire.read, Server(wire.write))
         end(0)
     handle_signals()
-    names = [each for each in rest if not each.startswith("-")]
-    options = {*rest}.difference(names)
-    if command == "status" and not options and not names[1:]:
-        return print_status(*names)
-    if command == "refresh" and options <= {"--force"} and not names[1:]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what its encoding lacks
+    words = ["help"] if not words or {"-h", "--help"} & {*words} else words
+    command, *rest = [re.sub("^--profile(=|$)", "", each) for each in words]
+    names = [each for each in rest if each and not each.startswith("-")]
+    options, is_known = {*rest}.difference(names, [""]), command in (*COMMANDS, "-V")
+    known = [COMMANDS.get(command, ""), "--profile"] if is_known else [*COMMANDS]
+    unknown = [*options.difference(known), *names[1:]] if is_known else [command]
+    if unknown:
+        hint = "".join(f", did you mean {e}?" for e in nearest_names(unknown[0], known, LIKE)[:1])
+        what = f"unknown {'argument' if is_known else 'command'} {unknown[0]!r}{hint}"
+        return say(what + "\nSee --help.", sys.stderr) or 2
+    if command == "status":
+        return print_status(*names, as_json=bool(options))
+    if command == "refresh":
         return print_refresh(*names, force=bool(options))
-    if command == "hook" and not rest:
+    if command == "hook":
         return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES))
-    if command == "--version" and not rest:
-        return say(f"aws-sso-mcp {__version__}")
-    is_asked = command in ("", "--help", "-h") and not rest
-    say(USAGE.format(path=os.path.abspath(__file__)), sys.stdout if is_asked else sys.stderr)
-    return 0 if is_asked else 2
+    return say(usage() if command == "help" else f"aws-sso-mcp {__version__}")
+
+
+def usage() -> str:
+    """Return the help; its commands work where they are pasted, however this was started."""
+    import shlex
+
+    path, python = os.path.abspath(sys.argv[0]), "python" if os.name == "nt" else "python3"
+    argv = [python, "-IS", path] if path.endswith(".py") else [path]  # that pip has made
+    command = " ".join([*argv[:-1], f'"{path}"' if os.name == "nt" else shlex.quote(path)])
+    entry = {"mcpServers": {"aws-sso": {"command": argv[0], "args": argv[1:]}}}
+    texts = {"name": os.path.basename(path), "command": command, "entry": json.dumps(entry)}
+    return USAGE.format(version=__version__, **texts)
 
 
 def say(text: str, stream: TextIO | None = None) -> int:
     """Print text for a person; what comes from a config file may not steer the terminal."""
-    with contextlib.suppress(OSError):  # nobody reads it
-        print(re.sub(CONTROL, "?", text.rstrip("\n")), file=stream, flush=True)
-    return 0
+    text = re.sub(CONTROL, "?", text.rstrip())
+    if sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        for colour, words in SGR.items():
+            text = re.sub(words, f"\x1b[{colour}m\\g<0>\x1b[0m", text)
+    with contextlib.suppress(OSError):
+        print(text, file=stream, flush=True)
+        return 0
+    end(1)  # nobody reads it
+
+
+def tell(text: str, stream: TextIO | None = None) -> None:
+    """Print text in lines that fit the terminal, words whole, indented as they begin."""
+    import shutil
+    import textwrap
+
+    fill = partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
+    width = shutil.get_terminal_size((9999, 0)).columns
+    text = re.sub(APART, r"\n\1\n", text.replace("let the person ", ""))
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip(" -")))
+        say(fill(line, width, subsequent_indent=indent).replace("\0", " "), stream)
 
 
 def print_refresh(profile: str | None = None, *, force: bool) -> int:
     """Do what the tool does, its progress on stderr, until the person is done."""
-    report = lru_cache(maxsize=1)(partial(say, stream=sys.stderr))  # what is not the same again
+    report = lru_cache(maxsize=1)(partial(tell, stream=sys.stderr))  # what is not the same again
     os.environ["AWS_SSO_MCP_WAIT_SECONDS"] = "600"  # here no client gives up
-    answer: Json = {"status": "pending"}
+    answer = refresh_aws_sso_token(Call(report), profile, force=force)
     while answer["status"] == "pending":
-        answer = refresh_aws_sso_token(Call(report), profile, force=force)
-    say(answer["message"])
+        answer = refresh_aws_sso_token(Call(report), profile)
+    tell(answer["message"])
     return 0 if answer["success"] else 1
 
 
-def print_status(profile: str | None = None) -> int:
+def print_status(profile: str | None = None, *, as_json: bool) -> int:
     """Print a table of the sessions, then what is wrong; return 0 if a token works."""
+    with contextlib.suppress(Failure):  # has an `aws` that is a v1 show itself
+        run_aws(("configure", "list-profiles"), lambda _: True, 10, streams=("stderr",))
     answer = get_aws_sso_status(Call(say), profile)
     sessions = answer.get("sessions", [])
-    rows = [("SESSION", "TOKEN", "TIME LEFT", "A REFRESH TAKES", "PROFILES"), *map(cells, sessions)]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    for row in rows if sessions else ():
-        padded = [cell.ljust(width) for cell, width in zip(row, widths)]
-        if colours:
-            padded[1] = f"\x1b[{COLOURS.get(row[1], 31)}m{padded[1]}\x1b[0m"
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
     wrong = (inner(answer, "awsCli").get("problem"), *answer.get("problems", []))
-    say("\n" * bool(sessions) + "\n- ".join([answer["message"], *filter(None, wrong)]))
+    table = table_of(sessions) if sessions else ()
+    lines = [*table, answer["message"], *(f"- {each}" for each in wrong if each)]
+    (say if as_json else tell)(json.dumps(answer, indent=2) if as_json else "\n".join(lines))
     return 0 if any("expiresAt" in row for row in sessions) else 1
 
 
-def cells(row: Json) -> tuple[str, ...]:
-    left = row.get("minutesLeft", 0)
-    parts = [f"{left // 1440} d", f"{left // 60 % 24} h", f"{left % 60} min"]
-    first = 0 if left // 1440 else 1 if left // 60 else 2  # of the two that are shown
-    time_left = " ".join(parts[first:][:2]) if "expiresAt" in row else "-"
-    profiles = [each["profile"] for each in row["profiles"]]
-    more = row["profileCount"] - len(profiles)
-    names = ", ".join(profiles) + (f" and {more} more" if more else "")
-    takes = "a login is running" if row["loginInProgress"] else TAKES.get(row["state"], "one page")
-    texts = (row["ssoSession"] or row["startUrl"], row["state"], time_left, takes, names)
-    return tuple(re.sub(CONTROL, "?", text) for text in texts)
+def table_of(sessions: Sequence[Json]) -> Iterator[str]:
+    """Yield the lines of a table: a row for each session, and its profiles below it."""
+    titles = [(row["ssoSession"] or row["startUrl"]).removeprefix("https://") for row in sessions]
+    width = max(map(len, ["SESSION", *titles]))
+    yield f"{'SESSION':{width}}  TOKEN        TIME LEFT     A REFRESH TAKES"
+    for title, row in zip(titles, sessions):
+        left, runs = row.get("minutesLeft"), row["loginInProgress"]
+        time_left = "-" if left is None else f"{left // 60} h {left % 60} min"
+        takes = "a login is running" if runs else TAKES.get(row["state"], "one page")
+        yield f"{title:{width}}  {row['state']:11}  {time_left:12}  {takes}"
+        yield "  " + ", ".join(each["profile"].replace(" ", "\0") for each in row["profiles"])
+    yield ""
 
 
 # A command that only shows files or history, and in an output the hint of a profile.
