@@ -1043,7 +1043,7 @@ FAILURES = (
     ("session_expired", "token from sso|loading SSO Token|SSO session ass|Session token not found",
      "AWS rejects the SSO token. Refresh it, if need be with force."),
     ("role_not_assigned", r"ForbiddenException.{0,60} No access|NotFoundException\).{0,18}GetRole",
-     "The role is not assigned to this person. Choose another profile, or ask an administrator."),
+     "The role is not assigned to this user. Choose another profile, or ask an administrator."),
     ("denied", r"AccessDeniedException\) when calling the CreateToken|Failed to retrieve an auth",
      "The sign-in page was answered with no. If that was a mistake, refresh again."),
     ("wrong_state", "State parameter does not match", "Close old sign-in pages, then try again."),
@@ -1670,7 +1670,7 @@ DONE = {
     "refreshed": "The SSO token was renewed without a login.",
     "logged_in": "Logged in: there is a new SSO token.",
 }
-NO_PROFILE = "There is no SSO profile yet: make one in a terminal with `aws configure sso`."
+NO_PROFILE = "There is no working SSO profile yet: make one in a terminal with `aws configure sso`."
 RETRY = " Retry what failed; reconnect an MCP server only if that fails: it may keep old keys."
 
 

@@ -361,7 +361,7 @@ def test_secret_of_a_file_is_not_told(desk: Desk, name: str, text: str) -> None:
         assert SECRETS[0].encode() not in said.stdout + said.stderr
         assert b"Traceback" not in said.stderr
     client.close()  # which looks for the secret in all that was written
-    assert desk.stand_ins.seen == []
+    assert [argv[1:3] for argv in desk.stand_ins.seen] == [["configure", "list-profiles"]]
 
 
 LONG_SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"  # 40 characters, as AWS's are
