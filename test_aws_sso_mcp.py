@@ -4178,6 +4178,59 @@ class StatusTest(ProcessTest):
         self.assertIn("Not all is shown", answer["message"])
 
 
+class WordsTest(Test):
+    """What is printed for a person, wherever that is."""
+
+    def test_help_works_where_it_is_pasted(self) -> None:
+        names = "plain", "two  words", "it's", 'a"b', "back\\slash", "$HOME", "Größe 日本", "{x}"
+        for name in names:
+            path = os.path.abspath(os.path.join(name, "aws_sso_mcp.py"))
+            script = os.path.abspath(os.path.join(name, "aws-sso-mcp"))
+            rows = (
+                (path, "posix", ["python3", "-IS", path]),
+                (path, "nt", ["python", "-IS", path]),
+                (script, "posix", [script]),
+            )
+            for started, system, argv in rows:
+                with self.subTest(started, system=system):
+                    with mock.patch("sys.argv", [started]), mock.patch("os.name", system):
+                        usage = aws_sso_mcp.usage()
+                    self.assertIn(f"usage: {os.path.basename(started)} ", usage)
+                    [pasted] = re.findall(r"claude mcp add .* -- (.*)", usage)
+                    [entry] = re.findall(r"others: (.*)", usage)
+                    [server] = json.loads(entry)["mcpServers"].values()
+                    self.assertEqual(argv, [server["command"], *server["args"]])
+                    self.assertTrue(entry.isascii())  # which every console can show
+                    if system == "posix":
+                        self.assertEqual(argv, shlex.split(pasted))
+                    else:
+                        self.assertEqual(f'python -IS "{path}"', pasted)
+
+    def test_words_are_for_a_person(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            aws_sso_mcp.tell("It is damaged: let the person delete it, then try again.")
+        self.assertEqual("It is damaged: delete it, then try again.\n", said.getvalue())
+        for _, _, meaning in aws_sso_mcp.FAILURES:
+            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bperson\b")
+            self.assertRegex(meaning, r"\.\Z")
+
+    def test_what_the_encoding_lacks_is_replaced(self) -> None:
+        Home(self).patch(self)
+        path = os.path.abspath("日本/aws_sso_mcp.py")
+        rows = (["help"], ["status", "日本"], ["status", "--profile=Größe\udcff"])
+        for encoding in ("ascii", "cp437", "cp1252"):
+            for arguments in rows:
+                stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+                with (
+                    self.subTest(arguments, encoding=encoding),
+                    mock.patch("sys.argv", [path]),
+                    mock.patch("sys.stdout", stdout),
+                    mock.patch.object(aws_sso_mcp, "handle_signals"),
+                ):
+                    aws_sso_mcp.main(arguments)
+                    self.assertIn(b"?", stdout.buffer.getvalue())
+
+
 class CommandLineTest(ProcessTest):
     def run_server(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         home = str(self.home.path)
@@ -4206,31 +4259,6 @@ class CommandLineTest(ProcessTest):
                 self.assertLessEqual(len(line), 80)
         for arguments in (("help",), ("-h",), ("status", "--help"), ("refresh", "dev", "-h")):
             self.assertEqual(usage, self.said(*arguments))
-
-    def test_help_works_where_it_is_pasted(self) -> None:
-        names = "plain", "two  words", "it's", 'a"b', "back\\slash", "$HOME", "Größe 日本", "{x}"
-        for name in names:
-            path = os.path.abspath(os.path.join(name, "aws_sso_mcp.py"))
-            script = os.path.abspath(os.path.join(name, "aws-sso-mcp"))
-            rows = (
-                (path, "posix", ["python3", "-IS", path]),
-                (path, "nt", ["python", "-IS", path]),
-                (script, "posix", [script]),
-            )
-            for started, system, argv in rows:
-                with self.subTest(started, system=system):
-                    with mock.patch("sys.argv", [started]), mock.patch("os.name", system):
-                        usage = aws_sso_mcp.usage()
-                    self.assertIn(f"usage: {os.path.basename(started)} ", usage)
-                    [pasted] = re.findall(r"claude mcp add .* -- (.*)", usage)
-                    [entry] = re.findall(r"others: (.*)", usage)
-                    [server] = json.loads(entry)["mcpServers"].values()
-                    self.assertEqual(argv, [server["command"], *server["args"]])
-                    self.assertTrue(entry.isascii())  # which every console can show
-                    if system == "posix":
-                        self.assertEqual(argv, shlex.split(pasted))
-                    else:
-                        self.assertEqual(f'python -IS "{path}"', pasted)
 
     def test_what_is_unknown_is_named_with_the_nearest(self) -> None:
         rows = (
@@ -4317,14 +4345,6 @@ class CommandLineTest(ProcessTest):
             self.assertNotIn("0 of 0", text)
             self.assertIs("gone" in config, "[sso-session gone]" in text)
 
-    def test_words_are_for_a_person(self) -> None:
-        with contextlib.redirect_stdout(io.StringIO()) as said:
-            aws_sso_mcp.tell("It is damaged: let the person delete it, then try again.")
-        self.assertEqual("It is damaged: delete it, then try again.\n", said.getvalue())
-        for _, _, meaning in aws_sso_mcp.FAILURES:
-            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bperson\b")
-            self.assertRegex(meaning, r"\.\Z")
-
     def test_only_aws_is_a_v1(self) -> None:
         def v1(run: Run) -> bool:
             run.do(stderr=V1_ERROR, exit=2)
@@ -4364,22 +4384,6 @@ class CommandLineTest(ProcessTest):
             run = self.run_server(*arguments, stdout=writer, **pipes)
             os.close(writer)
             self.assertEqual((1, ""), (run.returncode, run.stderr))
-
-    def test_what_the_encoding_lacks_is_replaced(self) -> None:
-        self.home.patch(self, PATH=str(self.stand_ins.folder))
-        path = os.path.abspath("日本/aws_sso_mcp.py")
-        rows = (["help"], ["status", "日本"], ["status", "--profile=Größe\udcff"])
-        for encoding in ("ascii", "cp437", "cp1252"):
-            for arguments in rows:
-                stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-                with (
-                    self.subTest(arguments, encoding=encoding),
-                    mock.patch("sys.argv", [path]),
-                    mock.patch("sys.stdout", stdout),
-                    mock.patch.object(aws_sso_mcp, "handle_signals"),
-                ):
-                    aws_sso_mcp.main(arguments)
-                    self.assertIn(b"?", stdout.buffer.getvalue())
 
     def test_refresh_does_what_the_tool_does(self) -> None:
         self.home.write_token(60)
