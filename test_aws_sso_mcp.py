@@ -4499,8 +4499,9 @@ class CommandLineTest(ProcessTest):
 
     def test_refresh_without_a_browser_shows_page_and_code_to_be_copied(self) -> None:
         process, run = self.start_refresh(DEVICE_PROMPT, AWS_SSO_MCP_LOGIN="device")
-        told = [next(line for line in process.stderr if "ABCD-EFGH" in line) for _ in range(2)]
-        self.assertEqual({"ABCD-EFGH\n", f"{FULL_DEVICE_URL}\n"}, {*told})
+        for alone in ("ABCD-EFGH", FULL_DEVICE_URL):
+            told = next(line for line in process.stderr if "ABCD-EFGH" in line)
+            self.assertEqual(f"{alone}\n", told)
         self.stand_ins.log_in(run)
         out, err = process.communicate(timeout=DEADLINE_S)
         self.assertIn("Logged in", out)
