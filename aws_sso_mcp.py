@@ -1798,14 +1798,12 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
         login = taken.login_profile
         config = config._replace(profiles={login: config.profiles[login]}, misspelled={})
     rows = session_rows(config, taken)
-    good = sum("expiresAt" in row for row in rows)
-    message = f"{good} of {len(rows)} SSO sessions have a token that works. "
+    message = f"{sum('expiresAt' in row for row in rows)} of {len(rows)} SSO sessions are usable. "
     message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see the problems. Name another profile."
-    message = message if rows else NO_PROFILE
     return {
         "success": True,
-        "message": message,
+        "message": message if rows else NO_PROFILE,
         "sessions": rows,
         "next": {"profile": name, "profileSource": choice.source},
         "awsCli": aws_cli_status(),
@@ -1857,9 +1855,8 @@ def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
 def config_problems(config: AwsConfig, taken: str) -> list[str]:
     """Return what is wrong with the environment, the config, and the profile to be refreshed."""
     wrong = [shadowing_keys(), *config.misspelled.values()]
-    names = dict.fromkeys([taken, *config.profiles])
     checks: list[Callable[[], object]] = [check_certificates]
-    checks += [partial(sso_profile, config, name) for name in names]
+    checks += [partial(sso_profile, config, each) for each in {taken: 0, **config.profiles}]
     checks += [partial(read_file, token_path(each)) for each in profiles_by_session(config)]
     for check in checks:
         try:
@@ -2137,15 +2134,13 @@ def serve(read: Callable[[], bytes], server: Server) -> None:
 
 USAGE = """\
 AWS SSO MCP {version}: an MCP server that renews expired AWS SSO tokens.
-
 usage: {name} [COMMAND | help | --version]    no command: serve MCP
   status [[--profile] NAME] [--json]    show SSO sessions and how long they last
   refresh [[--profile] NAME] [--force]  renew a token: no click, or one page
   hook                                  tell a host why a command failed (JSON)
-Add it to a client:
-  claude mcp add -s user aws-sso -- {command}
-  codex mcp add aws-sso -- {command}
-  others: {entry}
+To add it: claude mcp add -s user aws-sso -- {command}
+           codex mcp add aws-sso -- {command}
+   others: {entry}
 Environment:
   AWS_SSO_MCP_PROFILE        profile when none is named, before AWS_PROFILE
   AWS_SSO_MCP_LOGIN          browser or device, where the guess is wrong
@@ -2154,10 +2149,7 @@ Environment:
 Exit codes: 0 a token works, 1 none does, 2 wrong usage, 128 + n signal n
 """
 COMMANDS = {"status": "--json", "refresh": "--force", "hook": "", "help": "", "--version": ""}
-TAKES = {"valid": "nothing", "refreshable": "no click"}  # a refresh; else one page
 SGR = {1: "^SESSION .*", 32: "  (valid|refreshable) ", 33: "  expiring ", 31: "  (expired|absent) "}
-CONTROL = r"[\x00-\x09\x0b-\x1f\x7f-\x9f]"
-APART = r"(?<!=) (https?://\S+|[A-Z0-9]{4}-[A-Z0-9]{4}) "  # a page, a user code: for a line alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -2204,7 +2196,7 @@ def usage() -> str:
 
 def say(text: str, stream: TextIO | None = None) -> int:
     """Print text for a person; what comes from a config file may not steer the terminal."""
-    text = re.sub(CONTROL, "?", text.rstrip())
+    text = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text.rstrip())
     if sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         for colour, words in SGR.items():
             text = re.sub(words, f"\x1b[{colour}m\\g<0>\x1b[0m", text)
@@ -2215,14 +2207,14 @@ def say(text: str, stream: TextIO | None = None) -> int:
 
 
 def tell(text: str, stream: TextIO | None = None) -> None:
-    """Print text in lines that fit the terminal, words whole, indented as they begin."""
+    """Print text in lines that fit the terminal, words whole; pages and user codes are alone."""
     import shutil
     import textwrap
 
     fill = partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
     width = shutil.get_terminal_size((9999, 0)).columns
-    text = re.sub(APART, r"\n\1\n", text.replace("let the person ", ""))
-    for line in text.split("\n"):
+    text = re.sub(r"(?<!=) (https?://\S+|[A-Z0-9]{4}-[A-Z0-9]{4}) ", r"\n\1\n", text)
+    for line in text.replace("let the person ", "").split("\n"):
         indent = " " * (len(line) - len(line.lstrip(" -")))
         say(fill(line, width, subsequent_indent=indent).replace("\0", " "), stream)
 
@@ -2257,9 +2249,10 @@ def table_of(sessions: Sequence[Json]) -> Iterator[str]:
     width = max(map(len, ["SESSION", *titles]))
     yield f"{'SESSION':{width}}  TOKEN        TIME LEFT     A REFRESH TAKES"
     for title, row in zip(titles, sessions):
-        left, runs = row.get("minutesLeft"), row["loginInProgress"]
+        left = row.get("minutesLeft")
         time_left = "-" if left is None else f"{left // 60} h {left % 60} min"
-        takes = "a login is running" if runs else TAKES.get(row["state"], "one page")
+        takes = {"valid": "nothing", "refreshable": "no click"}.get(row["state"], "one page")
+        takes = "a login is running" if row["loginInProgress"] else takes
         yield f"{title:{width}}  {row['state']:11}  {time_left:12}  {takes}"
         yield "  " + ", ".join(each["profile"].replace(" ", "\0") for each in row["profiles"])
     yield ""
