@@ -1839,15 +1839,14 @@ def shortened(answer: Json) -> Json:
 def session_status(session: SsoSession, profiles: Sequence[SsoProfile]) -> Json:
     token, flight = read_token(session), find_renewal(session)
     runs_here = flight is not None and flight.outcome is None
-    keys = ("profile", "accountId", "roleName")
-    shown = [(each.name, each.account_id, each.role_name) for each in profiles]
+    keys = {"profile": "name", "accountId": "account_id", "roleName": "role_name"}
     return {
         "ssoSession": session.name,
         "startUrl": session.start_url,
         "state": token_state(token),
         **expiry(token),
         "profileCount": len(profiles),
-        "profiles": [dict(zip(keys, row)) for row in shown],
+        "profiles": [{key: getattr(each, name) for key, name in keys.items()} for each in profiles],
         "loginInProgress": runs_here or FileLock(lock_path(session)).is_taken(),
     }
 
@@ -2138,9 +2137,10 @@ usage: {name} [COMMAND | help | --version]    no command: serve MCP
   status [[--profile] NAME] [--json]    show SSO sessions and how long they last
   refresh [[--profile] NAME] [--force]  renew a token: no click, or one page
   hook                                  tell a host why a command failed (JSON)
-To add it: claude mcp add -s user aws-sso -- {command}
-           codex mcp add aws-sso -- {command}
-   others: {entry}
+Add it to a client:
+  claude mcp add -s user aws-sso -- {command}
+  codex mcp add aws-sso -- {command}
+  others: {entry}
 Environment:
   AWS_SSO_MCP_PROFILE        profile when none is named, before AWS_PROFILE
   AWS_SSO_MCP_LOGIN          browser or device, where the guess is wrong
