@@ -1801,12 +1801,17 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
     message = f"{sum('expiresAt' in row for row in rows)} of {len(rows)} SSO sessions are usable. "
     message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see the problems. Name another profile."
+    cli: Json = {"path": None, "problem": None}
+    try:
+        cli["path"] = find_aws_cli()
+    except Failure as failure:
+        cli["problem"] = str(failure)
     return {
         "success": True,
         "message": message if rows else NO_PROFILE,
         "sessions": rows,
         "next": {"profile": name, "profileSource": choice.source},
-        "awsCli": aws_cli_status(),
+        "awsCli": cli,
         "problems": config_problems(config, taken.login_profile if taken else choice.profile),
     }
 
@@ -1827,7 +1832,7 @@ def shortened(answer: Json) -> Json:
     lists = [answer.get("sessions", []), answer.get("problems", [])]
     lists += [row["profiles"] for row in lists[0]]
     count = len(lists[0] + lists[1])
-    for each in lists:
+    for each in lists:  # at once, as thousands take a while one by one
         del each[MAX_SHOWN:]
     while any(lists) and len(json.dumps(answer)) > 3800:  # noqa: PLR2004
         max(lists, key=len).pop()
@@ -1864,13 +1869,6 @@ def config_problems(config: AwsConfig, taken: str) -> list[str]:
             if failure.reason != "not_sso" or failure.unusable == taken:
                 wrong.append(str(failure))
     return [each.strip() for each in dict.fromkeys(wrong + setting_problems()) if each]
-
-
-def aws_cli_status() -> Json:
-    try:
-        return {"path": find_aws_cli(), "problem": None}
-    except Failure as failure:
-        return {"path": None, "problem": str(failure)}
 
 
 def checked_arguments(definition: Json, arguments: Json) -> Json:
