@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from kit.components import (
@@ -60,7 +61,11 @@ def main(names: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}\n")
         return 2
-    with ThreadPoolExecutor(4) as pool:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        os.environ["TMPDIR"] = folder  # of pip, which an interrupt ends in the middle
         coming = {pool.submit(bring, known[name]): name for name in names or known}
         try:
             while missing := wait(coming, timeout=5).not_done:
