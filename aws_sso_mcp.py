@@ -115,11 +115,10 @@ class ProtocolError(Exception):
 
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    where = [f"line {each.lineno}" for each in frames if each.filename == bug.__code__.co_filename]
-    what = f"{where[-1]}: {type(error).__name__}"
+    trace: Any = error.__traceback__
+    while trace.tb_next and trace.tb_next.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    what = f"line {trace.tb_lineno}: {type(error).__name__}"
     return Failure("internal_error", f"A bug in aws_sso_mcp.py, {what}. Report it, then go on.")
 
 
@@ -427,7 +426,6 @@ class Process:
     """A program that runs: no stdin, a group, folder and environment of its own."""
 
     # `output` grows as it prints on `streams`, whose ends what it starts may keep open for longer.
-
     def __init__(self, argv: list[str], streams: Any = OUTPUT, fds: Any = (), **more: str) -> None:
         """Start it: the only Popen. `more`: variables of its environment. Raises Failure."""
         import subprocess
@@ -772,7 +770,6 @@ TELLING_KEYS = {*SSO_KEYS, *NOT_SSO}  # of a profile or a session
 # What a token file tells: expiry in epoch seconds, whether a refresh token can renew it, when the
 # file was written, and which token it is (a hash that means nothing elsewhere). Never the token.
 Token = namedtuple("Token", "expires_at refreshable written_at which")
-
 ISO_TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|UTC|([+-]\d\d:\d\d))"
 
 
@@ -1161,7 +1158,6 @@ V1 = "is version 1, which has no `aws sso login`"
 EXIT_V1 = 2  # of a choice that it does not have, such as `login`; a v2: 252
 NO_CHOICE, NO_OPTION = "(?m)^aws: .*nvalid choice", "(?m)^Unknown options: .*--no-cli-auto"
 NO_DEVICE_CODE = "Unknown options: --use-device-code"  # before 2.22, where it is the only way
-
 PAGE = r"(?m)^https?://\S+$"
 USER_CODE = r"(?m)^[A-Z0-9]{4}-[A-Z0-9]{4}$"
 SAFE_URL = r"https://([A-Za-z0-9.-]+)(?::\d{1,5})?(?:[/?#][!#-;=?-Z_a-z~%\[\]]*)?"
@@ -1182,7 +1178,6 @@ REACHING = ("ca_bundle", "use_fips_endpoint", "use_dualstack_endpoint")  # setti
 # Guards all that calls and flights share; whoever changes it notifies all. Held for moments: never
 # while a file is read or written, a process starts or a message is sent.
 CHANGED = threading.Condition()
-
 _flights: dict[Any, Flight] = {}  # by key
 _v1: set[tuple[str, float]] = set()  # path and time of each `aws` that has shown itself a v1
 
@@ -1212,7 +1207,6 @@ class Flight:
 
     # `work(flight)` runs in a thread. A flight that `lasts` is in the table until a call hears its
     # outcome, and calls may leave it in a hurry. CHANGED guards the fields.
-
     def __init__(self, key: Any, work: Any, *, lasts: bool = False) -> None:
         self.key, self.work, self.lasts = key, work, lasts
         self.news = News("Running the AWS CLI ...")
@@ -1350,7 +1344,6 @@ class Renewal:
 
     # Other processes see the lock and what is PUBLISHED in its file: the page, or that the person
     # said no. How else it ended, the token file tells.
-
     def __init__(self, profile: SsoProfile, seen: Token | None, *, silently: bool) -> None:
         self.session, self.profile = profile.session, profile.login_profile
         self.seen, self.silently = seen, silently
@@ -1927,7 +1920,6 @@ class Server:
     # Threads: the one that reads stdin calls `handle_line`, which never waits for a tool; each tool
     # runs in a daemon thread. `_wire` guards what is written and the requests that run, neither
     # answered nor cancelled: only for those is anything sent.
-
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._wire = threading.Lock()
@@ -2041,7 +2033,6 @@ class Server:
 
     # Elicitation in URL mode: legacy (client/elicitation) sends a request of its own, modern
     # (basic/patterns/mrtr) answers that input is required. But for a yes, the plain answer comes.
-
     def _offer(self, request: Request, url: str, message: str) -> bool:
         """Have the client show a page if it can; tell whether the call goes on meanwhile."""
         envelope = request.meta if request.modern else self._session
