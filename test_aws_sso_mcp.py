@@ -2684,6 +2684,23 @@ class ServerTest(Test):
         written = [json.loads(line) for line in self.lines]
         self.assertEqual([None, 1], [message.get("id") for message in written])
 
+    def test_bug_is_told_by_its_line_and_kind_and_not_in_its_words(self) -> None:
+        self.initialize()
+        wrong = mock.patch("os.path.expanduser", side_effect=ZeroDivisionError("a secret"))
+        threads = set(threading.enumerate())
+        with wrong:
+            self.send({"id": 1, "method": "tools/call", "params": {"name": "get_aws_sso_status"}})
+            for thread in set(threading.enumerate()) - threads:
+                thread.join(DEADLINE_S)
+        [line] = self.lines
+        answer = json.loads(line)["result"]["structuredContent"]
+        self.assertEqual(("failed", "internal_error"), (answer["status"], answer["reason"]))
+        found = re.search(r"aws_sso_mcp.py, line (\d+): ZeroDivisionError", answer["message"])
+        assert found
+        source = Path(aws_sso_mcp.__file__).read_text(encoding="utf-8").splitlines()
+        self.assertIn("expanduser(", source[int(found[1]) - 1])
+        self.assertNotIn("secret", line.decode() + self.stderr.getvalue())
+
     def test_calls_beyond_the_limit_are_refused(self) -> None:
         self.initialize()
         with mock.patch.object(aws_sso_mcp, "MAX_CALLS", 0):
