@@ -90,7 +90,7 @@ OUTPUT = ("stdout", "stderr")
 MACOS_ADMINS = 80  # the group that shares /opt/homebrew
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for a pipe that lies where a file was
 OURS = NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # a file of ours, so no link
-WINDOWS_FLAGS = 0x8000200 if os.name == "nt" else 0  # no console window, a process group
+WINDOWS_FLAGS = 0x8000204 if os.name == "nt" else 0  # no console window, a group, suspended
 CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv") if os.name == "posix" else ()
 
 
@@ -187,7 +187,7 @@ def in_thread(action: Callable[..., None], *arguments: Any) -> threading.Thread:
     return thread
 
 
-HOST = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "?")
+HOST = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "localhost")
 # Patterns are compiled where they are first used: a start takes none.
 NAME = r"[^\0-\x1f\x7f\ud800-\udfff]{0,512}"  # of a profile or a server
 WORKED_OUT = rf"(?!\s*\Z)(?!.*[$`%]){NAME}"  # one that no shell or client has yet to work out
@@ -322,7 +322,7 @@ def client_environment() -> dict[str, str]:
     found: dict[str, str] = {}
     names = [*REMOTE, "DISPLAY", "WAYLAND_DISPLAY"]
     with contextlib.suppress(Failure, OSError, ValueError, LookupError, AttributeError):  # no Linux
-        pid, name, me = f"{os.getppid()}", LAUNCHERS[0], f"{os.getuid()}"
+        me, pid, name = f"{os.getuid()}", f"{os.getppid()}", LAUNCHERS[0]
         if me != "0":  # root hears of nothing to run: $BROWSER, a D-Bus address with `unixexec:`
             names += ["BROWSER", *DESKTOP]
         is_ours = os.readlink("/proc/self") == f"{os.getpid()}" and not is_elevated()
@@ -406,7 +406,7 @@ def way_to(path: str) -> Iterator[tuple[str, os.stat_result]]:
             os.stat(here)  # which raises for a circle of links
             drive, way = os.path.splitdrive(os.readlink(here))
             rest += way.split(os.sep)[::-1]
-            here = drive + os.sep if way.startswith(os.sep) else place
+            here = os.path.join(place, drive + os.sep) if way.startswith(os.sep) else place
         place = here
 
 
@@ -439,6 +439,7 @@ class Process:
         try:
             with _starting:  # a list of arguments, and no shell
                 self._popen = subprocess.Popen(argv, start_new_session=True, **where)  # noqa: S603
+                self._jobs = [job_of(self._popen, streams)] if os.name == "nt" else []
                 _processes[:] = [each for each in _processes if each.is_running()] + [self]
             self._readers = [in_thread(self._read, each) for each in OUTPUT]
         except Failure:  # no thread
@@ -476,18 +477,26 @@ class Process:
 
     def kill(self) -> None:
         """Kill it and all that it started; but of one without streams, that is the browser."""
-        import subprocess
-
-        with contextlib.suppress(OSError, LookupError, subprocess.SubprocessError):
+        with contextlib.suppress(OSError):
             if self._streams and self.is_running() and os.name == "posix":
                 os.killpg(self._popen.pid, signal.SIGKILL)  # the AWS CLI handles not even SIGTERM
-            elif self._streams and self.is_running():
-                program = os.path.join(os.environ["SYSTEMROOT"], "System32", "taskkill.exe")
-                argv = [program, "/T", "/F", "/PID", str(self._popen.pid)]
-                subprocess.run(argv, creationflags=WINDOWS_FLAGS, timeout=5, check=False,  # noqa: S603
-                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
+        while self._jobs:
+            self._jobs.pop()()
         with contextlib.suppress(OSError):
             self._popen.kill()
+
+
+def job_of(popen: Any, streams: Any) -> Callable[[], None]:
+    """Let a process run on Windows; return what kills it and all it starts, as our end does."""
+    import ctypes
+
+    kernel, ntdll = map(ctypes.WinDLL, ("kernel32", "ntdll"))  # type: ignore[attr-defined]
+    job, limits = kernel.CreateJobObjectW(None, None), (ctypes.c_uint32 * 36)()
+    limits[4] = 0x2000 if streams else 0  # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
+    kernel.SetInformationJobObject(job, 9, limits, 80 + 8 * ctypes.sizeof(ctypes.c_void_p))
+    kernel.AssignProcessToJobObject(job, int(popen._handle))  # noqa: SLF001
+    ntdll.NtResumeProcess(int(popen._handle))  # noqa: SLF001 - only now may it start others
+    return partial(kernel.CloseHandle, job)
 
 
 class Wire:
@@ -1311,7 +1320,7 @@ def run_aws(arguments: Sequence[str], goes_on: Any, limit_s: float = 0, **more: 
     # `goes_on(stdout)`, called four times a second, tells whether it may; `more` is for Process.
     while True:
         aws, limit = find_aws_cli(), time.monotonic() + (limit_s or COMMAND_LIMIT_S)
-        if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', str(arguments)):
+        if aws.lower().endswith((".cmd", ".bat")) and re.search(r'[%&^<>|"]', " ".join(arguments)):
             message = f"{aws} is a batch file, which cannot take such a profile name. {INSTALL}"
             raise Failure("aws_cli_failed", message)
         run = Process([aws, *arguments, "--no-cli-auto-prompt"], **more)

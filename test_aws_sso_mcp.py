@@ -2089,8 +2089,14 @@ class OutsideWorldTest(Test):
             for path in ("/usr/local/bin/aws", "\\usr\\aws.exe", "aws.exe", "C:aws.exe"):
                 self.assertEqual("is no absolute path", self.problem(path))
             ways = [each for each, _ in aws_sso_mcp.way_to("C:/a\\b/./../b/aws.exe")]
-        here = ["C:\\", "C:\\a", "C:\\a\\b"]
-        self.assertEqual([*here, *here[-1:], *here[1:], "C:\\a\\b\\aws.exe"], ways)
+            here = ["C:\\", "C:\\a", "C:\\a\\b"]
+            self.assertEqual([*here, *here[-1:], *here[1:], "C:\\a\\b\\aws.exe"], ways)
+            links = {"D:\\a": "\\b", "D:\\b": "E:\\c"}
+            linked = mock.patch.multiple(os, readlink=links.get, stat=mock.DEFAULT)
+            with linked, mock.patch.object(ntpath, "islink", lambda path: path in links):
+                ways = [each for each, _ in aws_sso_mcp.way_to("D:\\a\\aws.exe")]
+            here = ["D:\\", "D:\\a", "D:\\", "D:\\b", "E:\\", "E:\\c", "E:\\c\\aws.exe"]
+            self.assertEqual(here, ways)
 
     # Environments
 
@@ -3960,22 +3966,30 @@ class WindowsTest(Test):
         with self.assertRaises(OSError):
             self.lock(errno.ENOSYS)
 
-    def test_tree_is_killed_with_taskkill_and_the_process_in_any_case(self) -> None:
-        for outcome in (None, OSError, subprocess.TimeoutExpired("taskkill", 5)):
-            with (
-                self.subTest(outcome),
-                mock.patch.dict(os.environ, SYSTEMROOT="C:\\Windows"),
-                mock.patch("subprocess.Popen") as popen,
-                mock.patch("subprocess.run", side_effect=outcome) as run,
-            ):
-                popen().configure_mock(pid=42, **{"poll.return_value": None})
-                popen().stdout = popen().stderr = None
-                process = aws_sso_mcp.Process(["aws"], ["stdout"])
-                with mock.patch("os.name", "nt"):
-                    process.kill()
-                self.assertEqual(["/T", "/F", "/PID", "42"], run.call_args[0][0][1:])
-                popen().kill.assert_called_once()
-            aws_sso_mcp._processes.clear()
+    def test_job_of_a_run_is_closed_once_and_the_process_killed_in_any_case(self) -> None:
+        import ctypes
+
+        with (
+            mock.patch("os.name", "nt"),
+            mock.patch("subprocess.Popen") as popen,
+            mock.patch.object(ctypes, "WinDLL", create=True) as library,
+        ):
+            kernel, popen().stdout, popen().stderr = library(), None, None
+            popen().configure_mock(_handle=42, **{"poll.return_value": None})
+            kernel.CreateJobObjectW.return_value = 7
+            for streams, kills in (["stdout"], True), ([], False):  # the browser outlives us
+                process = aws_sso_mcp.Process(["aws"], streams)
+                calls = {call[0]: call[1] for call in kernel.mock_calls}
+                self.assertEqual(0x2000 * kills, calls["SetInformationJobObject"][2][4])
+                order = ["AssignProcessToJobObject", "NtResumeProcess"]
+                self.assertEqual(order, [*calls][-2:])
+                process.kill()
+                process.kill()
+                kernel.CloseHandle.assert_called_once_with(7)
+                self.assertEqual(2, popen().kill.call_count)
+                kernel.reset_mock()
+                popen().reset_mock()
+        aws_sso_mcp._processes.clear()
 
     def test_signals_that_are_not_there(self) -> None:
         known = mock.Mock(spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal", "set_wakeup_fd"])
