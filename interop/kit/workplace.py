@@ -26,6 +26,7 @@ from kit.person import open_page
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+Variables = dict[str, str]
 KIT = Path(__file__).resolve().parent
 ROOT = KIT.parents[1]
 SERVER = ROOT / "aws_sso_mcp.py"
@@ -74,7 +75,7 @@ class Workplace:
     def write_config(self, text: str) -> None:
         (self.home / ".aws" / "config").write_text(text)
 
-    def environment(self, **more: str | None) -> dict[str, str]:
+    def environment(self, **more: str | None) -> Variables:
         """Return what the server gets: the way to the centre, and a person who opens pages.
 
         Of `more`, None leaves a variable out.
@@ -88,15 +89,21 @@ class Workplace:
         }
         return {name: value for name, value in {**base, **more}.items() if value is not None}
 
+    def server(self, *arguments: str, **environment: str | None) -> tuple[list[str], Variables]:
+        """Return the command that starts the server, and its environment."""
+        return [sys.executable, "-IS", str(SERVER), *arguments], self.environment(**environment)
+
+    def cli(self, *arguments: str) -> tuple[list[str], Variables]:
+        return [str(self.aws), *arguments], self.environment()
+
     # --- The server
 
     @contextlib.asynccontextmanager
-    async def client(self, mode: str = "auto", **environment: str) -> AsyncIterator[Client]:
+    async def client(self, mode: str = "auto", **environment: str | None) -> AsyncIterator[Client]:
         """Connect the official SDK's client; every byte the server writes is kept in `wrote`."""
-        server = shlex.join([sys.executable, "-IS", str(SERVER)])
+        argv, env = self.server(**environment)
         out, err = (shlex.quote(str(self.wrote / name)) for name in ("stdout", "stderr"))
-        command = f"{server} 2>>{err} | tee -a {out}"
-        env = self.environment(**environment)
+        command = f"{shlex.join(argv)} 2>>{err} | tee -a {out}"
         parameters = StdioServerParameters(command="/bin/sh", args=["-c", command], env=env)
         async with Client(parameters, mode=mode) as client:
             yield client
@@ -109,25 +116,21 @@ class Workplace:
     # --- What the AWS CLI leaves
 
     def run_aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [str(self.aws), *arguments]
+        argv, env = self.cli(*arguments)
         return subprocess.run(
-            argv, env=self.environment(), capture_output=True, text=True, check=False, cwd=self.home
+            argv, env=env, input="", capture_output=True, text=True, check=False, cwd=self.home
         )
 
     def run_login(self) -> None:
         """Log in without the server, as the person did yesterday."""
+        argv, env = self.cli("sso", "login", "--profile=dev", "--no-browser")
         login = subprocess.Popen(
-            [str(self.aws), "sso", "login", "--profile=dev", "--no-browser"],
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=self.home,
+            argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.home
         )
         assert login.stdout
         url = next(line for line in login.stdout if line.startswith("https://") and "?" in line)
         person = [sys.executable, str(KIT / "person.py"), url.strip()]
-        subprocess.run(person, env=self.environment(), check=True)
+        subprocess.run(person, env=self.centre.environment(), check=True)
         login.stdout.read()
         assert login.wait() == 0
         self.run_aws("sts", "get-caller-identity", "--profile=dev")
@@ -191,17 +194,21 @@ async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 def start(
-    place: Workplace, python: str = sys.executable, **environment: str
+    place: Workplace, python: str | None = None, **environment: str | None
 ) -> subprocess.Popen[str]:
-    """Start the server on bare pipes."""
-    argv = [python, "-IS", str(SERVER)]
-    env = place.environment(**environment)
+    """Start the server on bare pipes, by another Python if one is named."""
+    argv, env = place.server(**environment)
+    argv[0] = python or argv[0]
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def ask(
-    process: subprocess.Popen[str], arguments: dict[str, Any], *, wait: bool = True
+    process: subprocess.Popen[str],
+    arguments: dict[str, Any],
+    *,
+    wait: bool = True,
+    request_id: int = 1,
 ) -> dict[str, Any]:
     """Call the tool over bare pipes, and return its answer if `wait`."""
     meta = {
@@ -209,14 +216,16 @@ def ask(
         "io.modelcontextprotocol/clientCapabilities": {},
     }
     params = {"name": "refresh_aws_sso_token", "arguments": arguments, "_meta": meta}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    message = {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
     assert process.stdin
     assert process.stdout
     process.stdin.write(json.dumps(message) + "\n")
     process.stdin.flush()
     if not wait:
         return {}
-    outcome: dict[str, Any] = json.loads(process.stdout.readline())["result"]["structuredContent"]
+    told = json.loads(process.stdout.readline())
+    assert told["id"] == request_id
+    outcome: dict[str, Any] = told["result"]["structuredContent"]
     return outcome
 
 
