@@ -597,11 +597,11 @@ def config_text(variable: str, name: str) -> tuple[str, str]:
     """Return path and text (in the locale's encoding) of the file at `variable`, or in `~/.aws`."""
     value = os.environ.get(variable)
     path = aws_folder(name) if value is None else full_path(value)
-    content = (b"" if path == os.devnull else read_file(path, MAX_FILE_BYTES)) or b""
-    if content.startswith(b"\xef\xbb\xbf"):
+    content = None if (value or "").lower() == os.devnull else read_file(path, MAX_FILE_BYTES)
+    if content and content.startswith(b"\xef\xbb\xbf"):
         raise unparsable(path, "it begins with a byte order mark. Save it as UTF-8 without one", 1)
     try:
-        return path, io.TextIOWrapper(io.BytesIO(content)).read()
+        return path, io.TextIOWrapper(io.BytesIO(content or b"")).read()
     except UnicodeDecodeError:
         raise unparsable(path, "it is not text in this machine's encoding") from None
 
@@ -936,6 +936,7 @@ def configured_servers() -> Iterator[tuple[str, str, Json]]:
     places = [*(keys.split("/") for keys in SERVERS.split()), ["projects", project, "mcpServers"]]
     for path in client_files(project):
         file = path.replace(os.path.join(project, ""), "./", 1).replace(filled_in("~"), "~", 1)
+        file = file.replace(os.sep, "/")
         content = read_client_config(path)
         yield from [(file, "\0", {})] if content is None else ()  # a name that nothing has
         for keys in places:

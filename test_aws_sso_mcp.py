@@ -868,6 +868,7 @@ class ConfigTest(Test):
             ("", set()),
             (str(self.home.path / "missing"), set()),
             (os.devnull, set()),
+            (os.devnull.upper(), set()),
             ("with\0nul", set()),
         )
         for value, profiles in rows:
@@ -4555,7 +4556,7 @@ class CommandLineTest(ProcessTest):
 # What any section may use of the modules that reach outside, and what may be imported at all.
 # fmt: off
 PURE = {
-    "os": {"environ", "name", "path", "pathsep", "devnull", "urandom"},
+    "os": {"environ", "name", "path", "pathsep", "sep", "devnull", "urandom"},
     "os.path": {"join", "basename", "dirname", "normcase", "expanduser", "expandvars", "abspath"},
     "shutil": {"get_terminal_size"},
 }
