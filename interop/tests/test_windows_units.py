@@ -1,0 +1,119 @@
+"""README's test command on Windows' own Pythons, under Wine; configs as botocore has them there.
+
+Each test that skips there says why; what no Windows has is all that may be said.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import unittest
+
+import pytest
+
+import test_aws_sso_mcp
+from kit.components import need
+from kit.windows import PYTHON, in_wine
+from kit.workplace import ROOT
+
+SKIPPED = {
+    "Windows can wait for no pipe",
+    "Windows has no flock",
+    "Windows has no limit on the size of files",
+    "Windows has no such files",
+    "Windows has no such signals",
+    "Windows removes no file that is open",
+    "Windows removes no folder that is in use",
+    "Windows sends no such signal",
+    "elsewhere its mode is that of a copy",
+    "file modes say nothing on Windows",
+    "needs Linux's /dev/full",
+    "needs Linux's /proc",
+    "needs a pair of sockets",
+    "needs a pseudo-terminal",
+    "needs the right to make links",  # which Wine gives to nobody
+    "on Windows a lock ends with the server",
+    "on Windows a signal cannot come at a byte code",
+    "users and groups are otherwise on Windows",
+}
+# What the answers are, through a stand-in each: the newest Python alone tries all of them.
+SLOW = {"AnswerTest", "CliFailureTest", "ElicitationTest", "LoginFailureTest", "LoginTest"}
+# Prints what the CLI's botocore and we make of each case, where the two differ.
+COMPARE = """\
+import json, locale, os, sys, tempfile
+sys.path.append(r"C:\\aws\\lib")
+import awscli  # whose own botocore is the only one from now on
+from botocore.configloader import load_config
+from botocore.exceptions import ConfigParseError
+from aws_sso_mcp import Failure, read_aws_config
+from test_aws_sso_mcp import CASES
+
+def theirs(path):
+    try:
+        config = load_config(path)
+    except ConfigParseError:
+        return None
+    return [config["profiles"], config["sso_sessions"]]
+
+def ours():
+    try:
+        return list(read_aws_config()[1:3])
+    except Failure as failure:
+        assert failure.reason == "config_unparsable", failure
+        return None
+
+cases = {case[0]: case[1].encode("latin-1" if case[0] == "latin-1" else "utf-8") for case in CASES}
+cases["no cp1252"] = b"[profile \\x81]\\nx = 1\\n"
+cases["mark"] = b"\\xef\\xbb\\xbf[profile a]\\nx = 1\\n"
+found = {}
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, "config")
+    os.environ.update(AWS_CONFIG_FILE=path, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    for name, content in cases.items():
+        with open(path, "wb") as file:
+            file.write(content)
+        found[name] = theirs(path), ours()
+print(json.dumps([locale.getpreferredencoding(False), found]))
+"""
+
+
+def run(*argv: str) -> str:
+    """Return what a program in Windows prints, which must end well."""
+    command, variables = in_wine(*argv)
+    done = subprocess.run(
+        command,
+        env=variables,
+        cwd=ROOT,
+        input="",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.13"])
+def test_unit_tests(version: str) -> None:
+    need("windows")
+    tests = {name for name, each in vars(test_aws_sso_mcp).items() if is_test(each)}
+    some = tests - SLOW if version == "3.9" else []
+    argv = ["-m", "unittest", "-v", *(f"test_aws_sso_mcp.{name}" for name in sorted(some))]
+    told = run(f"C:\\Python{version}\\python.exe", *argv)
+    assert set(re.findall(r"skipped ['\"](.+)['\"]$", told, re.MULTILINE)) == SKIPPED
+
+
+def is_test(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, unittest.TestCase)
+
+
+def test_config_is_in_the_locales_encoding_as_the_cli_has_it() -> None:
+    need("windows")
+    encoding, found = json.loads(run(PYTHON, "-c", COMPARE))
+    assert encoding == "cp1252"
+    assert found["unicode"][0][0] != found["latin-1"][0][0]
+    assert found["no cp1252"] == found["mark"] == [None, None]
+    assert [name for name, (theirs, ours) in found.items() if theirs != ours] == []
