@@ -477,11 +477,10 @@ class Process:
 
     def kill(self) -> None:
         """Kill it and all that it started; but of one without streams, that is the browser."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, LookupError):
             if self._streams and self.is_running() and os.name == "posix":
                 os.killpg(self._popen.pid, signal.SIGKILL)  # the AWS CLI handles not even SIGTERM
-        while self._jobs:
-            self._jobs.pop()()
+            self._jobs.pop()()  # once, whichever thread is first; none but on Windows
         with contextlib.suppress(OSError):
             self._popen.kill()
 
@@ -1450,8 +1449,7 @@ class Renewal:
             profile, files = self.profile, {}
         try:
             arguments = ("configure", "export-credentials", f"--profile={profile}")
-            run = run_aws(arguments, flight.is_wanted, streams=("stderr",), **files)
-            failure = cli_failure(run)
+            failure = cli_failure(run_aws(arguments, flight.is_wanted, streams=OUTPUT[1:], **files))
         except Failure as raised:
             failure = raised
         if not self.is_done() and failure.reason in UNTRIED:
