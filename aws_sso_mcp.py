@@ -531,7 +531,7 @@ def handle_signals(wire: Wire | None = None) -> None:
     if os.name == "posix":
         os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
+    for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK"} & {*dir(signal)}:
         signal.signal(getattr(signal, name), lambda *_: None)  # `watch` acts
     in_thread(watch, signals, wire if os.name == "posix" else None)
 
@@ -1478,8 +1478,8 @@ class Renewal:
         if self.is_done():  # by this login, which ends by itself, or by one in a terminal
             return abs(time.time() - changed_at(token_path(self.session))) < GRACE_S
         flight.is_wanted()
-        if time.time() - self.began_at > LOGIN_LIMIT_S:
-            raise failure_of("login_expired")
+        if time.time() - self.began_at > (LOGIN_LIMIT_S if self.page else 2 * COMMAND_LIMIT_S):
+            raise failure_of("login_expired" if self.page else "network")
         url, code = parse_login_output(text)
         is_all, self.text = text == self.text or "?" in (url or ""), text
         if url and is_all and url != self.page.get("url"):
@@ -1651,7 +1651,7 @@ def failed(failure: Failure, config: AwsConfig | None = None, others: Sequence[s
         answer["candidates"] = offered
         step = f" If another profile was meant, try again with one of: {listed(offered)}."
     elif not working:
-        step = "".join([*config.misspelled.values()][:MAX_SHOWN]) or f" {NO_PROFILE}"
+        step = "".join([*config.misspelled.values()][:MAX_SHOWN]) or f" {NO_PROFILE} See status."
     answer["message"] += "" if step in answer["message"] else step
     return answer
 
@@ -2143,9 +2143,9 @@ Environment:
   AWS_SSO_MCP_LOGIN          browser or device, where the guess is wrong
   AWS_SSO_MCP_WAIT_SECONDS   how long a tool call waits for the person (50)
   AWS_SSO_MCP_AWS_CLI        path of the AWS CLI v2
-Exit codes: 0 a token works, 1 none does, 2 wrong usage, 128 + n signal n
-"""
+Exit codes: 0 a token works, 1 none does, 2 wrong usage, 128 + n signal n"""
 COMMANDS = {"status": "--json", "refresh": "--force", "hook": "", "help": "", "--version": ""}
+PROFILE = r"\0--profile(?:=|\0(?!-))([^\0]+)"  # in arguments, each behind a NUL
 SGR = {1: "^SESSION .*", 32: "  (valid|refreshable) ", 33: "  expiring ", 31: "  (expired|absent) "}
 
 
@@ -2160,22 +2160,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     handle_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what its encoding lacks
-    words = ["help"] if not words or {"-h", "--help"} & {*words} else words
-    command, *rest = [re.sub("^--profile(=|$)", "", each) for each in words]
-    names = [each for each in rest if each and not each.startswith("-")]
-    options, is_known = {*rest}.difference(names, [""]), command in (*COMMANDS, "-V")
-    known = [COMMANDS.get(command, ""), "--profile"] if is_known else [*COMMANDS]
+    line = "\0".join(["", *(["help"] if not words or {"-h", "--help"} & {*words} else words)])
+    command, *rest = re.sub(PROFILE, "", line).split("\0")[1:] or ["help"]
+    names = re.findall(PROFILE, line) + [each for each in rest if not each.startswith("-")]
+    options, is_known = {*rest}.difference(names), command in (*COMMANDS, "-V")
+    known = [COMMANDS.get(command, ""), "--profile NAME"] if is_known else [*COMMANDS]
     unknown = [*options.difference(known), *names[1:]] if is_known else [command]
     if unknown:
         hint = "".join(f", did you mean {e}?" for e in nearest_names(unknown[0], known, LIKE)[:1])
-        what = f"unknown {'argument' if is_known else 'command'} {unknown[0]!r}{hint}"
+        what = f"unknown {'argument' if is_known else 'command'} {unknown[0][:40]!r}{hint}"
         return say(what + "\nSee --help.", sys.stderr) or 2
     if command == "status":
         return print_status(*names, as_json=bool(options))
     if command == "refresh":
         return print_refresh(*names, force=bool(options))
     if command == "hook":
-        return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES))
+        return print_hook(sys.stdin.buffer.read(MAX_LINE_BYTES) if sys.stdin else b"")
     return say(usage() if command == "help" else f"aws-sso-mcp {__version__}")
 
 
@@ -2193,8 +2193,9 @@ def usage() -> str:
 
 def say(text: str, stream: TextIO | None = None) -> int:
     """Print text for a person; what comes from a config file may not steer the terminal."""
-    text = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text.rstrip())
-    if sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+    text = re.sub(r"[\0-\t\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", "?", text)
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if sys.stdout and sys.stdout.isatty() and not is_plain:
         for colour, words in SGR.items():
             text = re.sub(words, f"\x1b[{colour}m\\g<0>\x1b[0m", text)
     with contextlib.suppress(OSError):
@@ -2234,15 +2235,14 @@ def print_status(profile: str | None = None, *, as_json: bool) -> int:
     answer = get_aws_sso_status(Call(say), profile)
     sessions = answer.get("sessions", [])
     wrong = (inner(answer, "awsCli").get("problem"), *answer.get("problems", []))
-    table = table_of(sessions) if sessions else ()
-    lines = [*table, answer["message"], *(f"- {each}" for each in wrong if each)]
+    lines = [*(sessions and table_of(sessions)), answer["message"], *(f"- {e}" for e in wrong if e)]
     (say if as_json else tell)(json.dumps(answer, indent=2) if as_json else "\n".join(lines))
     return 0 if any("expiresAt" in row for row in sessions) else 1
 
 
 def table_of(sessions: Sequence[Json]) -> Iterator[str]:
     """Yield the lines of a table: a row for each session, and its profiles below it."""
-    titles = [(row["ssoSession"] or row["startUrl"]).removeprefix("https://") for row in sessions]
+    titles = [(e["ssoSession"] or e["startUrl"]).removeprefix("https://")[:32] for e in sessions]
     width = max(map(len, ["SESSION", *titles]))
     yield f"{'SESSION':{width}}  TOKEN        TIME LEFT     A REFRESH TAKES"
     for title, row in zip(titles, sessions):

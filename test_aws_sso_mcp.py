@@ -3931,6 +3931,14 @@ class ManyProcessesTest(ProcessTest):
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", second.result(second_call)["status"])
 
+    def test_cli_that_never_names_a_page_is_given_up_soon(self) -> None:
+        client = self.local()
+        client.module.COMMAND_LIMIT_S = 0.1
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        self.assertEqual("network", client.result(call)["reason"])
+        self.assertTrue(run.gone())
+
     @unittest.skipUnless(POSIX and Path("/proc/self/fd").exists(), "needs Linux's /proc")
     def test_wait_that_ends_without_the_lock_leaves_no_file_open(self) -> None:
         self.client().call(profile="dev")
@@ -4058,7 +4066,7 @@ class EndTest(ProcessTest):
 
     @unittest.skipUnless(POSIX, "Windows has no such signals")
     def test_signals_while_stdin_is_open(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             with self.subTest(number):
                 client, run = self.start_login()
                 client.process.send_signal(number)
@@ -4283,6 +4291,21 @@ class WordsTest(Test):
             self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bperson\b")
             self.assertRegex(meaning, r"\.\Z")
 
+    def test_no_character_steers_the_terminal(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            aws_sso_mcp.say("a\x1b[2J\x9b\u202eb\u2028c\u200bé…")
+        self.assertEqual("a?[2J??b?c?é…\n", said.getvalue())
+
+    def test_hook_without_stdin_is_silent(self) -> None:
+        quiet = mock.patch.object(aws_sso_mcp, "handle_signals")
+        with (
+            quiet,
+            mock.patch("sys.stdin", None),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            self.assertEqual(0, aws_sso_mcp.main(["hook"]))
+        self.assertEqual("", said.getvalue())
+
     def test_what_the_encoding_lacks_is_replaced(self) -> None:
         Home(self).patch(self)
         path = os.path.abspath("日本/aws_sso_mcp.py")
@@ -4336,9 +4359,14 @@ class CommandLineTest(ProcessTest):
             (("login",), "command 'login'\n"),
             (("status", "--jsno"), "argument '--jsno', did you mean --json?"),
             (("status", "--force"), "argument '--force'\n"),
-            (("refresh", "--profle=a"), "argument '--profle=a', did you mean --profile?"),
+            (("refresh", "--profle=a"), "argument '--profle=a', did you mean --profile NAME?"),
             (("refresh", "--profile", "a", "b"), "argument 'b'\n"),
-            (("refresh", "a", "--profile=b"), "argument 'b'\n"),
+            (("refresh", "a", "--profile=b"), "argument 'a'\n"),
+            (("refresh", "--profile"), "argument '--profile', did you mean --profile NAME?"),
+            (("refresh", "--profile", ""), "argument '--profile', did you mean"),
+            (("refresh", "--profile="), "argument '--profile=', did you mean"),
+            (("refresh", "--profile", "--force"), "argument '--profile', did you mean"),
+            (("refresh", "a", "b" * 99), f"argument '{'b' * 40}'\n"),
         )
         for arguments, words in rows:
             with self.subTest(arguments):
@@ -4354,6 +4382,9 @@ class CommandLineTest(ProcessTest):
         self.assertIn("'ops', as requested", expected)
         for arguments in (("--profile", "ops"), ("--profile=ops",)):
             self.assertEqual(expected, self.said("status", *arguments))
+            self.assertEqual(expected, self.said(*arguments, "status"))
+        run = self.run_server("refresh", "--profile=--force")
+        self.assertIn("There is no profile '--force'", run.stdout)
         run = self.run_server("refresh", "--profile", "ops")
         self.assertIn("'ops', as requested", run.stdout)
 
@@ -4434,7 +4465,7 @@ class CommandLineTest(ProcessTest):
         import termios
 
         self.home.write_token(60)
-        for more, colours in (({}, True), ({"NO_COLOR": "1"}, False)):
+        for more, colours in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
             main, side = pty.openpty()
             fcntl.ioctl(main, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
             environment = self.stand_ins.environment(**more)

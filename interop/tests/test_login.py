@@ -387,7 +387,7 @@ async def test_any_profile_name_that_botocore_accepts(newest: Workplace, name: s
 # --- The end ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["eof", "SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("end", ["eof", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
 async def test_end_of_the_server_ends_the_login(place: Workplace, end: str) -> None:
     place.centre.approval = "ignore"
     process = start(place)
