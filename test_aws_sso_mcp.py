@@ -3933,9 +3933,9 @@ class ManyProcessesTest(ProcessTest):
 
     def test_cli_that_never_names_a_page_is_given_up_soon(self) -> None:
         client = self.local()
-        client.module.COMMAND_LIMIT_S = 0.1
         call = client.call(profile="dev")
         run = self.stand_ins.next_run("aws")
+        client.module.COMMAND_LIMIT_S = 0.01
         self.assertEqual("network", client.result(call)["reason"])
         self.assertTrue(run.gone())
 
