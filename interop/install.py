@@ -5,7 +5,7 @@
     python3 interop/install.py --where [NAME]  print the folder that they are in, or one of them
 
 They come into `$AWS_SSO_MCP_REAL`, else into `aws-sso-mcp-interop` in `$XDG_CACHE_HOME` or
-`~/.cache`: 3.3 GB, in two minutes with a fast line. What is there already stays as it is, unless
+`~/.cache`: 4.8 GB, in two minutes with a fast line. What is there already stays as it is, unless
 its pin changed; to renew a component, remove its folder.
 """
 
