@@ -85,6 +85,13 @@ def say_next(text: str) -> None:
     print(f"\n{fitted(text)}", file=sys.stderr)
 
 
+def end_unheard(error: BaseException) -> None:
+    """Say why stdout takes no more, unless its reader has gone; what comes yet goes nowhere."""
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        say_next(f"The demo ends here: {error}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def find_aws() -> str | Path:
     """Return the AWS CLI v2 on PATH, else the name of the component that install.py can bring.
 
@@ -112,8 +119,10 @@ def is_v2(path: str) -> bool:
     # With no more than the demo will give it: a shim may need the person's HOME.
     env = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
     try:
-        told = subprocess.run([path, "--version"], env=env, capture_output=True, check=False)
-    except OSError:
+        told = subprocess.run(
+            [path, "--version"], env=env, capture_output=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return False
     return told.stdout.startswith(b"aws-cli/2.")
 
@@ -126,7 +135,7 @@ async def demo(aws: str | Path) -> int:
         place = Workplace(Path(folder), centre, aws)
         place.write_config(CONFIG.format(start_url=centre.start_url))
         show = Show(place)
-        cli = place.run_aws("--version").stdout.split()[0]
+        cli = place.run_aws("--version").stdout.partition(" ")[0] or place.aws
         show.tell(
             f"Real: {cli}, an MCP client ({version('demo')}). Played: IAM Identity Center, on "
             f"127.0.0.1:{centre.port}, and the person. HOME: {place.home}"
@@ -188,7 +197,7 @@ class Show:
         from kit.workplace import refresh
 
         words = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        print()
+        self._print("", "")
         self._row("assistant", f"refresh_aws_sso_token({words})", "bold")
         began, pages = time.monotonic(), len(self.place.centre.pages)
         answer = await refresh(client, **arguments)
@@ -227,7 +236,13 @@ class Show:
         self._print(fitted(text, 11).lstrip(), style)
 
     def _print(self, text: str, style: str, end: str = "\n") -> None:
-        self.console.print(text, style=style, end=end)
+        try:
+            self.console.print(text, style=style, end=end)
+        except (OSError, SystemExit) as error:  # rich exits where the reader has gone
+            end_unheard(error)
+            task = asyncio.current_task()
+            assert task
+            task.cancel()  # so that the server and the folder go too
 
 
 def width() -> int:
@@ -258,3 +273,8 @@ if __name__ == "__main__":
         raise SystemExit(main())
     except KeyboardInterrupt:
         raise SystemExit(install.INTERRUPTED) from None
+    except asyncio.CancelledError:
+        raise SystemExit(1) from None
+    except OSError as error:
+        end_unheard(error)
+        raise SystemExit(1) from None

@@ -24,6 +24,10 @@ WIDTH = 70
 GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 
 
+# An AWS CLI v2, but too late.
+HANGS = f"""exec {sys.executable} -c 'import time; time.sleep(60); print("aws-cli/2.0")'"""
+
+
 class Setting:
     """A machine that has these programs, and nothing else, on PATH; no terminal."""
 
@@ -49,13 +53,15 @@ class Setting:
     def put_aws(self) -> None:
         self.put("aws", real(need("aws-newest")) / "bin" / "aws")
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(
+        self, stdout: int = subprocess.PIPE, stderr: int = subprocess.STDOUT
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, ROOT / "interop" / "demo.py"],
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )
@@ -102,6 +108,7 @@ def has_nothing(setting: Setting) -> None:
         ("", "echo http://archive.ubuntu.com/ubuntu/", "this machine's apt knows no Debian mirror"),
         ("echo aws-cli/1.45.11 Python/3.11.7", "", "bin/aws is none"),
         ("/no/such/program", "", "bin/aws is none"),
+        (HANGS, "", "bin/aws is none"),
     ],
 )
 def test_without_an_aws_cli_it_says_where_to_get_one(
@@ -116,6 +123,14 @@ def test_without_an_aws_cli_it_says_where_to_get_one(
     assert why in said
     assert said.endswith(f"Install one, then try again: {GUIDE}")
     assert list(setting.tmp.iterdir()) == []
+
+
+def test_aws_cli_that_works_only_elsewhere(setting: Setting) -> None:
+    need("demo")
+    setting.put("aws", "/bin/sh", "-c", "[ $HOME != /nonexistent ] || echo aws-cli/2.38.1")
+    setting.put("tee", "/usr/bin/tee")
+    said = " ".join(setting.run(1).split())
+    assert said.endswith("Something else was expected: the demo ends here.")
 
 
 def test_aws_cli_that_everybody_may_change(setting: Setting) -> None:
@@ -161,6 +176,38 @@ def test_interrupt_leaves_nothing(setting: Setting, line: str) -> None:
     assert process.wait() == 128 + signal.SIGINT
     assert "Traceback" not in said
     assert "Error" not in said
+    assert soon(lambda: not of_folder(setting.tmp))
+    assert [path for path in setting.tmp.rglob("*") if path.name != "real"] == []
+
+
+def test_reader_that_goes_ends_it(setting: Setting) -> None:
+    need("demo")
+    setting.put_aws()
+    setting.put("tee", "/usr/bin/tee")
+    with setting.start(stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert any("server     logged_in" in line for line in process.stdout)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+    assert soon(lambda: not of_folder(setting.tmp))
+    assert list(setting.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("installs", [True, False])
+def test_full_disk_is_told_in_one_line(setting: Setting, installs: bool) -> None:
+    if installs:
+        has_nothing(setting)
+    else:
+        need("demo")
+    setting.put_aws()
+    setting.put("tee", "/usr/bin/tee")
+    with open("/dev/full", "w") as full:
+        process = setting.start(full.fileno(), subprocess.PIPE)
+    _, said = process.communicate()
+    assert said == "\nThe demo ends here: [Errno 28] No space left on device\n"
+    assert process.returncode == 1
     assert soon(lambda: not of_folder(setting.tmp))
     assert [path for path in setting.tmp.rglob("*") if path.name != "real"] == []
 
