@@ -38,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
         tempfile.tempdir = None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes by itself, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_windows_units.py")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Fail a run of which a process is left, and end that; of a good run no file is left either."""
