@@ -116,7 +116,7 @@ class ProtocolError(Exception):
 def bug(error: Exception) -> Failure:
     """Return the Failure that names the kind and place of a bug; its text could hold a secret."""
     trace: Any = error.__traceback__
-    while trace.tb_next and trace.tb_next.tb_frame.f_code.co_filename == __file__:
+    while trace.tb_next and trace.tb_next.tb_frame.f_code.co_filename == bug.__code__.co_filename:
         trace = trace.tb_next
     what = f"line {trace.tb_lineno}: {type(error).__name__}"
     return Failure("internal_error", f"A bug in aws_sso_mcp.py, {what}. Report it, then go on.")
@@ -237,8 +237,8 @@ def read_file(path: str, limit: int = MAX_OUTPUT_BYTES) -> bytes | None:
             return file.read(limit)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
         return None
-    except OSError as error:
-        raise Failure("config_unreadable", f"{path} cannot be read: {error.strerror}.") from None
+    except OSError as e:
+        raise Failure("config_unreadable", f"{path} cannot be read: {e.strerror}. Fix it.") from e
 
 
 def write_file(path: str, text: str) -> None:
@@ -445,8 +445,8 @@ class Process:
         except Failure:  # no thread
             self.kill()
             raise
-        except (OSError, ValueError) as error:
-            raise Failure("aws_cli_failed", f"{argv[0]} cannot be started: {error}.") from None
+        except (OSError, ValueError) as e:
+            raise Failure("aws_cli_failed", f"{argv[0]} cannot be started: {e}. Fix it.") from e
 
     def _read(self, stream: str) -> None:
         """Keep the beginning of what it prints, let the rest go by, see it end."""
@@ -636,7 +636,7 @@ def parse_ini(path: str, text: str) -> dict[str, Json]:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", None) or getattr(error, "errors", [[None]])[0][0]
-        raise unparsable(path, "no [section], no `key = value`, or a second one", line) from None
+        raise unparsable(path, "neither [section] nor `key = value`, or a repeat", line) from None
     sections: dict[str, Json] = {name: dict(parser[name]) for name in parser.sections()}
     for values in sections.values():
         for key in [each for each in values if values[each].startswith("\n")]:  # as under `s3 =`
@@ -1662,7 +1662,8 @@ def check_certificates() -> None:
     with contextlib.suppress(Failure):
         content = read_file(path, MAX_FILE_BYTES)
     if path and b"CERTIFICATE-----" not in (content or b""):
-        raise Failure("certificate", f"AWS_CA_BUNDLE names {path}, which is no readable PEM file.")
+        what = f"AWS_CA_BUNDLE names {path}, which is no readable PEM file."
+        raise Failure("certificate", what + " Let it name the company's certificates, or unset it.")
 
 
 DONE = {
@@ -1795,10 +1796,10 @@ def get_aws_sso_status(call: Call, profile: str | None = None) -> Json:  # noqa:
         if config is None or profile:
             return failed(failure, config)
     name = harmless(choice.profile, config.profiles)
-    if taken and profile:  # what is asked for counts alone
-        login = taken.login_profile
-        config = config._replace(profiles={login: config.profiles[login]}, misspelled={})
     rows = session_rows(config, taken)
+    if taken and profile:  # what is asked for is shown alone
+        rows, login = [{**rows[0], "profiles": rows[0]["profiles"][:1]}], taken.login_profile
+        config = config._replace(profiles={login: config.profiles[login]}, misspelled={})
     message = f"{sum('expiresAt' in row for row in rows)} of {len(rows)} SSO sessions are usable. "
     message += f"A refresh would take profile {name!r}, {choice.why}"
     message += "." if taken else ", and fail: see the problems. Name another profile."
@@ -1985,8 +1986,7 @@ class Server:
                 data = {"supported": SUPPORTED_VERSIONS, "requested": version[:100]}
                 raise ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", **data)
         elif method in self._modern and (method not in self._legacy or not self._session):
-            what = "Send initialize first, or _meta with "
-            raise ProtocolError(INVALID_PARAMS, what + " and ".join(ENVELOPE))
+            raise ProtocolError(INVALID_PARAMS, "Send initialize, or _meta: " + ", ".join(ENVELOPE))
         methods = self._modern if request.modern else self._legacy
         if method not in methods:
             raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method[:100]}")

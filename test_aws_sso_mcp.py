@@ -4204,8 +4204,9 @@ class StatusTest(ProcessTest):
         self.assertEqual("p39-39", answer["sessions"][0]["profiles"][0]["profile"])
         self.assertGreater(len(answer["sessions"]), 1)
         answer = self.local().status(profile="p7-30")
-        self.assertEqual(["s7"], [row["ssoSession"] for row in answer["sessions"]])
-        self.assertEqual("p7-30", answer["sessions"][0]["profiles"][0]["profile"])
+        [row] = answer["sessions"]
+        self.assertEqual(("s7", 40), (row["ssoSession"], row["profileCount"]))
+        self.assertEqual(["p7-30"], [each["profile"] for each in row["profiles"]])
 
     def test_refresh_that_would_fail_is_told(self) -> None:
         answer = self.local().status()
