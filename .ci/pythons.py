@@ -19,14 +19,21 @@ ASK = "import sys; print(*sys.version_info[:2], sys.executable)"
 
 
 def pythons() -> dict[tuple[int, int], str]:
-    folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]
-    folders += [*sorted(Path.home().glob(".pyenv/versions/*/bin")), real("pythons") / "deb/usr/bin"]
+    folders = [
+        Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder
+    ]
+    folders += [
+        *sorted(Path.home().glob(".pyenv/versions/*/bin")),
+        real("pythons") / "deb/usr/bin",
+    ]
     found: dict[tuple[int, int], str] = {}
     for folder in folders:
         for python in sorted(folder.glob("python3*")):
             if re.fullmatch(r"python3(\.\d+)?", python.name):
                 argv = [python, "-IS", "-c", ASK]
-                asked = subprocess.run(argv, capture_output=True, text=True, check=False)
+                asked = subprocess.run(
+                    argv, capture_output=True, text=True, check=False
+                )
                 if asked.returncode == 0:
                     major, minor, executable = asked.stdout.split()
                     found.setdefault((int(major), int(minor)), executable)

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
     from kit.workplace import Workplace
 
-AWS_GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+AWS_GUIDE = (
+    "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+)
 
 CONFIG = """\
 [sso-session corp]
@@ -55,13 +57,23 @@ sso_role_name = Developer
 
 def main() -> int:
     """Bring what is missing, then run the demo with the Python that has it."""
-    parser = argparse.ArgumentParser(description="See the server work, without an AWS account.")
-    clis = [component.name for component in COMPONENTS if component.name.startswith("aws-")]
-    parser.add_argument("aws", nargs="?", choices=clis, help="in place of this machine's AWS CLI")
+    parser = argparse.ArgumentParser(
+        description="See the server work, without an AWS account."
+    )
+    clis = [
+        component.name for component in COMPONENTS if component.name.startswith("aws-")
+    ]
+    parser.add_argument(
+        "aws", nargs="?", choices=clis, help="in place of this machine's AWS CLI"
+    )
     wanted = parser.parse_args().aws
     try:
         aws = wanted or find_aws()
-        missing = [name for name in ("demo", aws) if isinstance(name, str) and not installed(name)]
+        missing = [
+            name
+            for name in ("demo", aws)
+            if isinstance(name, str) and not installed(name)
+        ]
         if missing:
             find_python()
     except InstallError as error:
@@ -181,7 +193,9 @@ class Show:
         from rich.console import Console
 
         self.place = place
-        self.console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.console = Console(
+            highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
 
     def tell(self, text: str) -> None:
         self._print("\n" + fitted(text), "italic cyan")
@@ -222,10 +236,15 @@ class Show:
         seen = Path("/proc").is_dir()  # not on macOS
         self.tell(
             f"Pages opened: {len(centre.pages)}. Secrets in what the server wrote: {len(leaks)} "
-            f"of {len(centre.secrets)}." + (f" Processes left: {len(left)}." if seen else "")
+            f"of {len(centre.secrets)}."
+            + (f" Processes left: {len(left)}." if seen else "")
         )
         self._print(f"\n$ python3 {server.name} status", "bold")
-        own = {name: os.environ[name] for name in ("TERM", "NO_COLOR") if name in os.environ}
+        own = {
+            name: os.environ[name]
+            for name in ("TERM", "NO_COLOR")
+            if name in os.environ
+        }
         env = {**place.environment(), **own, "COLUMNS": str(width())}
         subprocess.run([sys.executable, "-IS", server, "status"], env=env, check=False)
         return 1 if leaks or left else 0

@@ -59,7 +59,9 @@ def main(names: list[str]) -> int:
     known = {component.name: component for component in COMPONENTS}
     unknown = sorted(set(names) - set(known))
     if unknown:
-        sys.stderr.write(f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}\n")
+        sys.stderr.write(
+            f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}\n"
+        )
         return 2
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,

@@ -66,7 +66,9 @@ def parts_of_page() -> tuple[str, str, str]:
 
 if __name__ == "__main__":
     if not FILE.is_file():
-        sys.exit("nothing was measured yet: run test_clients.py and test_hosts.py in interop/tests")
+        sys.exit(
+            "nothing was measured yet: run test_clients.py and test_hosts.py in interop/tests"
+        )
     measured = table(json.loads(FILE.read_text()))
     if sys.argv[1:] == ["--write"]:
         before, _, after = parts_of_page()

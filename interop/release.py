@@ -41,7 +41,9 @@ PLACES = {  # a pattern: what stands before the version, and the version
     "docs/alternatives.md": r"(this server, )(\d+\.\d+\.\d+)",
 }
 RELEASE = ".github/workflows/release.yml"
-UNRELEASED = re.compile(r"(?m)^## (\d+\.\d+\.\d+ - unreleased|unreleased)$", re.IGNORECASE)
+UNRELEASED = re.compile(
+    r"(?m)^## (\d+\.\d+\.\d+ - unreleased|unreleased)$", re.IGNORECASE
+)
 
 
 # --- The version ------------------------------------------------------------------------
@@ -52,7 +54,9 @@ class RefusedError(Exception):
 
 
 def current() -> str:
-    [found] = re.findall(PLACES["aws_sso_mcp.py"], (ROOT / "aws_sso_mcp.py").read_text("utf-8"))
+    [found] = re.findall(
+        PLACES["aws_sso_mcp.py"], (ROOT / "aws_sso_mcp.py").read_text("utf-8")
+    )
     return str(found[1])
 
 
@@ -72,7 +76,9 @@ def set_version(version: str) -> list[str]:
         raise RefusedError("something is not committed: see git status")
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if not UNRELEASED.search(changes):
-        raise RefusedError("CHANGELOG.md has no section that is unreleased: what is new?")
+        raise RefusedError(
+            "CHANGELOG.md has no section that is unreleased: what is new?"
+        )
     heading = f"## {version} - {date.today().isoformat()}"  # noqa: DTZ011 - where the person is
     write("CHANGELOG.md", UNRELEASED.sub(heading, changes, count=1))
     for name, pattern in PLACES.items():
@@ -80,7 +86,9 @@ def set_version(version: str) -> list[str]:
             pattern, rf"\g<1>{version}", (ROOT / name).read_text(encoding="utf-8")
         )
         write(name, text)
-        sys.stdout.write(f"{name}: {version}{f', {count} times' if count != 1 else ''}\n")
+        sys.stdout.write(
+            f"{name}: {version}{f', {count} times' if count != 1 else ''}\n"
+        )
     found = git("grep", "-nwF", last, "--", ":!CHANGELOG.md").splitlines()
     return [] if version == last else found
 
@@ -134,7 +142,11 @@ def pins_of(component: components.Component) -> list[Pin]:
 def newest(versions: Sequence[str], line: str) -> str:
     """Return the newest version of a line: of `1` it is the newest 1.x."""
     return max(
-        (each for each in versions if f"{each}.".startswith(f"{line}." if line else "")),
+        (
+            each
+            for each in versions
+            if f"{each}.".startswith(f"{line}." if line else "")
+        ),
         key=numbers,
         default="?",
     )
@@ -143,7 +155,13 @@ def newest(versions: Sequence[str], line: str) -> str:
 def of_python_index(component: components.Component, package: str) -> list[str]:
     # The component's own Python knows what is meant for it.
     python = real(component.name) / "bin" / "python"
-    argv = (python if python.exists() else sys.executable, "-m", "pip", "index", "versions")
+    argv = (
+        python if python.exists() else sys.executable,
+        "-m",
+        "pip",
+        "index",
+        "versions",
+    )
     [told] = re.findall(r"(?m)^Available versions: (.+)$", run(*argv, package))
     return re.split(r",\s*", told)
 
@@ -179,7 +197,9 @@ def write_pins(found: Sequence[Pin]) -> None:
     workflow = (ROOT / RELEASE).read_text(encoding="utf-8")
     for pin in found:
         source = rewritten(source, pin)
-        was, is_now = (f"{pin.package}=={version}" for version in (pin.pinned, pin.newest))
+        was, is_now = (
+            f"{pin.package}=={version}" for version in (pin.pinned, pin.newest)
+        )
         workflow = workflow.replace(f" {was}", f" {is_now}")
     path.write_text(source, encoding="utf-8")
     write(RELEASE, workflow)
@@ -188,10 +208,18 @@ def write_pins(found: Sequence[Pin]) -> None:
 def table(found: Sequence[Pin]) -> str:
     lines = [("component", "package", "here", "newest", ""), ("---",) * 5]
     for pin in found:
-        old = "" if pin.pinned == pin.newest else "old" if pin.written else "install it anew"
+        old = (
+            ""
+            if pin.pinned == pin.newest
+            else "old"
+            if pin.written
+            else "install it anew"
+        )
         lines.append((pin.component, pin.package, pin.pinned, pin.newest, old))
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return "".join(f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in lines)
+    return "".join(
+        f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in lines
+    )
 
 
 # --- Main -------------------------------------------------------------------------------
@@ -202,13 +230,17 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("version", nargs="?", metavar="VERSION")
-    parser.add_argument("--write-pins", action="store_true", help="write the newest pins")
+    parser.add_argument(
+        "--write-pins", action="store_true", help="write the newest pins"
+    )
     parser.add_argument("--no-pins", action="store_true", help="ask no registry")
     options = parser.parse_args()
     try:
         if options.version:
             for line in set_version(options.version):
-                sys.stdout.write(f"holds the last version still, see whether it should: {line}\n")
+                sys.stdout.write(
+                    f"holds the last version still, see whether it should: {line}\n"
+                )
         found = [] if options.no_pins else list(pins())
     except (RefusedError, InstallError) as refused:
         sys.stderr.write(f"{refused}\n")

@@ -13,7 +13,11 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FILES = (HERE / "manifest.json", HERE.parents[1] / "aws_sso_mcp.py", HERE.parents[1] / "LICENSE")
+FILES = (
+    HERE / "manifest.json",
+    HERE.parents[1] / "aws_sso_mcp.py",
+    HERE.parents[1] / "LICENSE",
+)
 
 
 def build(folder: Path) -> Path:

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 INTEROP = HERE.parent
-SERVER = Path(os.environ.get("AWS_SSO_MCP_FILE") or INTEROP.parent / "aws_sso_mcp.py").absolute()
+SERVER = Path(
+    os.environ.get("AWS_SSO_MCP_FILE") or INTEROP.parent / "aws_sso_mcp.py"
+).absolute()
 PEERS = HERE / "peers"
 NAN = math.nan  # what cannot be measured here
 
@@ -81,7 +83,9 @@ class Row(NamedTuple):
     met: str = ""
 
 
-COLUMNS = Row("measure", "subject", "time", "CPU", "RSS", "PSS", "beside", "goal", "met")
+COLUMNS = Row(
+    "measure", "subject", "time", "CPU", "RSS", "PSS", "beside", "goal", "met"
+)
 
 
 def row(measure: str, subject: str, sample: Sample) -> Row:
@@ -97,12 +101,16 @@ def text(value: float, unit: str) -> str:
     return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
 
 
-def ratio(of: Row, value: float, base: float, to: str, at_most: float | None = None) -> Row:
+def ratio(
+    of: Row, value: float, base: float, to: str, at_most: float | None = None
+) -> Row:
     """Return the row with how many times `to` it took, and whether that was the goal."""
     of = of._replace(beside=f"{value / base:.2f} x {to}")
     if at_most is None or math.isnan(value / base):
         return of
-    return of._replace(goal=f"<= {at_most} x", met="yes" if value <= at_most * base else "NO")
+    return of._replace(
+        goal=f"<= {at_most} x", met="yes" if value <= at_most * base else "NO"
+    )
 
 
 def difference(of: Row, ms: float, to: str, at_most: float | None = None) -> Row:
@@ -110,7 +118,9 @@ def difference(of: Row, ms: float, to: str, at_most: float | None = None) -> Row
     of = of._replace(beside=f"{ms:+.0f} ms to {to}")
     if at_most is None:
         return of
-    return of._replace(goal=f"<= +{at_most:.0f} ms", met="yes" if ms <= at_most else "NO")
+    return of._replace(
+        goal=f"<= +{at_most:.0f} ms", met="yes" if ms <= at_most else "NO"
+    )
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -118,7 +128,9 @@ def markdown(rows: Sequence[Row]) -> str:
     widths = [max(map(len, column)) for column in columns]
     rule = Row(*("-" * width for width in widths))
     lines = [COLUMNS, rule, *rows]
-    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
+    return "\n".join(
+        f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines
+    )
 
 
 # --- Processes --------------------------------------------------------------------------
@@ -202,11 +214,16 @@ ENVELOPE = {
     MCP + "clientCapabilities": {},
     MCP + "clientInfo": INFO,
 }
-INITIALIZE = request("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=INFO)
+INITIALIZE = request(
+    "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=INFO
+)
 INITIALIZED = b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n'
 PING = request("ping")
 LIST = request("tools/list")
-MODERN = (request("server/discover", _meta=ENVELOPE), request("tools/list", _meta=ENVELOPE))
+MODERN = (
+    request("server/discover", _meta=ENVELOPE),
+    request("tools/list", _meta=ENVELOPE),
+)
 
 
 def call(tool: str, **arguments: Any) -> bytes:
@@ -303,12 +320,14 @@ def pythons() -> dict[str, str]:
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     found = {}
     for python in sorted([os.path.realpath(sys.executable), *listed.stdout.split()]):
-        told = subprocess.run([python, "-IS", "-c", ask], stdout=subprocess.PIPE, check=True)
+        told = subprocess.run(
+            [python, "-IS", "-c", ask], stdout=subprocess.PIPE, check=True
+        )
         found[told.stdout.decode().strip()] = python
     versions = sorted(found, key=lambda version: int(version.split(".")[1]))
-    return {version: found[version] for version in versions if version in ("3.9", "3.11")} | {
-        versions[-1]: found[versions[-1]]
-    }
+    return {
+        version: found[version] for version in versions if version in ("3.9", "3.11")
+    } | {versions[-1]: found[versions[-1]]}
 
 
 def newest() -> str:
@@ -328,14 +347,18 @@ def on_python(version: str) -> list[Subject]:
 def packaged(bench: Bench, version: str) -> Subject:
     """Return ours as pipx and uvx install it: compiled once, in a venv of its own."""
     folder = bench.folder / f"venv-{version}"
-    subprocess.run([pythons()[version], "-m", "venv", "--without-pip", folder], check=True)
+    subprocess.run(
+        [pythons()[version], "-m", "venv", "--without-pip", folder], check=True
+    )
     [packages] = folder.glob("lib/*/site-packages")
     shutil.copy(SERVER, packages)
     python = str(folder / "bin" / "python")
     subprocess.run([python, "-m", "compileall", "-q", packages], check=True)
     script = "from aws_sso_mcp import main; raise SystemExit(main())"
     name = f"ours as a package, {version}"
-    return Subject(name, (python, "-I", "-c", script), beside=f"floor, Python {version}")
+    return Subject(
+        name, (python, "-I", "-c", script), beside=f"floor, Python {version}"
+    )
 
 
 @functools.lru_cache(None)
@@ -352,7 +375,9 @@ def peers() -> list[Subject]:
             beside = minor if minor in pythons() else newest()
             name = "Python SDK" if component == "mcp-2" else component
             argv = (python, str(PEERS / script))
-            found.append(Subject(f"{name}, Python {minor}", argv, f"ours, Python {beside}"))
+            found.append(
+                Subject(f"{name}, Python {minor}", argv, f"ours, Python {beside}")
+            )
     if there("ts-server-2") and there("node-22"):
         program = real("node-22") / "node_modules" / node() / "bin" / "node"
         command = (str(program), str(PEERS / "ts_sdk.mjs"), str(real("ts-server-2")))
@@ -371,7 +396,9 @@ def everyone(bench: Bench | None = None) -> list[Subject]:
 def there(component: str) -> bool:
     """Tell whether a component is installed, and the person if it is not."""
     if not installed(component):
-        note(f"left out: {component}, for want of: python3 interop/install.py {component}")
+        note(
+            f"left out: {component}, for want of: python3 interop/install.py {component}"
+        )
     return installed(component)
 
 
@@ -404,7 +431,9 @@ def beside_each_other(
         made, to = row(measure, subject.name, taken[subject.name]), subject.beside
         if to:
             goal = at_most if to.startswith("floor") else None
-            made = ratio(made, of(taken[subject.name]), of(taken[to]), to.split(",")[0], goal)
+            made = ratio(
+                made, of(taken[subject.name]), of(taken[to]), to.split(",")[0], goal
+            )
         yield made
 
 
@@ -435,7 +464,10 @@ def start(bench: Bench) -> Iterator[Row]:
         ("start: discover, list", MODERN),
     ):
         taken = taking_turns(subjects, bench.times(20), started(bench, requests))
-        times = {name: sample._replace(rss_mb=NAN, pss_mb=NAN) for name, sample in taken.items()}
+        times = {
+            name: sample._replace(rss_mb=NAN, pss_mb=NAN)
+            for name, sample in taken.items()
+        }
         yield from beside_each_other(measure, subjects, times, 1.5)
 
 
@@ -444,7 +476,9 @@ def memory(bench: Bench) -> Iterator[Row]:
     subjects = everyone(bench)
     taken = taking_turns(subjects, bench.times(7), started(bench, MODERN))
     sizes = {name: Sample(NAN, NAN, *sample[2:]) for name, sample in taken.items()}
-    yield from beside_each_other("memory", subjects, sizes, 1.25, lambda sample: sample.rss_mb)
+    yield from beside_each_other(
+        "memory", subjects, sizes, 1.25, lambda sample: sample.rss_mb
+    )
 
 
 def instructions(bench: Bench) -> Iterator[Row]:
@@ -455,7 +489,12 @@ def instructions(bench: Bench) -> Iterator[Row]:
     counts = {}
     for subject in [*on_python(newest()), packaged(bench, newest())]:
         out = bench.folder / "callgrind"
-        argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *subject.argv]
+        argv = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={out}",
+            *subject.argv,
+        ]
         subprocess.run(
             argv,
             input=INITIALIZE,
@@ -463,13 +502,17 @@ def instructions(bench: Bench) -> Iterator[Row]:
             capture_output=True,
             check=True,
         )
-        counted = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
+        counted = re.search(
+            r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE
+        )
         assert counted
         counts[subject.name] = millions = int(counted[1]) / 1e6
         made = Row("instructions", subject.name, f"{millions:.1f} M")
         if subject.beside:
             made = ratio(made, millions, counts[subject.beside], "floor")
-            made = made._replace(goal="<= 130 M", met="yes" if millions <= 130 else "NO")
+            made = made._replace(
+                goal="<= 130 M", met="yes" if millions <= 130 else "NO"
+            )
         yield made
 
 
@@ -499,11 +542,16 @@ def pipelined(bench: Bench) -> Iterator[Row]:
     subjects, count = everyone(), bench.times(10_000)
     with contextlib.ExitStack() as stack:
         servers = initialized(bench, stack, subjects)
-        for measure, line in (("ping, pipelined", PING), ("tools/list, pipelined", LIST)):
+        for measure, line in (
+            ("ping, pipelined", PING),
+            ("tools/list, pipelined", LIST),
+        ):
 
             def sample(subject: Subject, line: bytes = line) -> Sample:
                 server = servers[subject.name]
-                sent = count if "floor" in subject.name + subject.beside else count // 10
+                sent = (
+                    count if "floor" in subject.name + subject.beside else count // 10
+                )
                 cpu, began = server.cpu_ms(), time.perf_counter()
                 server.answer_all(line, sent)
                 wall = (time.perf_counter() - began) * 1000
@@ -520,7 +568,9 @@ def initialized(
     environment = bench.home("").environment()
     servers = {}
     for subject in subjects:
-        servers[subject.name] = server = stack.enter_context(Process(subject.argv, environment))
+        servers[subject.name] = server = stack.enter_context(
+            Process(subject.argv, environment)
+        )
         server.tell(INITIALIZE)
         server.answer()
         server.tell(INITIALIZED)
@@ -560,15 +610,23 @@ def profiles(bench: Bench) -> Iterator[Row]:
         with contextlib.ExitStack() as stack:
             loaders = {}
             for name in ("botocore", "choice", "status"):
-                argv = (str(real("tools") / "bin" / "python"), "-s", str(PEERS / "config_load.py"))
+                argv = (
+                    str(real("tools") / "bin" / "python"),
+                    "-s",
+                    str(PEERS / "config_load.py"),
+                )
                 loaders[name] = stack.enter_context(Process((*argv, name), home))
 
-            def sample(subject: Subject, loaders: dict[str, Process] = loaders) -> Sample:
+            def sample(
+                subject: Subject, loaders: dict[str, Process] = loaders
+            ) -> Sample:
                 loaders[subject.name].tell(b"\n")
                 return Sample(*json.loads(loaders[subject.name].line()))
 
             subjects = [Subject(name, ()) for name in loaders]
-            taken = taking_turns(subjects, bench.times(25 if count < 5_000 else 11), sample)
+            taken = taking_turns(
+                subjects, bench.times(25 if count < 5_000 else 11), sample
+            )
         base = taken.pop("botocore")
         yield row(f"{count:,} profiles", "botocore's load", base)
         for name, times in taken.items():
@@ -578,7 +636,9 @@ def profiles(bench: Bench) -> Iterator[Row]:
 
 def foreign_files(bench: Bench) -> Iterator[Row]:
     """Status, with and without 10,000 files of others in the token cache."""
-    config = "".join(SESSION.format(name) + PROFILE.format(name, name) + ROLE for name in "abc")
+    config = "".join(
+        SESSION.format(name) + PROFILE.format(name, name) + ROLE for name in "abc"
+    )
     servers = {}
     with contextlib.ExitStack() as stack:
         for count in (0, 10_000):
@@ -597,7 +657,9 @@ def foreign_files(bench: Bench) -> Iterator[Row]:
         taken = taking_turns(subjects, bench.times(200), sample)
         (without, base), (filled, most) = taken.items()
         yield row("status", without, base)
-        yield ratio(row("status", filled, most), most.wall_ms, base.wall_ms, "none", 1.1)
+        yield ratio(
+            row("status", filled, most), most.wall_ms, base.wall_ms, "none", 1.1
+        )
 
 
 def timed_call(server: Process, tool: str, **arguments: Any) -> Sample:
@@ -618,11 +680,18 @@ class Person:
     """
 
     def __init__(self, bench: Bench, stack: contextlib.ExitStack) -> None:
-        config = SESSION.format("alone") + PROFILE.format("none", "alone") + SESSION.format("corp")
+        config = (
+            SESSION.format("alone")
+            + PROFILE.format("none", "alone")
+            + SESSION.format("corp")
+        )
         self.home = bench.home(config + PROFILE.format("role", "corp") + ROLE)
         centre = stack.enter_context(
             subprocess.Popen(
-                [real("tools") / "bin" / "python", INTEROP / "kit" / "identity_center.py"],
+                [
+                    real("tools") / "bin" / "python",
+                    INTEROP / "kit" / "identity_center.py",
+                ],
                 stdout=subprocess.PIPE,
                 text=True,
                 # What it leaves goes when the bench's folder does.
@@ -642,7 +711,9 @@ class Person:
         self._opened = os.open(opened, os.O_RDWR)
         stack.callback(os.close, self._opened)
         self.browser = self.home.path / "browser"
-        words = shlex.join([os.path.realpath(sys.executable), str(INTEROP / "kit" / "person.py")])
+        words = shlex.join(
+            [os.path.realpath(sys.executable), str(INTEROP / "kit" / "person.py")]
+        )
         self.browser.write_text(f'#!/bin/sh\necho >{opened}\nexec {words} "$1"\n')
         self.browser.chmod(0o755)
         self.environment = self.home.environment(
@@ -660,10 +731,18 @@ class Person:
         argv = [self.aws, "sso", "login", "--no-browser", f"--profile={profile}"]
         began = time.perf_counter()
         with subprocess.Popen(
-            argv, stdout=subprocess.PIPE, env=self.environment, text=True, cwd=self.home.path
+            argv,
+            stdout=subprocess.PIPE,
+            env=self.environment,
+            text=True,
+            cwd=self.home.path,
         ) as login:
             assert login.stdout
-            url = next(line.strip() for line in login.stdout if re.match(r"https://\S+\?", line))
+            url = next(
+                line.strip()
+                for line in login.stdout
+                if re.match(r"https://\S+\?", line)
+            )
             with subprocess.Popen([self.browser, url], env=self.environment):
                 opened = self.page_opened()
                 assert login.wait() == 0
@@ -694,7 +773,11 @@ class Person:
         argv = [self.aws, "sts", "get-caller-identity", "--profile=role"]
         began = time.perf_counter()
         subprocess.run(
-            argv, stdout=subprocess.PIPE, env=self.environment, cwd=self.home.path, check=True
+            argv,
+            stdout=subprocess.PIPE,
+            env=self.environment,
+            cwd=self.home.path,
+            check=True,
         )
         return Sample((time.perf_counter() - began) * 1000)
 
@@ -715,8 +798,12 @@ def login(bench: Bench) -> Iterator[Row]:
             done = {kind: kind() for kind in random.sample(kinds, 2)}
             pairs.append([done[kind] for kind in kinds])
     for column, measure in enumerate(("login: page opened", "login: answer, no proof")):
-        plain, our = (medians([logins[column] for logins in kind]) for kind in zip(*pairs))
-        later = median(our[column].wall_ms - plain[column].wall_ms for plain, our in pairs)
+        plain, our = (
+            medians([logins[column] for logins in kind]) for kind in zip(*pairs)
+        )
+        later = median(
+            our[column].wall_ms - plain[column].wall_ms for plain, our in pairs
+        )
         yield row(measure, "aws sso login", plain)
         yield difference(row(measure, "ours, first call", our), later, "aws", 60)
 
@@ -743,13 +830,17 @@ def valid(bench: Bench) -> Iterator[Row]:
 
         tools = {"valid": "refresh_aws_sso_token", "status": "get_aws_sso_status"}
         for measure, tool in tools.items():
-            calls = [Subject(f"ours, {which} call", (tool,)) for which in ("first", "later")]
+            calls = [
+                Subject(f"ours, {which} call", (tool,)) for which in ("first", "later")
+            ]
             plain = [Subject("aws sts", ())] if measure == "valid" else []
             taken = taking_turns([*plain, *calls], bench.times(20), sample)
             for name, times in taken.items():
                 made = row(measure, name, times)
                 if plain and name != "aws sts":
-                    made = difference(made, times.wall_ms - taken["aws sts"].wall_ms, "aws")
+                    made = difference(
+                        made, times.wall_ms - taken["aws sts"].wall_ms, "aws"
+                    )
                 yield made
 
 
@@ -769,7 +860,9 @@ MEASURES = {
 
 def machine() -> str:
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load {load}"
+    system = (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load {load}"
+    )
     return f"{system}; Python {', '.join(pythons())}"
 
 
@@ -781,9 +874,13 @@ def main() -> int:
         epilog="\n".join(described),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="measures to take (all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="measures to take (all)"
+    )
     parser.add_argument("--quick", action="store_true", help="only see that it works")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="where else to write it")
+    parser.add_argument(
+        "--markdown", metavar="FILE", type=Path, help="where else to write it"
+    )
     options = parser.parse_args()
     unknown = sorted(set(options.names) - set(MEASURES))
     if unknown:

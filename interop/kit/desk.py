@@ -108,7 +108,10 @@ class RecordedClient(Client):
         self.sent: list[bytes] = []
         self.meta: dict[str, Any] = {}
         if revision == MODERN:
-            self.meta = {f"{META}protocolVersion": MODERN, f"{META}clientCapabilities": {}}
+            self.meta = {
+                f"{META}protocolVersion": MODERN,
+                f"{META}clientCapabilities": {},
+            }
         super().__init__(desk, desk.stand_ins.environment(**environment))
 
     def write(self, line: bytes) -> None:

@@ -35,7 +35,11 @@ class McpClient(NamedTuple):
     """How it gives up a call: "in silence", or "never"."""
 
     def argv(self) -> list[str]:
-        driver = {"ts": "drive.mjs", "claude": "drive_host.py", "codex": "drive_host.py"}
+        driver = {
+            "ts": "drive.mjs",
+            "claude": "drive_host.py",
+            "codex": "drive_host.py",
+        }
         name = driver.get(self.component.split("-")[0], "drive.py")
         runner = {"drive.mjs": node(), "drive_host.py": sys.executable}
         python = real(self.component) / "bin" / "python"
@@ -47,7 +51,14 @@ CLIENTS = [
     McpClient("Python SDK 2, legacy", "mcp-2", "legacy", LEGACY),
     McpClient("Python SDK 2, pinned", "mcp-2", MODERN, MODERN),
     McpClient("Python SDK 1", "mcp-1", "", LEGACY),
-    McpClient("Python SDK 1.2", "mcp-1.2", "", "2024-11-05", hears="nothing", cancels="in silence"),
+    McpClient(
+        "Python SDK 1.2",
+        "mcp-1.2",
+        "",
+        "2024-11-05",
+        hears="nothing",
+        cancels="in silence",
+    ),
     McpClient("fastmcp", "fastmcp", "", MODERN),
     McpClient("TypeScript SDK 1", "ts-sdk-1", "", LEGACY),
     McpClient("TypeScript client 2", "ts-client-2", "", LEGACY),
@@ -68,7 +79,12 @@ class Driver:
     """A running client of the table; it is closed at the end of a `with`, as a person would."""
 
     def __init__(
-        self, client: McpClient, place: Workplace, *, more: Any = None, **environment: str
+        self,
+        client: McpClient,
+        place: Workplace,
+        *,
+        more: Any = None,
+        **environment: str,
     ) -> None:
         options = {
             "command": recorded_server(place),
@@ -126,9 +142,13 @@ class Driver:
         """Return the first event of one of the kinds, and of a call if one is given."""
 
         with self._heard:
-            self._heard.wait_for(lambda: self._first(kinds, call) or self._ended, DEADLINE_S)
+            self._heard.wait_for(
+                lambda: self._first(kinds, call) or self._ended, DEADLINE_S
+            )
             event = self._first(kinds, call)
-        assert event, f"no {kinds} among {self._events}; {self.errors.read_text()[-2000:]}"
+        assert event, (
+            f"no {kinds} among {self._events}; {self.errors.read_text()[-2000:]}"
+        )
         return event
 
     def _first(self, kinds: tuple[str, ...], call: int | None) -> dict[str, Any] | None:
@@ -183,7 +203,8 @@ class Driver:
         call = self.call(profile="dev")
         with self._heard:
             self._heard.wait_for(
-                lambda: self.elicited() or self._first(("answer", "failed"), call), DEADLINE_S
+                lambda: self.elicited() or self._first(("answer", "failed"), call),
+                DEADLINE_S,
             )
         if not self.elicited():
             assert self.answer(call)["status"] == "pending"

@@ -158,7 +158,10 @@ class AwsError(Exception):
             return Reply(self.status, "text/xml", xml)
         if service == "oidc":
             words = re.findall("[A-Z][a-z]+", self.code.removesuffix("Exception"))
-            content = {"error": "_".join(words).lower(), "error_description": self.message}
+            content = {
+                "error": "_".join(words).lower(),
+                "error_description": self.message,
+            }
         else:
             content = {"message": self.message}
         error_type = ("x-amzn-ErrorType", self.code)
@@ -291,7 +294,9 @@ class IdentityCenter:
         authority.cert_pem.write_to_path(str(self._ca_bundle))
         self._proxy = Proxy(self, authority.issue_cert(*HOSTS))
         self.port = self._proxy.server_port
-        threading.Thread(target=self._proxy.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(
+            target=self._proxy.serve_forever, args=(0.05,), daemon=True
+        ).start()
 
     def __enter__(self) -> IdentityCenter:  # noqa: PYI034 (Self is of 3.11)
         return self
@@ -336,7 +341,10 @@ class IdentityCenter:
             # A page is in `pages` a moment before the person sees it.
             self._changed.wait_for(unanswered, 1)
             for authorization in unanswered():
-                authorization.answer, authorization.answered_at = answer, time.monotonic()
+                authorization.answer, authorization.answered_at = (
+                    answer,
+                    time.monotonic(),
+                )
             self._changed.notify_all()
 
     def revoke(self) -> None:
@@ -353,7 +361,9 @@ class IdentityCenter:
         A revoked one is refused, whatever its clock says; its refresh token is good.
         """
         client_id, now = secrets.token_urlsafe(16), time.time()
-        client = Client(self._secret("client-secret"), now + self.registration_lifetime_s, [])
+        client = Client(
+            self._secret("client-secret"), now + self.registration_lifetime_s, []
+        )
         token = {
             "startUrl": self.start_url,
             "region": self.region,
@@ -368,7 +378,9 @@ class IdentityCenter:
         with self._changed:
             self._clients[client_id] = client
             if not revoked:
-                self._access_tokens[token["accessToken"]] = time.monotonic() + lifetime_s
+                self._access_tokens[token["accessToken"]] = (
+                    time.monotonic() + lifetime_s
+                )
             if refreshable:
                 self._refresh_tokens[token["refreshToken"]] = client_id
         return token
@@ -495,13 +507,17 @@ class IdentityCenter:
     def _client(self, client_id: str) -> Client:
         client = self._clients.get(client_id)
         if client is None or client.expires_at < time.time():
-            raise AwsError("InvalidClientException", "Client is unknown or has expired", 401)
+            raise AwsError(
+                "InvalidClientException", "Client is unknown or has expired", 401
+            )
         return client
 
     def _authenticated_client(self, request: Request) -> Client:
         client = self._client(request.get("clientId"))
         if request.get("clientSecret") != client.secret:
-            raise AwsError("InvalidClientException", "Invalid client secret provided", 401)
+            raise AwsError(
+                "InvalidClientException", "Invalid client secret provided", 401
+            )
         return client
 
     def _start_device_authorization(self, request: Request) -> Reply:
@@ -542,7 +558,11 @@ class IdentityCenter:
             access_token = self._secret("access-token")
             self._access_tokens[access_token] = time.monotonic() + self.token_lifetime_s
         lifetime = self.token_lifetime_s
-        content = {"accessToken": access_token, "tokenType": "Bearer", "expiresIn": lifetime}
+        content = {
+            "accessToken": access_token,
+            "tokenType": "Bearer",
+            "expiresIn": lifetime,
+        }
         if refresh_token:
             content["refreshToken"] = refresh_token
         return json_reply(content)
@@ -575,7 +595,9 @@ class IdentityCenter:
             or authorization.redirect_uri != request.get("redirectUri")
             or authorization.code_challenge != challenge
         ):
-            raise AwsError("InvalidGrantException", "Invalid authorization code provided")
+            raise AwsError(
+                "InvalidGrantException", "Invalid authorization code provided"
+            )
         if authorization.outcome() == "expire":
             raise AwsError("ExpiredTokenException")
         return self._new_refresh_token(request)
@@ -603,7 +625,9 @@ class IdentityCenter:
         """Keep the page of the PKCE flow open until the person answers, then redirect."""
         self._client(request.get("client_id"))
         if request.get("code_challenge_method") != "S256":
-            raise AwsError("InvalidRequestException", "The code challenge method must be S256")
+            raise AwsError(
+                "InvalidRequestException", "The code challenge method must be S256"
+            )
         authorization = Authorization(
             client_id=request.get("client_id"),
             redirect_uri=request.get("redirect_uri"),
@@ -614,7 +638,9 @@ class IdentityCenter:
             outcome = self._wait_for_answer(authorization)
             state = request.get("state")
             if outcome == "deny":
-                return redirect(authorization.redirect_uri, error="access_denied", state=state)
+                return redirect(
+                    authorization.redirect_uri, error="access_denied", state=state
+                )
             code = self._secret("authorization-code")
             self._authorization_codes[code] = authorization
         if outcome == "wrong_state":
@@ -653,7 +679,9 @@ class IdentityCenter:
     def _access_token(self, request: Request) -> str:
         access_token = request.headers.get("x-amz-sso_bearer_token", "")
         if not self.accepts(access_token):
-            raise AwsError("UnauthorizedException", "Session token not found or invalid", 401)
+            raise AwsError(
+                "UnauthorizedException", "Session token not found or invalid", 401
+            )
         return access_token
 
     def _get_role_credentials(self, request: Request) -> Reply:
@@ -673,9 +701,13 @@ class IdentityCenter:
         }
         return json_reply({"roleCredentials": credentials})
 
-    def _new_sso_session(self, account_id: str, role_name: str, lifetime_s: float) -> RoleSession:
+    def _new_sso_session(
+        self, account_id: str, role_name: str, lifetime_s: float
+    ) -> RoleSession:
         role_name = f"AWSReservedSSO_{role_name}_0123456789abcdef"
-        return self._new_role_session(account_id, role_name, "alice@example.com", lifetime_s)
+        return self._new_role_session(
+            account_id, role_name, "alice@example.com", lifetime_s
+        )
 
     def _new_role_session(
         self, account_id: str, role_name: str, name: str, lifetime_s: float
@@ -701,7 +733,9 @@ class IdentityCenter:
     def _list_account_roles(self, request: Request) -> Reply:
         self._access_token(request)
         account_id = request.get("account_id")
-        names = sorted(name for account, name in set(self.assigned) if account == account_id)
+        names = sorted(
+            name for account, name in set(self.assigned) if account == account_id
+        )
         roles = [{"accountId": account_id, "roleName": name} for name in names]
         return json_reply({"roleList": roles})
 
@@ -713,7 +747,9 @@ class IdentityCenter:
     # --- STS
 
     def _caller(self, request: Request) -> RoleSession:
-        credential = re.search(r"Credential=(\w+)/", request.headers.get("Authorization", ""))
+        credential = re.search(
+            r"Credential=(\w+)/", request.headers.get("Authorization", "")
+        )
         session = self._role_sessions.get(credential[1]) if credential else None
         if session is None:
             message = "The security token included in the request is invalid."
@@ -734,7 +770,9 @@ class IdentityCenter:
 
     def _assume_role(self, request: Request) -> Reply:
         self._caller(request)
-        role = re.fullmatch(r"arn:aws:iam::(\d{12}):role/([\w+=,.@/-]+)", request.get("RoleArn"))
+        role = re.fullmatch(
+            r"arn:aws:iam::(\d{12}):role/([\w+=,.@/-]+)", request.get("RoleArn")
+        )
         if role is None:
             raise AwsError("ValidationError", "RoleArn is not the ARN of a role")
         name, lifetime_s = request.get("RoleSessionName"), self.role_lifetime_s
@@ -847,7 +885,9 @@ class ProxyHandler(BaseHTTPRequestHandler):
             self.close_connection = True
         except Reset:
             # Without lingering, the close that follows is a reset.
-            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.request.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
             self.close_connection = True
 
     do_POST = do_GET  # noqa: N815

@@ -37,15 +37,21 @@ MAX_COMPLAINTS = aws_sso_mcp.MAX_COMPLAINTS
 # --- Tools ------------------------------------------------------------------------------
 
 
-def refresh(profile: str, *, limit_s: float = aws_sso_mcp.COMMAND_LIMIT_S) -> dict[str, Any]:
+def refresh(
+    profile: str, *, limit_s: float = aws_sso_mcp.COMMAND_LIMIT_S
+) -> dict[str, Any]:
     """Call the tool in this process; a command of the AWS CLI that needs nobody has `limit_s`."""
     with mock.patch.object(aws_sso_mcp, "COMMAND_LIMIT_S", limit_s):
-        answer: dict[str, Any] = aws_sso_mcp.refresh_aws_sso_token(Call(lambda _: None), profile)
+        answer: dict[str, Any] = aws_sso_mcp.refresh_aws_sso_token(
+            Call(lambda _: None), profile
+        )
     return answer
 
 
 def status(profile: str | None = None) -> dict[str, Any]:
-    answer: dict[str, Any] = aws_sso_mcp.get_aws_sso_status(Call(lambda _: None), profile)
+    answer: dict[str, Any] = aws_sso_mcp.get_aws_sso_status(
+        Call(lambda _: None), profile
+    )
     return answer
 
 
@@ -78,10 +84,14 @@ def serve(stream: bytes, last: bytes) -> Served:
     over = threading.Event()
     in_thread = aws_sso_mcp.in_thread
 
-    def stub(call: Call, profile: str | None = None, force: bool = False) -> dict[str, Any]:
+    def stub(
+        call: Call, profile: str | None = None, force: bool = False
+    ) -> dict[str, Any]:
         call.report(f"asked for {profile} \ud800")
         with aws_sso_mcp.CHANGED:
-            aws_sso_mcp.CHANGED.wait_for(lambda: call.cancelled or over.is_set() or not force, 9)
+            aws_sso_mcp.CHANGED.wait_for(
+                lambda: call.cancelled or over.is_set() or not force, 9
+            )
         if call.cancelled:
             raise Failure("cancelled", "")
         if profile == "fail":
@@ -181,7 +191,9 @@ def known_token(session: str) -> KnownToken:
     with mock.patch("time.sleep"):
         token = aws_sso_mcp.read_token(sso)
     expiry = aws_sso_mcp.expiry(token)
-    return KnownToken(token is not None, aws_sso_mcp.token_state(token), expiry, repr(token))
+    return KnownToken(
+        token is not None, aws_sso_mcp.token_state(token), expiry, repr(token)
+    )
 
 
 def epoch(text: Any) -> float | None:
@@ -191,7 +203,10 @@ def epoch(text: Any) -> float | None:
 # --- What AWS's tools say ---------------------------------------------------------------
 
 Prompt = tuple[Optional[str], Optional[str]]  # URL and user code
-REASONS = {str(row[0]) for row in aws_sso_mcp.FAILURES} | {"session_expired", "aws_cli_failed"}
+REASONS = {str(row[0]) for row in aws_sso_mcp.FAILURES} | {
+    "session_expired",
+    "aws_cli_failed",
+}
 
 
 def is_aws_page(url: str) -> bool:
@@ -244,7 +259,9 @@ class Reader(aws_sso_mcp.Process):
         self.argv, self.code = ["aws", "sso", "login"], 255
         self.output = {"stdout": "", "stderr": ""}
         self.seen: list[Prompt] = []
-        self._news = mock.Mock(set=lambda: self.seen.append(parse_prompt(self.output["stdout"])))
+        self._news = mock.Mock(
+            set=lambda: self.seen.append(parse_prompt(self.output["stdout"]))
+        )
 
     def read(self, stream: str, chunks: Sequence[bytes]) -> None:
         """Read chunks with the very boundaries that are given."""

@@ -17,7 +17,9 @@ from kit.inside import VERSION
 Variables = Optional[dict[str, str]]
 
 # What leads the packaging tools of this machine to their registries.
-WAYS = re.compile(r"(PIP|UV)_.*|npm_config_.*|(SSL|REQUESTS)_.*|.*_proxy", re.IGNORECASE)
+WAYS = re.compile(
+    r"(PIP|UV)_.*|npm_config_.*|(SSL|REQUESTS)_.*|.*_proxy", re.IGNORECASE
+)
 
 
 class Machine(NamedTuple):
@@ -51,7 +53,11 @@ class Machine(NamedTuple):
         program.chmod(0o755)
 
     def run(
-        self, command: str, cwd: Path | None = None, code: int = 0, env: Variables = None
+        self,
+        command: str,
+        cwd: Path | None = None,
+        code: int = 0,
+        env: Variables = None,
     ) -> str:
         """Return what a command line of a person says, on both streams."""
         done = subprocess.run(
@@ -68,10 +74,16 @@ class Machine(NamedTuple):
         assert done.returncode == code, done.stdout
         return done.stdout
 
-    def serves(self, command: str, cwd: Path | None = None, env: Variables = None) -> None:
+    def serves(
+        self, command: str, cwd: Path | None = None, env: Variables = None
+    ) -> None:
         """Assert that a command line starts this version of the server."""
         about = {"name": "test", "version": "1"}
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": about}
+        params = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": about,
+        }
         asked = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
         done = subprocess.run(
             shlex.split(command),

@@ -37,7 +37,11 @@ class Model(ThreadingHTTPServer):
         """Return what leads Copilot CLI, Gemini CLI and opencode here, and nowhere else."""
         url = f"http://127.0.0.1:{self.server_port}"
         options = {"baseURL": f"{url}/v1", "apiKey": "none"}
-        provider = {"npm": "@ai-sdk/openai-compatible", "options": options, "models": {"m": {}}}
+        provider = {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": options,
+            "models": {"m": {}},
+        }
         opencode = {"provider": {"stand-in": provider}, "model": "stand-in/m"}
         return {
             "COPILOT_OFFLINE": "true",
@@ -57,11 +61,20 @@ class Model(ThreadingHTTPServer):
         with self._changed:
             return self._changed.wait_for(happened, timeout_s)
 
-    def wish(self, tools: list[str], results: list[str]) -> tuple[str, dict[str, str]] | None:
+    def wish(
+        self, tools: list[str], results: list[str]
+    ) -> tuple[str, dict[str, str]] | None:
         """Return the tool to call next, by its name at the host, and its arguments; None: done."""
         # Hosts put words around the answer, or give it twice: as text and as structure.
-        answers = [json.JSONDecoder().raw_decode(text, text.index("{"))[0] for text in results]
-        names = {ours: name for ours in (STATUS, REFRESH) for name in tools if name.endswith(ours)}
+        answers = [
+            json.JSONDecoder().raw_decode(text, text.index("{"))[0] for text in results
+        ]
+        names = {
+            ours: name
+            for ours in (STATUS, REFRESH)
+            for name in tools
+            if name.endswith(ours)
+        }
         with self._changed:
             self.heard = max(self.heard, answers, key=len)
             self.offered.update(names)
@@ -83,12 +96,22 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        reply = gemini(self.server, asked) if "contents" in asked else openai(self.server, asked)
+        reply = (
+            gemini(self.server, asked)
+            if "contents" in asked
+            else openai(self.server, asked)
+        )
         streams = asked.get("stream") or "streamGenerateContent" in self.path
-        body = "".join(f"data: {json.dumps(each)}\n\n" for each in reply) if streams else ""
+        body = (
+            "".join(f"data: {json.dumps(each)}\n\n" for each in reply)
+            if streams
+            else ""
+        )
         content = (body or json.dumps(reply[0])).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream" if streams else "application/json")
+        self.send_header(
+            "Content-Type", "text/event-stream" if streams else "application/json"
+        )
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -102,7 +125,12 @@ def openai(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
     message: dict[str, Any] = {"role": "assistant", "content": "done"}
     if wish:
         function = {"name": wish[0], "arguments": json.dumps(wish[1])}
-        call = {"index": 0, "id": f"call-{len(texts)}", "type": "function", "function": function}
+        call = {
+            "index": 0,
+            "id": f"call-{len(texts)}",
+            "type": "function",
+            "function": function,
+        }
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
     about = {"id": "1", "created": 1, "model": "stand-in"}
     reason = "tool_calls" if wish else "stop"
@@ -116,13 +144,24 @@ def openai(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def gemini(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    declared = [each.get("functionDeclarations", []) for each in asked.get("tools") or []]
+    declared = [
+        each.get("functionDeclarations", []) for each in asked.get("tools") or []
+    ]
     tools = [function["name"] for functions in declared for function in functions]
     parts = [part for content in asked["contents"] for part in content["parts"]]
-    responses = [part["functionResponse"] for part in parts if "functionResponse" in part]
-    texts = [each["response"].get("output") or each["response"]["error"] for each in responses]
+    responses = [
+        part["functionResponse"] for part in parts if "functionResponse" in part
+    ]
+    texts = [
+        each["response"].get("output") or each["response"]["error"]
+        for each in responses
+    ]
     wish = model.wish(tools, texts)
-    part = {"functionCall": {"name": wish[0], "args": wish[1]}} if wish else {"text": "done"}
+    part = (
+        {"functionCall": {"name": wish[0], "args": wish[1]}}
+        if wish
+        else {"text": "done"}
+    )
     content = {"role": "model", "parts": [part]}
     usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
     candidate = {"content": content, "finishReason": "STOP", "index": 0}

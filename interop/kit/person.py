@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 def page_request(url: str) -> str:
     """Return the URL that a page requests in the end; its script moves the fragment's query."""
     parts = urlsplit(url)
-    return parts._replace(query=urlsplit(parts.fragment).query or parts.query, fragment="").geturl()
+    return parts._replace(
+        query=urlsplit(parts.fragment).query or parts.query, fragment=""
+    ).geturl()
 
 
 def open_page(url: str) -> None:

@@ -86,7 +86,13 @@ def of_folder(folder: Path) -> list[Running]:
     found = []
     for process in running():
         with contextlib.suppress(OSError):
-            words = [*process.argv, *process.variables, os.readlink(f"/proc/{process.pid}/cwd")]
-            if process.pid != os.getpid() and any(str(folder) in word for word in words):
+            words = [
+                *process.argv,
+                *process.variables,
+                os.readlink(f"/proc/{process.pid}/cwd"),
+            ]
+            if process.pid != os.getpid() and any(
+                str(folder) in word for word in words
+            ):
                 found.append(process)
     return found

@@ -75,7 +75,9 @@ sys.exit(main())
 def install(folder: Path, *pythons: str) -> str:
     """Fill the folder of the component, with Pythons such as "3.9"; return what was put there."""
     if platform.machine() != "x86_64":
-        raise InstallError("Wine runs Windows' programs for x86-64, and this machine is another")
+        raise InstallError(
+            "Wine runs Windows' programs for x86-64, and this machine is another"
+        )
     step(folder, "Wine, from Debian's sid")
     packages = (*WINE, *LIBRARIES, *OSSLSIGNCODE)
     usr = Apt(folder / "apt", "sid").unpack(folder / "wine", *packages) / "usr"
@@ -102,7 +104,10 @@ def install(folder: Path, *pythons: str) -> str:
         step(folder, f"Windows' Python {version}, from PyPI")
         python = drive / f"Python{version}"
         unpack_python(version, python, tools)
-        for path in (python / "python.exe", python / f"python{version.replace('.', '')}.dll"):
+        for path in (
+            python / "python.exe",
+            python / f"python{version.replace('.', '')}.dll",
+        ):
             check_signature(path, folder)
         told.append(wine(python / "python.exe", "--version", folder=folder).strip())
         pip_install(tools, version, python / "Lib" / "site-packages", "pip")
@@ -134,8 +139,22 @@ def unpack_python(version: str, folder: Path, tools: Path) -> None:
 
 def pip_install(tools: Path, version: str, folder: Path, *requirements: str) -> None:
     """Install wheels for a Python in Windows into a folder."""
-    windows = ("--platform=win_amd64", f"--python-version={version}", "--only-binary=:all:")
-    run(tools, "-m", "pip", "install", "--quiet", "--target", folder, *windows, *requirements)
+    windows = (
+        "--platform=win_amd64",
+        f"--python-version={version}",
+        "--only-binary=:all:",
+    )
+    run(
+        tools,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--target",
+        folder,
+        *windows,
+        *requirements,
+    )
 
 
 def check_signature(path: Path, folder: Path) -> None:
@@ -144,15 +163,27 @@ def check_signature(path: Path, folder: Path) -> None:
     Who may vouch for the signer is what Microsoft lets Windows trust.
     """
     roots, osslsigncode = folder / "roots.pem", folder / "wine/usr/bin/osslsigncode"
-    verify = (osslsigncode, "verify", "-ignore-crl", "-CAfile", roots, "-TSA-CAfile", roots)
-    told = subprocess.run([*verify, path], capture_output=True, text=True, check=False).stdout
+    verify = (
+        osslsigncode,
+        "verify",
+        "-ignore-crl",
+        "-CAfile",
+        roots,
+        "-TSA-CAfile",
+        roots,
+    )
+    told = subprocess.run(
+        [*verify, path], capture_output=True, text=True, check=False
+    ).stdout
     stamp = re.search(r"Timestamp time: (.+) GMT", told)
     if not stamp:
         raise InstallError(f"{path.name} is not signed")
     stamped = datetime.strptime(f"{stamp[1]} +0000", "%b %d %H:%M:%S %Y %z")
     told = run(*verify, "-time", f"{stamped.timestamp():.0f}", path)
     if f"Signer #0:\n\t\tSubject: {SIGNER}\n" not in told:
-        raise InstallError(f"{path.name} is not signed by the Python Software Foundation")
+        raise InstallError(
+            f"{path.name} is not signed by the Python Software Foundation"
+        )
 
 
 def unpack_aws(apt: Path, folder: Path, python: Path, tools: Path) -> None:
@@ -222,7 +253,9 @@ def path_there(path: Path) -> str:
     return "Z:" + str(path.absolute()).replace("/", "\\")
 
 
-def in_wine(*argv: str | Path, folder: Path | None = None) -> tuple[list[str], dict[str, str]]:
+def in_wine(
+    *argv: str | Path, folder: Path | None = None
+) -> tuple[list[str], dict[str, str]]:
     """Return how a program is run in Windows: the command here, and its environment.
 
     Wants pipes, as others confuse Wine. What it has besides these variables is Windows' own.
@@ -240,7 +273,9 @@ def in_wine(*argv: str | Path, folder: Path | None = None) -> tuple[list[str], d
     return [str(loader), *map(str, argv)], variables
 
 
-def at_home(home: Path, variables: dict[str, str], *argv: str) -> tuple[list[str], dict[str, str]]:
+def at_home(
+    home: Path, variables: dict[str, str], *argv: str
+) -> tuple[list[str], dict[str, str]]:
     """As `in_wine`, with nothing but these variables; it and all it starts are known by HOME."""
     asked = json.dumps([argv, variables, path_there(home)])
     command, environment = in_wine(PYTHON, "-IS", "-c", START, asked)
@@ -266,7 +301,9 @@ def wine(*argv: str | Path, folder: Path | None = None) -> str:
         check=False,
     )
     if done.returncode:
-        raise InstallError(f"{argv[0]} in Wine: exit code {done.returncode}: {done.stdout[-200:]}")
+        raise InstallError(
+            f"{argv[0]} in Wine: exit code {done.returncode}: {done.stdout[-200:]}"
+        )
     return done.stdout
 
 

@@ -56,7 +56,9 @@ def node() -> Path:
 @functools.cache
 def schemas() -> dict[str, dict[str, Any]]:
     """Return the schema of each revision; needs the components `schemas` and `mcp-1.2`."""
-    bundle = real("schemas") / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+    bundle = (
+        real("schemas") / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+    )
     official = [str(node()), str(KIT / "clients" / "schemas.mjs"), str(bundle)]
     results = [name for name in RESULTS.values() if name != "DiscoverResult"]
     models = MODELS_OF_2024.format(results=results)
@@ -90,7 +92,9 @@ class Message(NamedTuple):
         error = jsonschema.exceptions.best_match(
             validator(self.revision, name).iter_errors(content)
         )
-        assert error is None, f"no {name} of {self.revision}: {error.message}\n{self.content}"
+        assert error is None, (
+            f"no {name} of {self.revision}: {error.message}\n{self.content}"
+        )
 
 
 class Recording:
@@ -100,7 +104,9 @@ class Recording:
         self.heard = [json.loads(line) for line in heard.splitlines()]
         self.said = [json.loads(line) for line in said.splitlines()]
         self._requests = {
-            repr(each["id"]): each for each in self.heard if "method" in each and "id" in each
+            repr(each["id"]): each
+            for each in self.heard
+            if "method" in each and "id" in each
         }
         self._negotiated = LEGACY
         for message in self.said:
@@ -108,7 +114,9 @@ class Recording:
             self._negotiated = result.get("protocolVersion", self._negotiated)
 
     def revision(self, request: dict[str, Any]) -> str:
-        modern = f"{META}protocolVersion" in ((request.get("params") or {}).get("_meta") or {})
+        modern = f"{META}protocolVersion" in (
+            (request.get("params") or {}).get("_meta") or {}
+        )
         return MODERN if modern else self._negotiated
 
     def revisions(self) -> set[str]:
@@ -118,11 +126,19 @@ class Recording:
     def spoken(self) -> set[str]:
         """Return the revisions in which tools were listed or called."""
         requests = self._requests.values()
-        return {self.revision(each) for each in requests if each["method"].startswith("tools/")}
+        return {
+            self.revision(each)
+            for each in requests
+            if each["method"].startswith("tools/")
+        }
 
     def cancelled(self) -> list[Any]:
         """Return the ids of the requests that the client cancelled."""
-        cancelled = [each for each in self.heard if each.get("method") == "notifications/cancelled"]
+        cancelled = [
+            each
+            for each in self.heard
+            if each.get("method") == "notifications/cancelled"
+        ]
         return [each["params"]["requestId"] for each in cancelled]
 
     def answered(self) -> list[Any]:
@@ -130,7 +146,9 @@ class Recording:
 
     def messages(self) -> Iterator[Message]:
         for message in self.said:
-            yield self._notice(message) if "method" in message else self._answer(message)
+            yield (
+                self._notice(message) if "method" in message else self._answer(message)
+            )
 
     def _answer(self, message: dict[str, Any]) -> Message:
         request = self._requests[repr(message["id"])]
@@ -150,13 +168,16 @@ class Recording:
             if meta.get("progressToken", meta) == params.get("progressToken"):
                 revision = self.revision(request)
         if "elicitation" in message["method"]:
-            revision = max(revision, LEGACY)  # has the url mode, which Codex declares earlier
+            revision = max(
+                revision, LEGACY
+            )  # has the url mode, which Codex declares earlier
         return Message(revision, METHODS[message["method"]], message)
 
 
 def recordings(folder: Path) -> list[Recording]:
     """Return what `clients/record.sh` kept in a folder, a recording a process."""
     kept = [
-        (path, path.with_name(path.name.replace("in", "out", 1))) for path in folder.glob("in.*")
+        (path, path.with_name(path.name.replace("in", "out", 1)))
+        for path in folder.glob("in.*")
     ]
     return [Recording(heard.read_bytes(), said.read_bytes()) for heard, said in kept]

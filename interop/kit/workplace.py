@@ -87,11 +87,17 @@ class Workplace:
             "AWS_SSO_MCP_LOGIN": "browser",
             **self.centre.environment(),
         }
-        return {name: value for name, value in {**base, **more}.items() if value is not None}
+        return {
+            name: value for name, value in {**base, **more}.items() if value is not None
+        }
 
-    def server(self, *arguments: str, **environment: str | None) -> tuple[list[str], Variables]:
+    def server(
+        self, *arguments: str, **environment: str | None
+    ) -> tuple[list[str], Variables]:
         """Return the command that starts the server, and its environment."""
-        return [sys.executable, "-IS", str(SERVER), *arguments], self.environment(**environment)
+        return [sys.executable, "-IS", str(SERVER), *arguments], self.environment(
+            **environment
+        )
 
     def cli(self, *arguments: str) -> tuple[list[str], Variables]:
         return [str(self.aws), *arguments], self.environment()
@@ -99,12 +105,18 @@ class Workplace:
     # --- The server
 
     @contextlib.asynccontextmanager
-    async def client(self, mode: str = "auto", **environment: str | None) -> AsyncIterator[Client]:
+    async def client(
+        self, mode: str = "auto", **environment: str | None
+    ) -> AsyncIterator[Client]:
         """Connect the official SDK's client; every byte the server writes is kept in `wrote`."""
         argv, env = self.server(**environment)
-        out, err = (shlex.quote(str(self.wrote / name)) for name in ("stdout", "stderr"))
+        out, err = (
+            shlex.quote(str(self.wrote / name)) for name in ("stdout", "stderr")
+        )
         command = f"{shlex.join(argv)} 2>>{err} | tee -a {out}"
-        parameters = StdioServerParameters(command="/bin/sh", args=["-c", command], env=env)
+        parameters = StdioServerParameters(
+            command="/bin/sh", args=["-c", command], env=env
+        )
         async with Client(parameters, mode=mode) as client:
             yield client
 
@@ -132,10 +144,17 @@ class Workplace:
         """Log in without the server, as the person did yesterday."""
         argv, env = self.cli("sso", "login", "--profile=dev", "--no-browser")
         login = subprocess.Popen(
-            argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.home
+            argv,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=self.home,
         )
         assert login.stdout
-        url = next(line for line in login.stdout if line.startswith("https://") and "?" in line)
+        url = next(
+            line for line in login.stdout if line.startswith("https://") and "?" in line
+        )
         person = [sys.executable, str(KIT / "person.py"), url.strip()]
         subprocess.run(person, env=self.centre.environment(), check=True)
         login.stdout.read()
@@ -207,7 +226,9 @@ def start(
     argv, env = place.server(**environment)
     argv[0] = python or argv[0]
     pipe = subprocess.PIPE
-    return subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def ask(
@@ -223,7 +244,12 @@ def ask(
         "io.modelcontextprotocol/clientCapabilities": {},
     }
     params = {"name": "refresh_aws_sso_token", "arguments": arguments, "_meta": meta}
-    message = {"jsonrpc": "2.0", "id": request_id, "method": "tools/call", "params": params}
+    message = {
+        "jsonrpc": "2.0",
+        "id": request_id,
+        "method": "tools/call",
+        "params": params,
+    }
     assert process.stdin
     assert process.stdout
     process.stdin.write(json.dumps(message) + "\n")

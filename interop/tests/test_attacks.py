@@ -47,7 +47,15 @@ def project(tmp_path: Path) -> Path:
     """A folder that somebody else filled: each program in it leaves the file `ran`."""
     for folder in (tmp_path, tmp_path / "bin", tmp_path / "open"):
         folder.mkdir(exist_ok=True)
-        for name in ("aws", "aws.exe", "xdg-open", "x-www-browser", "env", "python3", "sh"):
+        for name in (
+            "aws",
+            "aws.exe",
+            "xdg-open",
+            "x-www-browser",
+            "env",
+            "python3",
+            "sh",
+        ):
             (folder / name).write_text(f"#!/bin/sh\necho {name} >>{tmp_path}/ran\n")
             (folder / name).chmod(0o755)
     (tmp_path / "open").chmod(0o777)
@@ -105,9 +113,7 @@ def test_browser_of_a_relative_entry_is_not_opened(desk: Desk, project: Path) ->
     assert not (project / "ran").exists()
 
 
-MODULES = (
-    "json os re signal threading collections webbrowser subprocess sitecustomize usercustomize"
-)
+MODULES = "json os re signal threading collections webbrowser subprocess sitecustomize usercustomize"
 
 
 def test_planted_modules_are_not_imported(desk: Desk, tmp_path: Path) -> None:
@@ -117,10 +123,16 @@ def test_planted_modules_are_not_imported(desk: Desk, tmp_path: Path) -> None:
     places = (tmp_path, desk.home.path, desk.home.path / site)
     for place in places:
         for name in MODULES.split():
-            (place / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write(__file__)\n")
-    pythons = dict.fromkeys(("PYTHONPATH", "PYTHONUSERBASE"), os.pathsep.join(map(str, places)))
+            (place / f"{name}.py").write_text(
+                f"open({str(ran)!r}, 'a').write(__file__)\n"
+            )
+    pythons = dict.fromkeys(
+        ("PYTHONPATH", "PYTHONUSERBASE"), os.pathsep.join(map(str, places))
+    )
     startup = {"PYTHONSTARTUP": str(tmp_path / "json.py"), "PYTHONINSPECT": "1"}
-    client = Client(desk, desk.stand_ins.environment(**pythons, **startup), cwd=tmp_path)
+    client = Client(
+        desk, desk.stand_ins.environment(**pythons, **startup), cwd=tmp_path
+    )
     client.initialize()
     call = client.call(profile="dev")
     run = desk.prompt()
@@ -165,10 +177,15 @@ def test_models_that_lead_elsewhere(newest: Workplace, tmp_path: Path) -> None:
     """A service model in AWS_DATA_PATH could send the login to another host."""
     endpoints = {"partitions": [], "version": 3}
     (tmp_path / "endpoints.json").write_text(json.dumps(endpoints))
-    hostile = {"AWS_DATA_PATH": str(tmp_path), "AWS_ENDPOINT_URL": "https://evil.example"}
+    hostile = {
+        "AWS_DATA_PATH": str(tmp_path),
+        "AWS_ENDPOINT_URL": "https://evil.example",
+    }
     config = (newest.home / ".aws" / "config").read_text()
     newest.write_config(
-        config.replace("[profile dev]", "[profile dev]\nendpoint_url = https://evil.example")
+        config.replace(
+            "[profile dev]", "[profile dev]\nendpoint_url = https://evil.example"
+        )
     )
     with server(newest, **hostile) as client:
         assert client.refresh(profile="dev")["status"] == "logged_in"
@@ -180,7 +197,18 @@ def test_models_that_lead_elsewhere(newest: Workplace, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["\0", "a\0b", "a\nb", "\x1b[31m", "\x7f", "x" * 513, "x" * 10_000, "\ud800", "a\udfffb", "\r"],
+    [
+        "\0",
+        "a\0b",
+        "a\nb",
+        "\x1b[31m",
+        "\x7f",
+        "x" * 513,
+        "x" * 10_000,
+        "\ud800",
+        "a\udfffb",
+        "\r",
+    ],
     ids=ascii,
 )
 def test_name_that_is_no_text_runs_nothing(desk: Desk, name: str) -> None:
@@ -287,10 +315,16 @@ def test_text_that_is_no_url_is_passed_over(desk: Desk, text: str) -> None:
         ((f"{EVIL}\n{PKCE_URL}",), [PKCE_URL], PKCE_URL),
         (("https://evil.example/", "ABCD-EFGH"), [], "https://evil.example/"),
         ((f"{DEVICE_URL}\n\nABCD-EFGH\n\n{EVIL}",), [], EVIL),
-        ((f"{DEVICE_URL}\n\nABCD-EFGH\n\n{FULL_DEVICE_URL}",), [FULL_DEVICE_URL], FULL_DEVICE_URL),
+        (
+            (f"{DEVICE_URL}\n\nABCD-EFGH\n\n{FULL_DEVICE_URL}",),
+            [FULL_DEVICE_URL],
+            FULL_DEVICE_URL,
+        ),
     ],
 )
-def test_several_urls(desk: Desk, prompts: tuple[str, ...], pages: list[str], shown: str) -> None:
+def test_several_urls(
+    desk: Desk, prompts: tuple[str, ...], pages: list[str], shown: str
+) -> None:
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
     call = client.call(profile="dev")
     run = desk.stand_ins.next_run("aws")
@@ -316,7 +350,11 @@ def test_config_text_says_nothing(desk: Desk) -> None:
     config = CONFIG.replace("https://d-1234567890.awsapps.com/start", url)
     desk.home.write_config(config)
     client = desk.client(LANG="C.UTF-8")
-    for answer in (client.refresh(profile="dev"), client.status(profile="dev"), client.status()):
+    for answer in (
+        client.refresh(profile="dev"),
+        client.status(profile="dev"),
+        client.status(),
+    ):
         assert INJECTION not in json.dumps(answer)
     client.close()
     for line in written(client):
@@ -330,7 +368,9 @@ def test_config_does_not_steer_a_terminal(desk: Desk, arguments: list[str]) -> N
     desk.home.write_config(lost + odd)
     argv = [sys.executable, "-IS", str(SERVER), *arguments]
     environment = desk.stand_ins.environment()
-    said = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        argv, env=environment, capture_output=True, text=True, check=False
+    )
     assert "\x1b" not in said.stdout + said.stderr
 
 
@@ -351,7 +391,11 @@ CREDENTIALS = (
 def test_secret_of_a_file_is_not_told(desk: Desk, name: str, text: str) -> None:
     desk.home.write_config(text.encode("latin-1"), name)
     client = desk.client(LANG="C.UTF-8")
-    answers = [client.refresh(profile="static"), client.status(), client.status(profile="static")]
+    answers = [
+        client.refresh(profile="static"),
+        client.status(),
+        client.status(profile="static"),
+    ]
     assert {answers[0]["status"]} == {"failed"}
     line = [SERVER, "status"], [SERVER, "refresh", "static"]
     for arguments in line:
@@ -361,7 +405,9 @@ def test_secret_of_a_file_is_not_told(desk: Desk, name: str, text: str) -> None:
         assert SECRETS[0].encode() not in said.stdout + said.stderr
         assert b"Traceback" not in said.stderr
     client.close()  # which looks for the secret in all that was written
-    assert [argv[1:3] for argv in desk.stand_ins.seen] == [["configure", "list-profiles"]]
+    assert [argv[1:3] for argv in desk.stand_ins.seen] == [
+        ["configure", "list-profiles"]
+    ]
 
 
 LONG_SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"  # 40 characters, as AWS's are
@@ -382,7 +428,9 @@ def test_token_that_the_cli_prints_is_not_repeated(desk: Desk, said: str) -> Non
     client = desk.client()
     for stream in ("stdout", "stderr"):
         call = client.call(profile="dev")
-        desk.stand_ins.next_run("aws").do(**{stream: f"\naws: [ERROR]: {said}\n"}, exit=255)
+        desk.stand_ins.next_run("aws").do(
+            **{stream: f"\naws: [ERROR]: {said}\n"}, exit=255
+        )
         answer = client.result(call)
         assert answer["status"] == "failed"
         assert LONG_SECRET not in json.dumps(answer)
@@ -417,7 +465,8 @@ def test_credential_process_of_an_sso_profile_is_not_run(newest: Workplace) -> N
     config = (newest.home / ".aws" / "config").read_text()
     evil = f"[profile dev]\ncredential_process = touch {ran}"
     text = (
-        config.replace("[profile dev]", evil) + f"[profile process]\n{evil.partition(chr(10))[2]}\n"
+        config.replace("[profile dev]", evil)
+        + f"[profile process]\n{evil.partition(chr(10))[2]}\n"
     )
     newest.write_config(text)
     with server(newest) as client:

@@ -25,7 +25,8 @@ def read_by_botocore(path: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("text", "profiles", "sso_sessions", "name"), [(*case[1:], case[0]) for case in CASES]
+    ("text", "profiles", "sso_sessions", "name"),
+    [(*case[1:], case[0]) for case in CASES],
 )
 def test_case(
     tmp_path: Path,
@@ -48,8 +49,12 @@ def test_case(
         assert read_config()[:2] == theirs
 
 
-def test_credentials_are_merged_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "config").write_text("[profile a]\nregion = x\nkeep = 1\n[default]\nregion = d\n")
+def test_credentials_are_merged_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(
+        "[profile a]\nregion = x\nkeep = 1\n[default]\nregion = d\n"
+    )
     (tmp_path / "credentials").write_text("[a]\nregion = y\n[b]\nsso_session = s\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))

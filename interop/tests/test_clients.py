@@ -11,7 +11,14 @@ import pytest
 
 from kit import inside
 from kit.components import need, real
-from kit.drivers import CLIENTS, DEADLINE_S, Driver, McpClient, recorded_server, revisions_spoken
+from kit.drivers import (
+    CLIENTS,
+    DEADLINE_S,
+    Driver,
+    McpClient,
+    recorded_server,
+    revisions_spoken,
+)
 from kit.processes import processes, processes_left
 from kit.wire import LEGACY, MODERN, node, recordings
 
@@ -65,13 +72,17 @@ def test_login_through_pending(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     # Each answer comes before the client's own limit, whatever AWS and the person do.
-    with Driver(client, place, more={"limit": 4}, AWS_SSO_MCP_WAIT_SECONDS="1") as driver:
+    with Driver(
+        client, place, more={"limit": 4}, AWS_SSO_MCP_WAIT_SECONDS="1"
+    ) as driver:
         answer = driver.refresh()
         while "loginUrl" not in answer:
             answer = driver.refresh()
         assert answer["status"] == "pending"
         assert place.centre.wait_for(lambda: bool(place.centre.pages))
-        assert answer["loginUrl"].startswith("https://oidc.us-east-1.amazonaws.com/authorize?")
+        assert answer["loginUrl"].startswith(
+            "https://oidc.us-east-1.amazonaws.com/authorize?"
+        )
         joined = driver.call(profile="dev")
         place.centre.approve_now()
         answer = driver.outcome(joined)
@@ -84,7 +95,9 @@ def test_login_through_pending(
     assert len(place.centre.pages) == 1
 
 
-def test_cancelled_call(client: McpClient, place: Workplace, measured: Callable[..., None]) -> None:
+def test_cancelled_call(
+    client: McpClient, place: Workplace, measured: Callable[..., None]
+) -> None:
     if client.cancels == "never":
         pytest.skip("it gives up no call")
     with Driver(client, place) as driver:
@@ -112,7 +125,9 @@ def test_cancelled_call(client: McpClient, place: Workplace, measured: Callable[
 def test_limit_of_the_client(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
-    with Driver(client, place, more={"limit": 2}, AWS_SSO_MCP_WAIT_SECONDS="30") as driver:
+    with Driver(
+        client, place, more={"limit": 2}, AWS_SSO_MCP_WAIT_SECONDS="30"
+    ) as driver:
         error = driver.wait_for("failed", call=driver.call(profile="dev"))["error"]
         assert "timed out" in error.lower()
         assert place.centre.wait_for(lambda: bool(place.centre.pages))
@@ -151,7 +166,13 @@ def era(request: pytest.FixtureRequest) -> str:
 def inspector(place: Workplace, era: str, *arguments: str) -> subprocess.Popen[str]:
     program = real("inspector") / "node_modules" / ".bin" / "mcp-inspector"
     environment = [f"-e{key}={value}" for key, value in place.environment().items()]
-    options = ("--cli", "--format=json", f"--protocol-era={era}", *arguments, *environment)
+    options = (
+        "--cli",
+        "--format=json",
+        f"--protocol-era={era}",
+        *arguments,
+        *environment,
+    )
     return subprocess.Popen(
         [node(), program, *options, "--", *recorded_server(place)],
         env={"HOME": str(place.home), "PATH": "/usr/bin:/bin"},

@@ -25,7 +25,9 @@ GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-instal
 
 
 # An AWS CLI v2, but too late.
-HANGS = f"""exec {sys.executable} -c 'import time; time.sleep(60); print("aws-cli/2.0")'"""
+HANGS = (
+    f"""exec {sys.executable} -c 'import time; time.sleep(60); print("aws-cli/2.0")'"""
+)
 
 
 class Setting:
@@ -92,7 +94,9 @@ def test_v2_of_the_machine_needs_no_apt(setting: Setting) -> None:
     statuses = re.findall(r"^server +(\w+), after", said, re.MULTILINE)
     assert statuses == ["logged_in", "refreshed", "valid", "pending", "logged_in"]
     assert "Pages opened: 2." in said
-    assert re.search(r"\$ python3 aws_sso_mcp.py status\nSESSION .*\ncorp +valid ", said)
+    assert re.search(
+        r"\$ python3 aws_sso_mcp.py status\nSESSION .*\ncorp +valid ", said
+    )
     assert list(setting.tmp.iterdir()) == []
 
 
@@ -105,7 +109,11 @@ def has_nothing(setting: Setting) -> None:
     ("aws", "apt", "why"),
     [
         ("", "", "apt-get is not installed"),
-        ("", "echo http://archive.ubuntu.com/ubuntu/", "this machine's apt knows no Debian mirror"),
+        (
+            "",
+            "echo http://archive.ubuntu.com/ubuntu/",
+            "this machine's apt knows no Debian mirror",
+        ),
         ("echo aws-cli/1.45.11 Python/3.11.7", "", "bin/aws is none"),
         ("/no/such/program", "", "bin/aws is none"),
         (HANGS, "", "bin/aws is none"),
@@ -127,7 +135,9 @@ def test_without_an_aws_cli_it_says_where_to_get_one(
 
 def test_aws_cli_that_works_only_elsewhere(setting: Setting) -> None:
     need("demo")
-    setting.put("aws", "/bin/sh", "-c", "[ $HOME != /nonexistent ] || echo aws-cli/2.38.1")
+    setting.put(
+        "aws", "/bin/sh", "-c", "[ $HOME != /nonexistent ] || echo aws-cli/2.38.1"
+    )
     setting.put("tee", "/usr/bin/tee")
     said = " ".join(setting.run(1).split())
     assert said.endswith("Something else was expected: the demo ends here.")

@@ -53,7 +53,11 @@ def test_accepted(client: McpClient, recorded: Workplace) -> None:
 
 @pytest.mark.parametrize(
     ("client", "elicit"),
-    [*((name, "decline") for name in ASKING), (TYPESCRIPT, "cancel"), (CODEX, "cancel")],
+    [
+        *((name, "decline") for name in ASKING),
+        (TYPESCRIPT, "cancel"),
+        (CODEX, "cancel"),
+    ],
     indirect=["client"],
 )
 def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None:
@@ -70,7 +74,10 @@ def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None
 @pytest.mark.parametrize(
     ("client", "elicit"),
     [
-        *((name, "error") for name in (PYTHON, PYTHON_LEGACY, TYPESCRIPT_LEGACY, TYPESCRIPT)),
+        *(
+            (name, "error")
+            for name in (PYTHON, PYTHON_LEGACY, TYPESCRIPT_LEGACY, TYPESCRIPT)
+        ),
         *((name, "never") for name in (PYTHON_LEGACY, TYPESCRIPT, CODEX)),
     ],
     indirect=["client"],
@@ -89,7 +96,10 @@ def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> No
     "responses",
     [
         [{"result": {"action": "accept"}}, {"result": {"action": "decline"}}],
-        [{"result": {"action": "accept"}}, {"error": {"code": -32601, "message": "no"}}],
+        [
+            {"result": {"action": "accept"}},
+            {"error": {"code": -32601, "message": "no"}},
+        ],
         [{"result": {"action": "maybe"}}, {"result": {"action": "accept"}}],
         [{"result": None}, {"result": []}, {"error": 7}, {}],
     ],
@@ -100,9 +110,13 @@ def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
     question = client.requests.get(timeout=DEADLINE_S)
     assert question["method"] == "elicitation/create"
     for response in responses:
-        client.write(json.dumps({"jsonrpc": "2.0", "id": question["id"], **response}).encode())
+        client.write(
+            json.dumps({"jsonrpc": "2.0", "id": question["id"], **response}).encode()
+        )
     assert client.answer(client.request("ping"))["result"] == {}
-    assert client.result(call)["status"] == "pending"  # one that says no is answered at once
+    assert (
+        client.result(call)["status"] == "pending"
+    )  # one that says no is answered at once
     call = client.request("tools/call", name=TOOL, arguments={"profile": "dev"})
     desk.stand_ins.log_in(run)
     assert client.result(call)["status"] == "logged_in"
@@ -121,16 +135,28 @@ def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
         ([], "pending"),
     ],
 )
-@pytest.mark.parametrize("state", [{}, {"requestState": "made up"}, {"requestState": 7}], ids=str)
-def test_call_repeated_twice(desk: Desk, state: Any, responses: Any, status: str) -> None:
+@pytest.mark.parametrize(
+    "state", [{}, {"requestState": "made up"}, {"requestState": 7}], ids=str
+)
+def test_call_repeated_twice(
+    desk: Desk, state: Any, responses: Any, status: str
+) -> None:
     client, call, run = asked(desk, MODERN)
     result = client.answer(call)["result"]
     assert result["resultType"] == "input_required"
     assert "requestState" not in result  # there is none to lose or to forge
-    params = {"name": TOOL, "arguments": {"profile": "dev"}, "inputResponses": responses, **state}
+    params = {
+        "name": TOOL,
+        "arguments": {"profile": "dev"},
+        "inputResponses": responses,
+        **state,
+    }
     calls = [client.request("tools/call", **params) for _ in range(2)]
     if status == "pending":
-        assert [client.result(each)["status"] for each in calls] == ["pending", "pending"]
+        assert [client.result(each)["status"] for each in calls] == [
+            "pending",
+            "pending",
+        ]
         params["inputResponses"] = {"login": {"action": "accept"}}
         calls = [client.request("tools/call", **params) for _ in range(2)]
     desk.stand_ins.log_in(run)

@@ -15,7 +15,9 @@ import pytest
 
 from kit.inside import diagnosis
 
-CORPUS = json.loads((Path(__file__).parent / "failures.json").read_text(encoding="utf-8"))
+CORPUS = json.loads(
+    (Path(__file__).parent / "failures.json").read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("entry", CORPUS["expired"], ids=lambda entry: entry["where"])
@@ -23,7 +25,9 @@ def test_expired_session_leads_to_the_tool(entry: dict[str, str]) -> None:
     assert diagnosis(entry["text"]) == "session_expired"
 
 
-@pytest.mark.parametrize("entry", CORPUS["look_alike"], ids=lambda entry: entry["where"])
+@pytest.mark.parametrize(
+    "entry", CORPUS["look_alike"], ids=lambda entry: entry["where"]
+)
 def test_look_alike_is_never_called_expired(entry: dict[str, str]) -> None:
     assert diagnosis(entry["text"]) is None
 
@@ -42,14 +46,20 @@ def test_same_words_elsewhere_raise_no_alarm(text: str) -> None:
 
 # --- The skill, which says the same to a model ------------------------------------------
 
-SKILL = (Path(__file__).parents[2] / "skills" / "aws-sso-refresh" / "SKILL.md").read_text("utf-8")
+SKILL = (
+    Path(__file__).parents[2] / "skills" / "aws-sso-refresh" / "SKILL.md"
+).read_text("utf-8")
 
 
 def quoted(section: str, last_cell: str = "") -> list[str]:
     """Return the texts that the tables of a section quote."""
     text = SKILL.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    rows = [line for line in text.splitlines() if line.startswith("|") and last_cell in line]
-    return [span for row in rows for span in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    rows = [
+        line for line in text.splitlines() if line.startswith("|") and last_cell in line
+    ]
+    return [
+        span for row in rows for span in re.findall(r"`([^`]+)`", row.split("|")[1])
+    ]
 
 
 def test_skill_and_hook_agree() -> None:
@@ -62,7 +72,9 @@ def test_skill_and_hook_agree() -> None:
         assert diagnosis(f"Error: {text}") is None, text
         parts = [part.strip() for part in text.split("...")]
         known = [
-            each for each in CORPUS["look_alike"] if all(part in each["text"] for part in parts)
+            each
+            for each in CORPUS["look_alike"]
+            if all(part in each["text"] for part in parts)
         ]
         assert known, text
 
@@ -72,10 +84,17 @@ def test_corpus_is_large() -> None:
     assert sizes >= [70, 45, 200]
 
 
-HOSTILE = ["x509: ", "InvalidGrant", "unable to refresh SSO token", "request send failed, https:"]
+HOSTILE = [
+    "x509: ",
+    "InvalidGrant",
+    "unable to refresh SSO token",
+    "request send failed, https:",
+]
 
 
-@pytest.mark.parametrize("piece", [*"\"'\n│\\", "Error: ", "\x1b[", *HOSTILE], ids=ascii)
+@pytest.mark.parametrize(
+    "piece", [*"\"'\n│\\", "Error: ", "\x1b[", *HOSTILE], ids=ascii
+)
 def test_hostile_output_takes_no_time(piece: str) -> None:
     started = time.process_time()
     diagnosis(piece * (1_000_000 // len(piece)))

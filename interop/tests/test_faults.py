@@ -46,9 +46,12 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("operation", "profile"), [("RegisterClient", "dev"), ("StartDeviceAuthorization", "old")]
+    ("operation", "profile"),
+    [("RegisterClient", "dev"), ("StartDeviceAuthorization", "old")],
 )
-def test_aws_that_never_answers(newest: Workplace, operation: str, profile: str) -> None:
+def test_aws_that_never_answers(
+    newest: Workplace, operation: str, profile: str
+) -> None:
     newest.centre.fail(operation, "hang")
     with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.2") as client:
         call = client.call(profile=profile)
@@ -71,18 +74,26 @@ def test_server_killed_before_its_login_showed_a_page(newest: Workplace) -> None
     )  # fmt: skip
     assert first.stdin
     call = {"name": "refresh_aws_sso_token", "arguments": {"profile": "old"}}
-    hello = {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    hello = {
+        "id": 0,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25"},
+    }
     for message in (hello, {"id": 1, "method": "tools/call", "params": call}):
         first.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
     first.stdin.flush()
-    assert newest.centre.wait_for(lambda: "StartDeviceAuthorization" in newest.centre.calls)
+    assert newest.centre.wait_for(
+        lambda: "StartDeviceAuthorization" in newest.centre.calls
+    )
     first.kill()
     first.wait()
     first.stdin.close()
     with server(newest) as client:
         call_of_another = client.call(profile="old", meta={"progressToken": 1})
         told = ""
-        while not told.startswith("Another program"):  # the CLI that was left has the lock
+        while not told.startswith(
+            "Another program"
+        ):  # the CLI that was left has the lock
             told = client.notifications.get(timeout=DEADLINE_S)["params"]["message"]
         end_processes(newest.home, "aws")
         assert client.result(call_of_another)["status"] == "logged_in"
@@ -104,7 +115,9 @@ def test_signal_right_after_a_message(tmp_path: Path) -> None:
             process.stdin.write(json.dumps(initialize).encode() + b"\n")
             process.stdout.readline()
             time.sleep(0.01)  # until it reads again; nothing tells of that
-            process.stdin.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
+            process.stdin.write(
+                b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n'
+            )
             process.send_signal(number)
             try:
                 assert process.wait(5) == 128 + number
@@ -218,9 +231,13 @@ TOKENS = {  # what stands in the place of the token
     "torn": '{"accessToken": "x", "expi',
     "empty": "",
     "no JSON": "\0\xff",
-    "a registration": json.dumps({"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)}),
+    "a registration": json.dumps(
+        {"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)}
+    ),
     "naive": json.dumps({"accessToken": "x", "expiresAt": "2099-01-01T00:00:00"}),
-    "garbage": json.dumps({"accessToken": "x", "expiresAt": "soon", "refreshToken": "x"}),
+    "garbage": json.dumps(
+        {"accessToken": "x", "expiresAt": "soon", "refreshToken": "x"}
+    ),
     "foreign": json.dumps({"accessToken": "x", "expiresAt": "2099-01-01T00:00:00Z"}),
 }
 
@@ -251,13 +268,18 @@ def test_token_file_that_cannot_be_opened(newest: Workplace, kind: str) -> None:
         assert " cannot be read: " in answer["message"]
 
 
-@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder that root cannot fill")
+@pytest.mark.skipif(
+    not Path("/sys/kernel").is_dir(), reason="needs a folder that root cannot fill"
+)
 def test_token_cache_in_a_read_only_folder(newest: Workplace) -> None:
     (newest.home / ".aws" / "sso").mkdir()
     (newest.home / ".aws" / "sso" / "cache").symlink_to("/sys/kernel")
     with server(newest) as client:
         answer = client.refresh(profile="dev")
-        assert (answer["status"], answer["reason"]) == ("failed", "cache_not_writable"), answer
+        assert (answer["status"], answer["reason"]) == (
+            "failed",
+            "cache_not_writable",
+        ), answer
         assert "loginUrl" not in answer
 
 
@@ -396,7 +418,9 @@ def test_clock_that_jumps_while_a_person_is_awaited(desk: Desk, seconds: int) ->
         desk.page()
         with jump(desk, seconds):
             assert thread.is_alive()  # what is waited for is measured by another clock
-            desk.stand_ins.log_in(run, minutes=60)  # `iso` reads the same clock as the server
+            desk.stand_ins.log_in(
+                run, minutes=60
+            )  # `iso` reads the same clock as the server
             thread.join(DEADLINE_S)
     assert (results[0]["status"], results[0]["minutesLeft"]) == ("logged_in", 59)
 
@@ -447,7 +471,9 @@ def test_cli_that_is_killed(desk: Desk) -> None:
     assert "(exit code -9)" in answer["message"]
 
 
-@pytest.mark.parametrize("line", ["x" * 10_000_000, "x\n" * 5_000_000], ids=["one line", "lines"])
+@pytest.mark.parametrize(
+    "line", ["x" * 10_000_000, "x\n" * 5_000_000], ids=["one line", "lines"]
+)
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_cli_that_prints_ten_megabytes(desk: Desk, stream: str, line: str) -> None:
     client = desk.client()
@@ -463,7 +489,9 @@ def test_cli_that_prints_ten_megabytes(desk: Desk, stream: str, line: str) -> No
 def test_failure_after_ten_megabytes_is_told_in_short(desk: Desk) -> None:
     client = desk.client()
     call = client.call(profile="dev")
-    desk.stand_ins.next_run("aws").do(stderr="words and words \xff\x1b[31m" * 400_000, exit=255)
+    desk.stand_ins.next_run("aws").do(
+        stderr="words and words \xff\x1b[31m" * 400_000, exit=255
+    )
     answer = client.result(call)
     assert answer["reason"] == "aws_cli_failed"
     assert len(answer["message"]) < 500
@@ -510,7 +538,9 @@ def test_cli_whose_child_keeps_the_pipes(desk: Desk) -> None:
     started = time.monotonic()
     assert client.refresh(profile="dev")["status"] == "logged_in"
     assert time.monotonic() - started < 10
-    for command in cli_processes(desk.home.path):  # as a browser that the CLI itself opened
+    for command in cli_processes(
+        desk.home.path
+    ):  # as a browser that the CLI itself opened
         assert "sso login" in command
     end_processes(desk.home.path, "aws")
 
@@ -591,7 +621,9 @@ def test_opener_that(desk: Desk, kind: str) -> None:
 
 
 def test_no_browser_at_all(newest: Workplace) -> None:
-    with server(newest, BROWSER="/nowhere %s", AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
+    with server(
+        newest, BROWSER="/nowhere %s", AWS_SSO_MCP_WAIT_SECONDS="0.5"
+    ) as client:
         answer = client.until_asked(client.call(profile="dev"), profile="dev")
         visit(newest, answer["loginUrl"])
         assert outcome(client, profile="dev")["status"] == "logged_in"

@@ -17,7 +17,9 @@ import pytest
 from kit import inside
 
 REPORTS = {
-    name: json.loads((Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8"))
+    name: json.loads(
+        (Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8")
+    )
     for name in ("field_reports", "own_reports")
 }
 SHARE = {"field_reports": 0.95, "own_reports": 0.9}
@@ -25,7 +27,11 @@ SHARE = {"field_reports": 0.95, "own_reports": 0.9}
 
 def hook(case: dict[str, Any]) -> Any:
     """Return the arguments of the call that the hook names, None when it is silent."""
-    event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash", "error": case["output"]}
+    event = {
+        "hook_event_name": "PostToolUseFailure",
+        "tool_name": "Bash",
+        "error": case["output"],
+    }
     event["tool_input"] = {"command": case["command"]}
     printed = inside.hook(event)
     if not printed:
@@ -42,16 +48,24 @@ def test_hook(name: str, right: str) -> None:
     wrong = []
     for case in cases:
         call = {"profile": case["profile"]} if case["profile"] else {}
-        wrong += [case["id"]] if hook(case) != (call if right == "refresh" else None) else []
-    assert 1 - len(wrong) / len(cases) >= (1 if right == "advice" else SHARE[name]), wrong
+        wrong += (
+            [case["id"]] if hook(case) != (call if right == "refresh" else None) else []
+        )
+    assert 1 - len(wrong) / len(cases) >= (1 if right == "advice" else SHARE[name]), (
+        wrong
+    )
 
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_servers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = REPORTS[name]["server"]
     if sys.version_info < (3, 11):  # there Codex's TOML is not read
-        cases = [case for case in cases if not any(".toml" in path for path in case["files"])]
-    for variable in [each for each in os.environ if each.startswith(("AWS_", "CLAUDE_"))]:
+        cases = [
+            case for case in cases if not any(".toml" in path for path in case["files"])
+        ]
+    for variable in [
+        each for each in os.environ if each.startswith(("AWS_", "CLAUDE_"))
+    ]:
         monkeypatch.delenv(variable)
     monkeypatch.setattr(sys, "platform", "linux")
     wrong = []

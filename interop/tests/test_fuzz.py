@@ -108,7 +108,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 # --- JSON-RPC lines ---------------------------------------------------------------------
 
-INITIALIZE = b'{"id":"first","method":"initialize","params":{"protocolVersion":"2025-03-26"}}\n'
+INITIALIZE = (
+    b'{"id":"first","method":"initialize","params":{"protocolVersion":"2025-03-26"}}\n'
+)
 PING = b'{"id":"still there?","method":"ping"}\n'
 FLAT = 100  # brackets in a line that any Python's parser takes
 
@@ -124,12 +126,16 @@ class Asked(NamedTuple):
 def check_stream(stream: bytes) -> None:
     """Assert that a server gets over `stream`, answers what it should, and writes nothing else."""
     served = inside.serve(stream, PING)
-    assert any(b'"still there?", "result": {}' in line for line in served.written), "no ping"
+    assert any(b'"still there?", "result": {}' in line for line in served.written), (
+        "no ping"
+    )
     assert served.uncaught == []
     said = served.complaints
     assert len(said) <= inside.MAX_COMPLAINTS
     assert all(re.fullmatch(r"aws-sso-mcp: [ -~]{1,99}", line) for line in said)
-    assert not [line for line in said if "internal error" in line and "StubError" not in line]
+    assert not [
+        line for line in said if "internal error" in line and "StubError" not in line
+    ]
     check_answers(served.written, asked(stream + b"\n" + PING))
 
 
@@ -144,7 +150,9 @@ def check_answers(written: Sequence[bytes], asked: Asked) -> None:
             assert json.dumps(params["progressToken"]) in asked.tokens
         else:
             answered[json.dumps(message.pop("id"))] += 1
-            assert isinstance(message.pop("result" if "result" in message else "error"), dict)
+            assert isinstance(
+                message.pop("result" if "result" in message else "error"), dict
+            )
         assert message == {}
     assert answered <= asked.may, (answered - asked.may, "answered, but not asked")
     assert asked.must <= answered, (asked.must - answered, "asked, but not answered")
@@ -193,13 +201,23 @@ def asked(stream: bytes) -> Asked:
             key = json.dumps(each["id"])
             may[key] += 1
             # An id that is no Unicode text cannot be echoed safely, so nobody needs to.
-            certain = sure and "\\ud" not in key and (initialized or not isinstance(message, list))
+            certain = (
+                sure
+                and "\\ud" not in key
+                and (initialized or not isinstance(message, list))
+            )
             must[key] += certain
             names[key] = repr(each["id"])
             meta = params.get("_meta")
-            tokens.add(json.dumps(meta.get("progressToken") if isinstance(meta, dict) else None))
+            tokens.add(
+                json.dumps(
+                    meta.get("progressToken") if isinstance(meta, dict) else None
+                )
+            )
     # Whether a cancellation came in time is not told here.
-    must = Counter({key: many for key, many in must.items() if names[key] not in cancelled})
+    must = Counter(
+        {key: many for key, many in must.items() if names[key] not in cancelled}
+    )
     return Asked(may, must, tokens)
 
 
@@ -207,7 +225,10 @@ any_text = st.text(st.characters(), max_size=20)  # with lone surrogates
 ids = st.sampled_from([0, 1, "", "1", "a", -1, 10**30]) | st.integers() | any_text
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | any_text
 anything = st.recursive(
-    scalars, lambda each: st.lists(each, max_size=3) | st.dictionaries(any_text, each, max_size=3)
+    scalars,
+    lambda each: (
+        st.lists(each, max_size=3) | st.dictionaries(any_text, each, max_size=3)
+    ),
 )
 names = st.sampled_from(["refresh_aws_sso_token", "get_aws_sso_status"])
 arguments = st.fixed_dictionaries(
@@ -220,7 +241,9 @@ arguments = st.fixed_dictionaries(
 )
 meta = st.fixed_dictionaries(
     {}, optional={"progressToken": ids | anything}
-) | st.fixed_dictionaries({name: st.just(value) | anything for name, value in MODERN.items()})
+) | st.fixed_dictionaries(
+    {name: st.just(value) | anything for name, value in MODERN.items()}
+)
 params = (
     st.fixed_dictionaries(
         {},
@@ -234,7 +257,13 @@ params = (
     )
     | anything
 )
-METHODS = ["initialize", "ping", "tools/list", "server/discover", "notifications/cancelled"]
+METHODS = [
+    "initialize",
+    "ping",
+    "tools/list",
+    "server/discover",
+    "notifications/cancelled",
+]
 methods = st.sampled_from([*METHODS, "tools/call", "tools/call", "tools/call"])
 messages = st.fixed_dictionaries(
     {"method": methods | any_text},
@@ -283,13 +312,25 @@ def lines(draw: st.DrawFn) -> bytes:
 @given(st.booleans(), st.lists(lines(), max_size=8))
 @example(False, [b'{"id":"\\ud800","method":"ping"}'])
 @example(
-    True, [b'[{"id":1,"method":"ping"},{"id":1.0,"method":"ping"},{"id":"1","method":"ping"}]']
+    True,
+    [
+        b'[{"id":1,"method":"ping"},{"id":1.0,"method":"ping"},{"id":"1","method":"ping"}]'
+    ],
 )
 @example(
-    True, [b'{"id":1,"method":"tools/call","params":{"name":' + b"[" * 900 + b"]" * 900 + b"}}"]
+    True,
+    [
+        b'{"id":1,"method":"tools/call","params":{"name":'
+        + b"[" * 900
+        + b"]" * 900
+        + b"}}"
+    ],
 )
 @example(True, [b'{"id":9,"method":"ping","params":' + b"[" * 99_999])
-@example(True, [b'{"id":' + b"9" * 4300 + b',"method":"ping"}', b'{"id":' + b"9" * 4301 + b"}"])
+@example(
+    True,
+    [b'{"id":' + b"9" * 4300 + b',"method":"ping"}', b'{"id":' + b"9" * 4301 + b"}"],
+)
 def test_server_gets_over_any_lines(initialized: bool, stream: list[bytes]) -> None:
     check_stream((INITIALIZE if initialized else b"") + b"\n".join(stream))
 
@@ -314,7 +355,9 @@ def test_a_deep_request_takes_no_other_with_it() -> None:
 
 def test_more_calls_at_once_than_allowed_are_refused_one_by_one() -> None:
     call = {"name": "refresh_aws_sso_token", "arguments": {"force": True}}
-    requests = [{"id": each, "method": "tools/call", "params": call} for each in range(300)]
+    requests = [
+        {"id": each, "method": "tools/call", "params": call} for each in range(300)
+    ]
     check_stream(INITIALIZE + json.dumps(requests).encode())
 
 
@@ -335,7 +378,11 @@ class Endless(io.RawIOBase):
 
 
 @often(300)
-@given(st.lists(st.sampled_from([b"\n", b" ", b"x" * 7, b"x" * 8, b"x" * 16, b"y"]), max_size=20))
+@given(
+    st.lists(
+        st.sampled_from([b"\n", b" ", b"x" * 7, b"x" * 8, b"x" * 16, b"y"]), max_size=20
+    )
+)
 def test_lines_are_whole_or_not_heard_of(parts: list[bytes]) -> None:
     stream = b"".join(parts)
     heard = inside.lines_heard(stream, 16)
@@ -383,7 +430,15 @@ def check_config(config: bytes, credentials: bytes) -> None:
         check_profiles(ours)
 
 
-REFUSED = ("x", "[a]\nx", "[a]\n[a]", "[a]\nx=1\nx=2", "[a]\nx=\n y", "\ufeff[a]", "\x80")
+REFUSED = (
+    "x",
+    "[a]\nx",
+    "[a]\n[a]",
+    "[a]\nx=1\nx=2",
+    "[a]\nx=\n y",
+    "\ufeff[a]",
+    "\x80",
+)
 
 
 def check_refusal(message: str, content: bytes) -> None:
@@ -408,7 +463,11 @@ def check_profiles(config: inside.Config) -> None:
     """Assert that whatever the config says, it makes an answer, and none with a secret."""
     shown = [*config.profiles, *config.sso_sessions]
     for values in (*config.profiles.values(), *config.sso_sessions.values()):
-        shown += [str(text) for key, text in values.items() if key.startswith(("sso_", "source_"))]
+        shown += [
+            str(text)
+            for key, text in values.items()
+            if key.startswith(("sso_", "source_"))
+        ]
     leaks = SECRET in "".join(shown)
     chosen, source = config.chosen()
     assert chosen in config.profiles or source == "default"
@@ -430,13 +489,28 @@ def check_profiles(config: inside.Config) -> None:
 
 
 words = st.sampled_from(
-    ["a", "b", "default", "corp", "a b", "'a b'", '"a b"', "a\\ b", "bob's", "é", "", SECRET]
+    [
+        "a",
+        "b",
+        "default",
+        "corp",
+        "a b",
+        "'a b'",
+        '"a b"',
+        "a\\ b",
+        "bob's",
+        "é",
+        "",
+        SECRET,
+    ]
 ) | st.text(st.characters(codec="utf-8"), max_size=5)
 headers = st.one_of(
     st.builds("[profile {}]".format, words),
     st.builds("[sso-session {}]".format, words),
     st.builds("[{}]".format, words),
-    st.sampled_from(["[default]", "[DEFAULT]", "[profile]", " [profile a]", "[profile a", "[]"]),
+    st.sampled_from(
+        ["[default]", "[DEFAULT]", "[profile]", " [profile a]", "[profile a", "[]"]
+    ),
 )
 # fmt: off
 keys = st.sampled_from([
@@ -446,12 +520,27 @@ keys = st.sampled_from([
 ])
 # fmt: on
 values = st.sampled_from(
-    ["a", "corp", "b", "default", "", "https://x.awsapps.com/start", "us-east-1", SECRET]
+    [
+        "a",
+        "corp",
+        "b",
+        "default",
+        "",
+        "https://x.awsapps.com/start",
+        "us-east-1",
+        SECRET,
+    ]
 ) | st.text(st.characters(codec="utf-8"), max_size=8)
-pairs = st.builds("{}{}{}".format, keys | words, st.sampled_from([" = ", "=", ":", " "]), values)
+pairs = st.builds(
+    "{}{}{}".format, keys | words, st.sampled_from([" = ", "=", ":", " "]), values
+)
 nested = st.builds("{} =\n  {}".format, keys, pairs | words)
-breaks = st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\n", "\n ", "\r", "\x0c", "\u2028", ""])
-sections = st.tuples(headers, st.lists(pairs | pairs | pairs | nested | words, max_size=5))
+breaks = st.sampled_from(
+    ["\n", "\n", "\n", "\r\n", "\n\n", "\n ", "\r", "\x0c", "\u2028", ""]
+)
+sections = st.tuples(
+    headers, st.lists(pairs | pairs | pairs | nested | words, max_size=5)
+)
 SSO = "[sso-session corp]\nsso_start_url=https://x.awsapps.com/start\nsso_region=us-east-1\n"
 
 
@@ -469,11 +558,15 @@ def configs(draw: st.DrawFn) -> bytes:
 @st.composite
 def profiles(draw: st.DrawFn, header: str) -> bytes:
     """Draw a file that each tool can read."""
-    some = st.sampled_from(["a", "b", "c", "default", "'a b'", '"a b"', "a\\ b", "a b", "bob's"])
+    some = st.sampled_from(
+        ["a", "b", "c", "default", "'a b'", '"a b"', "a\\ b", "a b", "bob's"]
+    )
     names = draw(st.lists(some, unique=True, min_size=1))
     text = SSO
     for name in names:
-        body = draw(st.dictionaries(keys, values.filter(str.isprintable) | nested, max_size=6))
+        body = draw(
+            st.dictionaries(keys, values.filter(str.isprintable) | nested, max_size=6)
+        )
         for key, value in body.items():
             body[key] = "\n s = 1" if "\n" in value else value.lstrip("[")
         text += header.format(name) + "".join(f"{key} = {body[key]}\n" for key in body)
@@ -485,16 +578,22 @@ known_configs = st.sampled_from([CONFIG, *(case[1] for case in CASES)]).map(str.
 
 @often(500)
 @given(
-    st.one_of(profiles("[profile {}]\n"), configs(), known_configs, st.binary(max_size=60)),
+    st.one_of(
+        profiles("[profile {}]\n"), configs(), known_configs, st.binary(max_size=60)
+    ),
     st.one_of(profiles("[{}]\n"), st.just(b""), configs()),
 )
-@example(b"[profile a]\nregion = x\nkeep = 1\n", b"[a]\nregion = y\n[b]\nsso_session = s\n")
+@example(
+    b"[profile a]\nregion = x\nkeep = 1\n", b"[a]\nregion = y\n[b]\nsso_session = s\n"
+)
 @example(b"[profile a]\nsso_session =\n  a = b\n", b"")
 @example(
-    b"[profile a]\nsso_session = corp\nsso_start_url =\n  a = b\n", b"[a]\nsso_region =\n  x=y\n"
+    b"[profile a]\nsso_session = corp\nsso_start_url =\n  a = b\n",
+    b"[a]\nsso_region =\n  x=y\n",
 )
 @example(
-    b"[profile a]\nrole_arn=x\nsource_profile=b\n[profile b]\nrole_arn=x\nsource_profile=a", b""
+    b"[profile a]\nrole_arn=x\nsource_profile=b\n[profile b]\nrole_arn=x\nsource_profile=a",
+    b"",
 )
 @example(b"[profile a]\ns3 =\n  a = b\n  s3cr3t\x0c\n", b"")
 @example(b"[profile a]\ns3 =\n  a = b\x0c  s3cr3t\n", b"")
@@ -551,7 +650,9 @@ def check_url(url: str) -> None:
     assert "%" not in authority
     host = authority.partition(":")[0].lower()
     assert host == urlsplit(url).hostname
-    host = re.sub(r"(?<=\.)[a-z0-9-]+(?=\.(?:amazonaws|api)\.)", "us-east-1", host)  # any region
+    host = re.sub(
+        r"(?<=\.)[a-z0-9-]+(?=\.(?:amazonaws|api)\.)", "us-east-1", host
+    )  # any region
     assert any(f".{host}".endswith(f".{suffix}") for suffix in AWS_SUFFIXES)
     assert urlsplit(url).scheme == "https"
 
@@ -578,15 +679,22 @@ def check_time(text: str) -> None:
         assert seconds == theirs.replace(microsecond=0).timestamp()
 
 
-prompts = st.sampled_from([PKCE_PROMPT, DEVICE_PROMPT, PKCE_PROMPT.replace("\n", "\r\n"), PKCE_URL])
-noise = st.text(st.sampled_from("\n\r :/?A1-\x85\u2028é") | st.characters(), max_size=20)
+prompts = st.sampled_from(
+    [PKCE_PROMPT, DEVICE_PROMPT, PKCE_PROMPT.replace("\n", "\r\n"), PKCE_URL]
+)
+noise = st.text(
+    st.sampled_from("\n\r :/?A1-\x85\u2028é") | st.characters(), max_size=20
+)
 errors = st.sampled_from([NOT_ASSIGNED, SESSION_EXPIRED, V1_ERROR]) | st.text(
     st.sampled_from("aZ0/+=-._~ \n")
 )
 
 
 @often(400)
-@given(st.lists(prompts | noise | errors, max_size=5), st.lists(st.integers(0, 900), max_size=30))
+@given(
+    st.lists(prompts | noise | errors, max_size=5),
+    st.lists(st.integers(0, 900), max_size=30),
+)
 @example([PKCE_PROMPT], list(range(60, 90)))
 @example([DEVICE_PROMPT], list(range(60, 90)))
 @example(["x\n" * 32_700, PKCE_PROMPT], [])
@@ -597,15 +705,24 @@ def test_only_whole_urls_count(parts: list[str], cuts: list[int]) -> None:
     check_output([output[start:end] for start, end in zip(ends, ends[1:])])
 
 
-schemes = st.sampled_from(["https://"] * 6 + ["http://", "HTTPS://", "https:/", "javascript:", ""])
-signs = st.text(
-    st.sampled_from("\\@:%#?/. \t\n\x00\x7f[]é\u3002\uff0f'\"<>aé-_") | st.characters(), max_size=4
+schemes = st.sampled_from(
+    ["https://"] * 6 + ["http://", "HTTPS://", "https:/", "javascript:", ""]
 )
-hosts = st.sampled_from([*AWS_SUFFIXES, "x.awsapps.com", "evil.example", "xaws", "127.0.0.1"])
+signs = st.text(
+    st.sampled_from("\\@:%#?/. \t\n\x00\x7f[]é\u3002\uff0f'\"<>aé-_") | st.characters(),
+    max_size=4,
+)
+hosts = st.sampled_from(
+    [*AWS_SUFFIXES, "x.awsapps.com", "evil.example", "xaws", "127.0.0.1"]
+)
 
 
 @often(1500)
-@given(st.tuples(schemes, signs, hosts, signs, hosts | signs, signs | st.just(":443/?a=b"), signs))
+@given(
+    st.tuples(
+        schemes, signs, hosts, signs, hosts | signs, signs | st.just(":443/?a=b"), signs
+    )
+)
 @example(("https://", "", "evil.example", "\\@", "x.awsapps.com", "/", ""))
 @example(("https://", "x:y@", "x.awsapps.com", "", "", "", ""))
 @example(("https://", "", "x.awsapps.com", "\n", "", "", ""))
@@ -654,7 +771,9 @@ tokens = st.fixed_dictionaries(
         "accessToken": st.just(SECRET) | anything,
         "expiresAt": times | st.just("9999-12-31T23:59:59-23:59") | anything,
         "registrationExpiresAt": times | st.just("2037-01-01T00:00:00Z") | anything,
-        **dict.fromkeys(("refreshToken", "clientId", "clientSecret"), st.just("x") | anything),
+        **dict.fromkeys(
+            ("refreshToken", "clientId", "clientSecret"), st.just("x") | anything
+        ),
     },
 )
 
@@ -677,7 +796,12 @@ def test_no_token_files(content: bytes) -> None:
 # --- The fuzzer -------------------------------------------------------------------------
 
 FUZZ_S = 5
-FUZZED = ("any_lines", "read_as_botocore_does", "only_whole_urls_count", "test_token_files")
+FUZZED = (
+    "any_lines",
+    "read_as_botocore_does",
+    "only_whole_urls_count",
+    "test_token_files",
+)
 
 
 def test_fuzzer_finds_nothing(tmp_path: Path) -> None:
@@ -690,7 +814,9 @@ def test_fuzzer_finds_nothing(tmp_path: Path) -> None:
         options = [f"-max_total_time={FUZZ_S}", "-print_final_stats=1"]
         with (tmp_path / test).open("wb") as log:
             argv = [sys.executable, __file__, test, *options]
-            running[test] = subprocess.Popen(argv, env=environment, stderr=log, stdout=log)
+            running[test] = subprocess.Popen(
+                argv, env=environment, stderr=log, stdout=log
+            )
     for test, process in running.items():
         code = process.wait(60)
         said = (tmp_path / test).read_text(errors="replace")

@@ -39,7 +39,9 @@ class Host(NamedTuple):
     """What lets it call the server's tools unasked, when the server is added."""
     commands: str = "add, list, remove"
 
-    def start(self, place: Workplace, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, place: Workplace, *arguments: str, **environment: str
+    ) -> subprocess.Popen[str]:
         [program] = (real(self.component) / "node_modules").glob(self.path)
         return subprocess.Popen(
             [*([node()] if program.suffix == ".js" else []), program, *arguments],
@@ -125,7 +127,9 @@ HOSTS = [CLAUDE, CODEX, GEMINI, COPILOT, QWEN, OPENCODE]
 
 
 @pytest.mark.parametrize("host", HOSTS, indirect=True, ids=by_name)
-def test_added_looked_at_and_removed(host: Host, recorded: Workplace, matrix: Matrix) -> None:
+def test_added_looked_at_and_removed(
+    host: Host, recorded: Workplace, matrix: Matrix
+) -> None:
     host.add(recorded)
     for look, words in host.looks.items():
         assert words in host.run(recorded, "mcp", *look.split())
@@ -157,7 +161,9 @@ def test_model_renews_the_token(
 ) -> None:
     settings = recorded.home / ".gemini" / "settings.json"
     settings.parent.mkdir()
-    settings.write_text(json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}}))
+    settings.write_text(
+        json.dumps({"security": {"auth": {"selectedType": "gemini-api-key"}}})
+    )
     host.add(recorded, **recorded.environment(AWS_SSO_MCP_WAIT_SECONDS="1"))
     centre = recorded.centre
     with Model() as model:
@@ -174,5 +180,10 @@ def test_model_renews_the_token(
     assert len(centre.pages) == 1
     assert revisions_spoken(recorded) == {revision}
     assert processes_left(recorded.home) == []
-    measured = {"listed": "yes", "called": "yes", "login": "yes", "closed": "at its end"}
+    measured = {
+        "listed": "yes",
+        "called": "yes",
+        "login": "yes",
+        "closed": "at its end",
+    }
     matrix.write(host.name, host.component, revision=revision, **measured)

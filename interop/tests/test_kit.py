@@ -33,13 +33,21 @@ def test_no_test_imports_a_test() -> None:
     tests = list((INTEROP / "tests").glob("*.py"))
     assert len(tests) > 10
     for path in tests:
-        assert not [name for name in imported(path) if name.startswith(("test_", "conftest"))], path
+        assert not [
+            name for name in imported(path) if name.startswith(("test_", "conftest"))
+        ], path
 
 
 def test_one_file_knows_the_inside_of_the_server() -> None:
-    knowing = {path for path in INTEROP.rglob("*.py") if "aws_sso_mcp" in imported(path)}
+    knowing = {
+        path for path in INTEROP.rglob("*.py") if "aws_sso_mcp" in imported(path)
+    }
     # The fuzzer imports it first, for its instruments; the benchmark measures its parts.
-    assert {path.name for path in knowing} == {"inside.py", "test_fuzz.py", "config_load.py"}
+    assert {path.name for path in knowing} == {
+        "inside.py",
+        "test_fuzz.py",
+        "config_load.py",
+    }
 
 
 @pytest.mark.parametrize(
@@ -50,8 +58,12 @@ def test_one_file_knows_the_inside_of_the_server() -> None:
         ({"XDG_CACHE_HOME": "{home}/x", "AWS_SSO_MCP_REAL": "{home}/y"}, "{home}/y"),
     ],
 )
-def test_where_things_come(tmp_path: Path, variables: dict[str, str], folder: str) -> None:
-    environment = {name: value.format(home=tmp_path) for name, value in variables.items()}
+def test_where_things_come(
+    tmp_path: Path, variables: dict[str, str], folder: str
+) -> None:
+    environment = {
+        name: value.format(home=tmp_path) for name, value in variables.items()
+    }
     said = subprocess.check_output(
         [sys.executable, INTEROP / "install.py", "--where", "tools"],
         env={"HOME": str(tmp_path), **environment},
@@ -68,7 +80,10 @@ def test_where_things_come(tmp_path: Path, variables: dict[str, str], folder: st
         ("3.9 3.12", "python3.12"),
         ("3.14 3.15", "python3.14"),
         ("3.12-without-venv 3.15", "python3.15"),
-        ("3.9 3.12-without-venv", "python3.12 makes no venvs: `apt install python3.12-venv`"),
+        (
+            "3.9 3.12-without-venv",
+            "python3.12 makes no venvs: `apt install python3.12-venv`",
+        ),
         ("3.9", "there is no Python of 3.10 or newer on PATH"),
     ],
 )
@@ -94,7 +109,10 @@ def test_pythons_are_told_once_for_each_version() -> None:
     argv = [sys.executable, str(ROOT / ".ci" / "pythons.py")]
     listed = subprocess.check_output(argv, text=True).split()
     ask = "import sys; print(sys.version_info[1])"
-    told = [subprocess.check_output([python, "-IS", "-c", ask], text=True) for python in listed]
+    told = [
+        subprocess.check_output([python, "-IS", "-c", ask], text=True)
+        for python in listed
+    ]
     minors = [int(minor) for minor in told]
     assert minors == sorted(set(minors) - {sys.version_info[1]})
     if (real("pythons") / ".version").exists():
@@ -114,7 +132,9 @@ def test_not_left():
 
 
 @pytest.mark.parametrize(("test", "code"), [("test_left", 1), ("test_not_left", 0)])
-def test_process_that_outlives_pytest_fails_it(tmp_path: Path, test: str, code: int) -> None:
+def test_process_that_outlives_pytest_fails_it(
+    tmp_path: Path, test: str, code: int
+) -> None:
     path = tmp_path / "test_leaving.py"
     path.write_text(LEAVING)
     folders = (INTEROP / "tests", INTEROP, ROOT)

@@ -42,7 +42,9 @@ async def answers_of(
     waiting: set[int] = set()
 
     async def call(number: int, profile: str) -> None:
-        async def progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
+        async def progress(
+            progress: float, total: float | None, message: str | None
+        ) -> None:  # noqa: ARG001
             if len(waiting) < len(profiles) and number not in waiting:
                 waiting.add(number)
                 if len(waiting) == len(profiles):
@@ -78,7 +80,9 @@ async def test_fifty_calls_at_once_open_one_page(place: Workplace) -> None:
 
 @pytest.mark.anyio
 async def test_ten_sessions_do_not_wait_for_each_other(newest: Workplace) -> None:
-    newest.write_config("".join(SESSION.format(n, newest.centre.start_url) for n in range(10)))
+    newest.write_config(
+        "".join(SESSION.format(n, newest.centre.start_url) for n in range(10))
+    )
     newest.centre.approval = "ignore"
     profiles = [f"p{n}" for n in range(10)]
     async with newest.client(AWS_SSO_MCP_WAIT_SECONDS="20") as client:
@@ -90,7 +94,9 @@ async def test_ten_sessions_do_not_wait_for_each_other(newest: Workplace) -> Non
                 newest.centre.wait_for, lambda: len(pages) == 10, 20
             )
             status = await answer(client, "get_aws_sso_status")
-            assert [each["loginInProgress"] for each in status["sessions"]] == [True] * 10
+            assert [each["loginInProgress"] for each in status["sessions"]] == [
+                True
+            ] * 10
             newest.centre.approve_now()
         answers = await answers_of(client, profiles)
     assert {answer["status"] for answer in answers} == {"valid"}
@@ -105,11 +111,18 @@ def ask_many(process: subprocess.Popen[str], count: int) -> None:
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
     }
-    call = {"name": "get_aws_sso_status", "arguments": {"profile": "nobody"}, "_meta": meta}
+    call = {
+        "name": "get_aws_sso_status",
+        "arguments": {"profile": "nobody"},
+        "_meta": meta,
+    }
     kinds = [("ping", {}), ("tools/list", {"_meta": meta}), ("nonsense", {})] * 33 + [
         ("tools/call", call)
     ]
-    lines = [json.dumps({"id": n, "method": m, "params": p}) for n, (m, p) in enumerate(kinds)]
+    lines = [
+        json.dumps({"id": n, "method": m, "params": p})
+        for n, (m, p) in enumerate(kinds)
+    ]
     text = "\n".join(lines) + "\n"
 
     def write() -> None:
@@ -129,7 +142,11 @@ def footprint(process: subprocess.Popen[str]) -> tuple[int, int, int]:
     """Return resident pages, threads and open files."""
     proc = Path("/proc") / str(process.pid)
     pages = int((proc / "statm").read_text().split()[1])
-    return pages, len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
+    return (
+        pages,
+        len(list((proc / "task").iterdir())),
+        len(list((proc / "fd").iterdir())),
+    )
 
 
 def test_hundred_thousand_requests_leave_nothing_behind(newest: Workplace) -> None:

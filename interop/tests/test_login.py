@@ -137,7 +137,11 @@ async def test_login_in_a_terminal_ends_the_pending_one(place: Workplace) -> Non
 
 
 async def test_remote_login_with_a_device_code(place: Workplace) -> None:
-    remote = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": "", "AWS_SSO_MCP_WAIT_SECONDS": "4"}
+    remote = {
+        "AWS_SSO_MCP_LOGIN": "device",
+        "BROWSER": "",
+        "AWS_SSO_MCP_WAIT_SECONDS": "4",
+    }
     async with place.client(**remote) as client:
         answer = await until_shown(client, profile="dev")
         assert place.centre.pages == []
@@ -151,7 +155,9 @@ async def test_remote_login_with_a_device_code(place: Workplace) -> None:
 async def test_progress_names_the_page(place: Workplace) -> None:
     heard: list[tuple[float, str | None]] = []
 
-    async def progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
+    async def progress(
+        progress: float, total: float | None, message: str | None
+    ) -> None:  # noqa: ARG001
         heard.append((progress, message))
 
     async with place.client() as client:
@@ -168,7 +174,10 @@ async def test_status_tells_what_the_cli_left(place: Workplace) -> None:
         before = await answer(client, "get_aws_sso_status", profile="dev")
         await refresh(client, profile="dev")
         after = await answer(client, "get_aws_sso_status", profile="dev")
-    assert [each["sessions"][0]["state"] for each in (before, after)] == ["absent", "valid"]
+    assert [each["sessions"][0]["state"] for each in (before, after)] == [
+        "absent",
+        "valid",
+    ]
     assert after["next"] == {"profile": "dev", "profileSource": "parameter"}
     assert len(place.centre.pages) == 1
 
@@ -205,7 +214,11 @@ async def test_page_that_is_not_approved(
         ("RegisterClient", "500", "aws_error"),
         ("RegisterClient", "429", "aws_error"),
         ("RegisterClient", "html", "aws_error"),
-        ("RegisterClient", "reset", "proxy"),  # what the CLI says of a reset in a proxy's tunnel
+        (
+            "RegisterClient",
+            "reset",
+            "proxy",
+        ),  # what the CLI says of a reset in a proxy's tunnel
         ("CreateToken", "500", "aws_error"),
         ("CreateToken", "InvalidGrantException", "login_expired"),
         ("CreateToken", "InvalidClientException", "client_registration"),
@@ -233,7 +246,10 @@ async def test_role_that_is_not_assigned(place: Workplace) -> None:
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
-        ({"HTTPS_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"}, "proxy"),
+        (
+            {"HTTPS_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"},
+            "proxy",
+        ),
         ({"AWS_CA_BUNDLE": "another"}, "certificate"),
         ({"AWS_CA_BUNDLE": "/nowhere"}, "certificate"),
         ({"HTTPS_PROXY": "", "https_proxy": ""}, "network"),
@@ -269,14 +285,18 @@ async def test_alias_that_replaces_the_login(place: Workplace) -> None:
     assert answer["reason"] == "no_token"
 
 
-async def test_version_1_is_told_and_passed_over(tmp_path: Path, centre: IdentityCenter) -> None:
+async def test_version_1_is_told_and_passed_over(
+    tmp_path: Path, centre: IdentityCenter
+) -> None:
     place = Workplace(tmp_path, centre, need("aws-1"))
     async with place.client(AWS_SSO_MCP_AWS_CLI=str(place.aws)) as client:
         answer = await refresh(client, profile="dev")
         assert answer["reason"] == "aws_cli_v1", answer["message"]
         assert str(place.aws) in answer["message"]
     v2 = Workplace(tmp_path / "v2", centre, need("aws-newest"))
-    path = os.pathsep.join((*(str(each.aws.parent) for each in (place, v2)), os.defpath))
+    path = os.pathsep.join(
+        (*(str(each.aws.parent) for each in (place, v2)), os.defpath)
+    )
     async with place.client(PATH=path) as client:
         answer = await refresh(client, profile="dev")
     assert answer["status"] == "logged_in"
@@ -292,13 +312,18 @@ async def test_version_1_is_told_by_a_good_token_too(
     assert answer["reason"] == "aws_cli_v1"
 
 
-async def test_profile_without_a_role_is_proved_through_another(place: Workplace) -> None:
+async def test_profile_without_a_role_is_proved_through_another(
+    place: Workplace,
+) -> None:
     config = (place.home / ".aws" / "config").read_text()
     place.write_config(f"[profile plain]\nsso_session = corp\n{config}")
     place.run_login()
     async with place.client() as client:
         answer = await refresh(client, profile="plain")
-        assert (answer["status"], "AWS accepts it" in answer["message"]) == ("valid", True)
+        assert (answer["status"], "AWS accepts it" in answer["message"]) == (
+            "valid",
+            True,
+        )
         assert "identity" not in answer
         place.centre.revoke()
         place.forget_role_credentials()
@@ -307,7 +332,9 @@ async def test_profile_without_a_role_is_proved_through_another(place: Workplace
     assert len(place.centre.pages) == 2
 
 
-async def test_credential_process_leads_to_the_profile_that_it_names(place: Workplace) -> None:
+async def test_credential_process_leads_to_the_profile_that_it_names(
+    place: Workplace,
+) -> None:
     config = (place.home / ".aws" / "config").read_text()
     process = f"{place.aws} configure export-credentials --profile dev"
     place.write_config(f"{config}[profile p]\ncredential_process = {process}\n")
@@ -356,7 +383,10 @@ async def test_what_would_mislead_the_cli_does_not_reach_it(place: Workplace) ->
     process = start(place, str(python), **hostile)
     outcome = ask(process, {"profile": "dev"})
     stdout, stderr = process.communicate(timeout=10)
-    assert (stdout, stderr.count("\n")) == ("", 1)  # the loader's own complaint, of the server
+    assert (stdout, stderr.count("\n")) == (
+        "",
+        1,
+    )  # the loader's own complaint, of the server
     assert outcome["status"] == "logged_in", outcome
     assert outcome["identity"]["arn"].startswith(ARN)
     assert not any(secret in json.dumps(outcome) for secret in place.centre.secrets)
@@ -371,9 +401,12 @@ async def test_config_elsewhere(place: Workplace) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["-x", "a b", "acct/Role.x@org+1:y=z", "日本", "$(id)", "a'b", "--no-browser"]
+    "name",
+    ["-x", "a b", "acct/Role.x@org+1:y=z", "日本", "$(id)", "a'b", "--no-browser"],
 )
-async def test_any_profile_name_that_botocore_accepts(newest: Workplace, name: str) -> None:
+async def test_any_profile_name_that_botocore_accepts(
+    newest: Workplace, name: str
+) -> None:
     with (newest.home / ".aws" / "config").open("a") as file:
         file.write(
             f'\n[profile "{name}"]\nsso_session = corp\nsso_account_id = 123456789012\n'

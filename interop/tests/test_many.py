@@ -60,7 +60,9 @@ async def test_refresh_token_that_works_once_is_used_once(place: Workplace) -> N
     assert len(place.centre.pages) == 1  # of yesterday's login
 
 
-async def test_denial_is_told_to_all_and_nobody_opens_another_page(place: Workplace) -> None:
+async def test_denial_is_told_to_all_and_nobody_opens_another_page(
+    place: Workplace,
+) -> None:
     place.centre.approval = "ignore"
     async with AsyncExitStack() as stack:
         clients = await connected(stack, place, 3, AWS_SSO_MCP_WAIT_SECONDS="5")
@@ -80,7 +82,9 @@ async def test_server_that_sleeps_while_the_person_approves(newest: Workplace) -
     assert newest.centre.wait_for(lambda: bool(newest.centre.pages))
     process.send_signal(signal.SIGSTOP)
     newest.centre.approve_now()
-    assert newest.centre.wait_for(lambda: "CreateToken:authorization_code" in newest.centre.calls)
+    assert newest.centre.wait_for(
+        lambda: "CreateToken:authorization_code" in newest.centre.calls
+    )
     process.send_signal(signal.SIGCONT)
     assert process.stdout
     first = json.loads(process.stdout.readline())["result"]["structuredContent"]

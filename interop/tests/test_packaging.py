@@ -95,7 +95,10 @@ def manifest(name: str) -> Any:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_version_and_description_are_the_same_everywhere(name: str) -> None:
     told = manifest(name)
-    versions = [told["version"], *(package["version"] for package in told.get("packages", []))]
+    versions = [
+        told["version"],
+        *(package["version"] for package in told.get("packages", [])),
+    ]
     assert set(versions) == {VERSION}
     assert told["description"] == manifest("plugin.json")["description"]
     assert f"\n## {VERSION} " in (ROOT / "CHANGELOG.md").read_text()
@@ -166,7 +169,9 @@ def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) 
     (tmp_path / "gitconfig").write_text(
         f'[url "file://{tmp_path}/"]\n\tinsteadOf = https://github.com/\n'
     )
-    claude.run(f"git clone -q --bare {claude.checkout} {github} && git clone -q {github} next")
+    claude.run(
+        f"git clone -q --bare {claude.checkout} {github} && git clone -q {github} next"
+    )
     own = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
     claude.run(f"claude plugin install aws-sso-mcp --marketplace {GITHUB}", env=own)
     release = (
@@ -175,9 +180,13 @@ def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) 
         " && git -c user.name=t -c user.email=t@t commit -qam next && git push -q"
     )
     claude.run(release, tmp_path / "work" / "next")
-    update = f"claude plugin marketplace update aws-sso-mcp && claude plugin update {PLUGIN}"
+    update = (
+        f"claude plugin marketplace update aws-sso-mcp && claude plugin update {PLUGIN}"
+    )
     assert f"from {VERSION} to 99.0.0" in claude.run(update, env=own)
-    assert "/99.0.0/aws_sso_mcp.py - ✔ Connected" in claude.run("claude mcp list", env=own)
+    assert "/99.0.0/aws_sso_mcp.py - ✔ Connected" in claude.run(
+        "claude mcp list", env=own
+    )
 
 
 def test_claude_options(claude: Machine) -> None:
@@ -238,20 +247,38 @@ class AnthropicHandler(BaseHTTPRequestHandler):
         delta: dict[str, Any] = {"type": "text_delta", "text": "done"}
         block: dict[str, Any] = {"type": "text", "text": ""}
         if can and not ran:
-            block = {"type": "tool_use", "id": "toolu_1", "name": wish["name"], "input": {}}
-            delta = {"type": "input_json_delta", "partial_json": json.dumps(wish["input"])}
+            block = {
+                "type": "tool_use",
+                "id": "toolu_1",
+                "name": wish["name"],
+                "input": {},
+            }
+            delta = {
+                "type": "input_json_delta",
+                "partial_json": json.dumps(wish["input"]),
+            }
         reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
         usage = {"input_tokens": 1, "output_tokens": 1}
-        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "stand-in"}
+        message = {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": "stand-in",
+        }
         events: list[dict[str, Any]] = [
-            {"type": "message_start", "message": {**message, "content": [], "usage": usage}},
+            {
+                "type": "message_start",
+                "message": {**message, "content": [], "usage": usage},
+            },
             {"type": "content_block_start", "index": 0, "content_block": block},
             {"type": "content_block_delta", "index": 0, "delta": delta},
             {"type": "content_block_stop", "index": 0},
             {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage},
             {"type": "message_stop"},
         ]
-        lines = [f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events]
+        lines = [
+            f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events
+        ]
         content = "".join(lines).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -308,7 +335,11 @@ def test_codex_plugin(machine: Machine, source: str) -> None:
 def tools_of_codex(machine: Machine) -> set[str]:
     """Return the tools of the server, as Codex's app-server knows them from the server itself."""
     asked = [
-        {"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "t", "version": "1"}}},
+        {
+            "id": 1,
+            "method": "initialize",
+            "params": {"clientInfo": {"name": "t", "version": "1"}},
+        },
         {"method": "initialized"},
         {"id": 2, "method": "mcpServerStatus/list", "params": {}},
     ]
@@ -327,7 +358,9 @@ def tools_of_codex(machine: Machine) -> set[str]:
         assert codex.stdout
         codex.stdin.write("".join(json.dumps(each) + "\n" for each in asked))
         codex.stdin.flush()
-        told = next(each for each in map(json.loads, codex.stdout) if each.get("id") == 2)
+        told = next(
+            each for each in map(json.loads, codex.stdout) if each.get("id") == 2
+        )
         codex.stdin.close()
     [server] = [each for each in told["result"]["data"] if each["name"] == "aws-sso"]
     return set(server["tools"])
@@ -337,15 +370,20 @@ def tools_of_codex(machine: Machine) -> set[str]:
 def test_copilot_plugin(machine: Machine, source: str) -> None:
     install_host(machine, "copilot")
     at = GITHUB if source == GITHUB else str(machine.checkout)
-    machine.run(f"copilot plugin marketplace add {at} && copilot plugin install {PLUGIN}")
+    machine.run(
+        f"copilot plugin marketplace add {at} && copilot plugin install {PLUGIN}"
+    )
     assert "aws-sso-refresh - " in machine.run("copilot skill list")
     with Model() as model:
         said = machine.run(
-            "copilot -p go --allow-all-tools --disable-builtin-mcps", env=model.environment()
+            "copilot -p go --allow-all-tools --disable-builtin-mcps",
+            env=model.environment(),
         )
         assert "done" in said
         # Its model looked at the status, then asked for a profile that is not configured.
-        assert [answer.get("reason") for answer in model.heard][-1] == "profile_not_found"
+        assert [answer.get("reason") for answer in model.heard][
+            -1
+        ] == "profile_not_found"
         assert STATUS in model.offered
 
 
@@ -377,8 +415,12 @@ def test_packages_hold_what_they_should(tools: Machine, built: Path) -> None:
     tools.run(f"twine check --strict {built}/*")
 
 
-def test_packages_are_the_same_bytes_from_any_checkout(tools: Machine, built: Path) -> None:
-    tools.run(f"cp -R {tools.checkout} other && find other -exec touch -d 2020-01-01 {{}} +")
+def test_packages_are_the_same_bytes_from_any_checkout(
+    tools: Machine, built: Path
+) -> None:
+    tools.run(
+        f"cp -R {tools.checkout} other && find other -exec touch -d 2020-01-01 {{}} +"
+    )
     tools.run("build -o dist other && cd other && python3 .github/mcpb/build.py ../dist",
               env=EPOCH)  # fmt: skip
     tools.run(f"python3 .github/mcpb/build.py {built}", tools.checkout)
@@ -386,20 +428,26 @@ def test_packages_are_the_same_bytes_from_any_checkout(tools: Machine, built: Pa
     ours = sorted(built.iterdir())
     assert [path.name for path in others] == [path.name for path in ours]
     assert len(ours) == 3
-    assert [path.read_bytes() for path in others] == [path.read_bytes() for path in ours]
+    assert [path.read_bytes() for path in others] == [
+        path.read_bytes() for path in ours
+    ]
 
 
 def pythons() -> list[str]:
     """Return the oldest and the newest Python of this machine that the server may run on."""
     argv = [sys.executable, str(ROOT / ".ci" / "pythons.py")]
-    found = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    found = subprocess.run(
+        argv, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.split()
     return [found[0], found[-1]] if found else [sys.executable]
 
 
 @pytest.mark.parametrize("python", pythons())
 def test_wheel_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
     # By uv, as Debian's newest has no pip of its own; README's line with pip is run elsewhere.
-    wheel = f"{tools.folder}/bin/uv pip install -q --no-index --python venv {built}/*.whl"
+    wheel = (
+        f"{tools.folder}/bin/uv pip install -q --no-index --python venv {built}/*.whl"
+    )
     tools.run(f"{python} -m venv --without-pip venv && {wheel}")
     venv = tools.folder / "work" / "venv" / "bin"
     assert tools.run(f"{venv}/aws-sso-mcp --version") == f"aws-sso-mcp {VERSION}\n"
@@ -441,14 +489,18 @@ def test_too_old_a_python_is_told_plainly() -> None:
     for name in ("python3.7", "python3.8"):
         python = shutil.which(name, path=os.pathsep.join(reversed(folders)))
         argv = [python or "", "-IS", str(SERVER)]
-        done = python and subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = python and subprocess.run(
+            argv, capture_output=True, text=True, check=False
+        )
         if done and "shim" not in str(python):
             tried += 1
             assert done.returncode == 1
             assert re.fullmatch(r"aws_sso_mcp.py needs Python 3.9 or newer; this is 3\.[78]\.\d+\n",
                                 done.stderr)  # fmt: skip
     if not tried:
-        pytest.skip("no Python 3.7 or 3.8 here; that the file parses on 3.7 was checked")
+        pytest.skip(
+            "no Python 3.7 or 3.8 here; that the file parses on 3.7 was checked"
+        )
 
 
 # --- The pages --------------------------------------------------------------------------
@@ -479,7 +531,9 @@ NOT_RUN = {
 }
 PROGRAMS = "claude|codex|copilot|gemini|qwen|opencode|cline|amp|mkdir|cp|rm|pipx|uvx|uv|python3"
 COMMAND = re.compile(rf'`((?:{PROGRAMS}) [^`]+)`(?: says "(.+?)")?')
-BLOCK = re.compile(r"^```sh\n(.*?)^```\n(?:\n((?:- [^\n]*\n)+))?", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```sh\n(.*?)^```\n(?:\n((?:- [^\n]*\n)+))?", re.MULTILINE | re.DOTALL
+)
 
 
 class Commands(NamedTuple):
@@ -514,11 +568,17 @@ def commands() -> Iterator[Commands]:
 
 
 def runnable() -> list[Commands]:
-    return [each for each in commands() if not {line for line, _ in each.steps} <= set(NOT_RUN)]
+    return [
+        each
+        for each in commands()
+        if not {line for line, _ in each.steps} <= set(NOT_RUN)
+    ]
 
 
 def host_of(command: str) -> str | None:
-    return next((name for name in HOSTS if re.search(rf"(^|&& ){name} ", command)), None)
+    return next(
+        (name for name in HOSTS if re.search(rf"(^|&& ){name} ", command)), None
+    )
 
 
 def run_all(tools: Machine, told: Commands, address: str = '"$PWD"') -> None:
@@ -570,7 +630,9 @@ def test_every_command_of_the_pages_is_known() -> None:
     lines = [line for each in commands() for line, _ in each.steps]
     assert set(NOT_RUN) <= set(lines)
     assert len(lines) > 50
-    shown = [step for text in pages().values() for step in COMMAND.findall(text) if step[1]]
+    shown = [
+        step for text in pages().values() for step in COMMAND.findall(text) if step[1]
+    ]
     assert shown == [step for each in commands() for step in each.steps if step[1]]
 
 
@@ -650,7 +712,9 @@ def blocks_of_clients(language: str) -> list[str]:
 def entries() -> dict[str, Any]:
     """Return the entries A, B and C by the key that they stand under."""
     text = pages()["docs/clients.md"]
-    found = re.findall(r"^### Entry [ABC]\n\n```json\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^### Entry [ABC]\n\n```json\n(.*?)\n```", text, re.MULTILINE | re.DOTALL
+    )
     told = [json.loads(each) for each in found]
     return {key: entry["aws-sso"] for each in told for key, entry in each.items()}
 
@@ -672,14 +736,20 @@ def test_buttons_hold_the_entries_with_the_package() -> None:
     [package] = manifest(".github/server.json")["packages"]
     ours = {"command": "uvx", "args": [package["identifier"]]}
     entry = {**entries()["mcpServers"], **ours}
-    assert json.loads(base64.b64decode(queries["Cursor"]["config"], validate=True)) == entry
+    assert (
+        json.loads(base64.b64decode(queries["Cursor"]["config"], validate=True))
+        == entry
+    )
     assert json.loads(queries["VS Code"]["config"]) == {**entries()["servers"], **ours}
 
 
 def test_claude_permission(claude: Machine) -> None:
     claude.run(f"claude mcp add -s user aws-sso -- python3 -IS {SERVER}")
     [rules] = [each for each in blocks_of_clients("json") if "permissions" in each]
-    wish = {"name": "mcp__aws-sso__refresh_aws_sso_token", "input": {"profile": "nobody"}}
+    wish = {
+        "name": "mcp__aws-sso__refresh_aws_sso_token",
+        "input": {"profile": "nobody"},
+    }
     assert "profile_not_found" not in results_of_claude(claude, wish)
     (claude.home / ".claude" / "settings.json").write_text(rules)
     assert "profile_not_found" in results_of_claude(claude, wish)
@@ -697,7 +767,10 @@ def test_codex_approval_is_read(machine: Machine) -> None:
     servers = '[mcp_servers.aws-sso]\ncommand = "python3"\n'
     config.write_text(servers + tables)
     machine.run("codex mcp list")
-    for wrong in ("mcp_servers.aws-sso.tools.refresh_aws_sso_token.approval_mode", "plugins"):
+    for wrong in (
+        "mcp_servers.aws-sso.tools.refresh_aws_sso_token.approval_mode",
+        "plugins",
+    ):
         first, second = (
             tables.replace('"approve"', '"approv"', 1),
             '"approv"'.join(tables.rsplit('"approve"', 1)),
@@ -735,6 +808,8 @@ def test_page_of_errors_has_every_reason() -> None:
 
 
 def test_terminal_commands(machine: Machine) -> None:
-    said = machine.run(f"python3 {SERVER} status; python3 {SERVER} refresh nobody --force", code=1)
+    said = machine.run(
+        f"python3 {SERVER} status; python3 {SERVER} refresh nobody --force", code=1
+    )
     assert "Traceback" not in said
     assert "nobody" in said

@@ -50,7 +50,11 @@ def test_version_is_written_in_all_places(copy: Path) -> None:
     assert f"+## 9.8.7 - {date.today().isoformat()}\n" in written  # noqa: DTZ011
     # What is left of the last version is history.
     left = subprocess.run(
-        ["git", "grep", "-lwF", VERSION], cwd=copy, stdout=subprocess.PIPE, text=True, check=False
+        ["git", "grep", "-lwF", VERSION],
+        cwd=copy,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     assert set(left.stdout.split()) <= {"CHANGELOG.md"}
     test = "test_aws_sso_mcp.PromiseTest.test_one_version_everywhere"
@@ -58,7 +62,8 @@ def test_version_is_written_in_all_places(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "version", ["", "1", "1.2", "v9.0.0", "9.0.0-rc1", "9.0.0\n", "9.01.0", "latest", "0.0.1"]
+    "version",
+    ["", "1", "1.2", "v9.0.0", "9.0.0-rc1", "9.0.0\n", "9.01.0", "latest", "0.0.1"],
 )
 def test_no_version_is_refused(copy: Path, version: str) -> None:
     done = run_release(copy, version or " ")
@@ -85,7 +90,8 @@ def test_nothing_new_is_refused(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "newest"), [("", "2.10.0"), ("2", "2.10.0"), ("1", "1.30.0"), ("1.2", "1.2.1")]
+    ("line", "newest"),
+    [("", "2.10.0"), ("2", "2.10.0"), ("1", "1.30.0"), ("1.2", "1.2.1")],
 )
 def test_newest_of_a_line(line: str, newest: str) -> None:
     versions = ["1.2.0", "2.9.1", "2.10.0", "1.30.0", "1.2.1", "1.20.0"]

@@ -63,7 +63,9 @@ ROLE_CREDENTIALS = {"none": 0, "short": 10 * MINUTE_S, "8 hours": 8 * HOUR_S}
 
 def is_possible(state: State) -> bool:
     """Tell whether a state can be: only a token of an sso-session may have a refresh token."""
-    has_refresh_token = state.token not in ("absent", "torn") and state.profile != "legacy"
+    has_refresh_token = (
+        state.token not in ("absent", "torn") and state.profile != "legacy"
+    )
     has_role = state.profile not in ("no role at all", "not assigned")
     return (has_refresh_token or state.refresh_token == "none") and (
         has_role or state.role_credentials == "none"
@@ -73,7 +75,8 @@ def is_possible(state: State) -> bool:
 STATES = [
     state
     for state in itertools.starmap(
-        State, itertools.product(AWS_V2, PROFILES, TOKENS, REFRESH_TOKENS, ROLE_CREDENTIALS)
+        State,
+        itertools.product(AWS_V2, PROFILES, TOKENS, REFRESH_TOKENS, ROLE_CREDENTIALS),
     )
     if is_possible(state)
 ]
@@ -111,7 +114,9 @@ def right_outcome(state: State) -> Outcome:
     pages = 0 if is_silent(state) else 1
     status = "valid" if is_accepted(state) else "logged_in" if pages else "refreshed"
     status = "failed" if state.profile == "not assigned" else status
-    return Outcome(status, pages, pages, not (is_accepted(state) and state.token == "revoked"))
+    return Outcome(
+        status, pages, pages, not (is_accepted(state) and state.token == "revoked")
+    )
 
 
 # --- What a state is in files -----------------------------------------------------------
@@ -129,13 +134,22 @@ def config(state: State) -> str:
 def arrange(place: Workplace, state: State) -> None:
     """Write what is cached."""
     place.write_config(config(state))
-    session = {"startUrl": START_URL} if state.profile == "legacy" else {"sessionName": "corp"}
+    session = (
+        {"startUrl": START_URL}
+        if state.profile == "legacy"
+        else {"sessionName": "corp"}
+    )
     (key,) = session.values()
     place.centre.refuse_refresh = state.refresh_token == "refused"
     if state.token != "absent":
-        is_refreshable, is_revoked = state.refresh_token != "none", state.token == "revoked"
+        is_refreshable, is_revoked = (
+            state.refresh_token != "none",
+            state.token == "revoked",
+        )
         lifetime_s = TOKENS[state.token]
-        token = place.centre.issue_token(lifetime_s, refreshable=is_refreshable, revoked=is_revoked)
+        token = place.centre.issue_token(
+            lifetime_s, refreshable=is_refreshable, revoked=is_revoked
+        )
         place.keep_token(token, key)
     if state.token == "torn":
         path = place.token_path(key)
@@ -183,20 +197,26 @@ def groups() -> Iterator[Any]:
     """Yield the states that one test tries at the same time."""
     is_all = "AWS_SSO_MCP_ALL_STATES" in os.environ
     tried = [state for state in STATES if is_all or is_usual(state)]
-    for (aws, profile, token), group in itertools.groupby(tried, lambda state: state[:3]):
+    for (aws, profile, token), group in itertools.groupby(
+        tried, lambda state: state[:3]
+    ):
         states = list(group)
         yield pytest.param(aws, states, id=f"{aws}-{profile}-{token}-{len(states)}")
 
 
 @pytest.mark.parametrize(("aws", "states"), list(groups()))
-def test_no_page_where_a_silent_way_exists(tmp_path: Path, aws: str, states: list[State]) -> None:
+def test_no_page_where_a_silent_way_exists(
+    tmp_path: Path, aws: str, states: list[State]
+) -> None:
     need(aws)
     folders = [tmp_path / str(number) for number in range(len(states))]
     with ThreadPoolExecutor(3) as executor:
         found = dict(zip(states, executor.map(run, folders, states)))
     right = {state: right_outcome(state) for state in states}
     wrong = {
-        state: (found[state], right[state]) for state in states if found[state] != right[state]
+        state: (found[state], right[state])
+        for state in states
+        if found[state] != right[state]
     }
     assert wrong == {}, "found, right"
 

@@ -99,12 +99,17 @@ def python_of_all() -> str:
 
 def can(*argv: str) -> bool:
     with contextlib.suppress(OSError):
-        return subprocess.run(argv, check=False, capture_output=True, cwd="/").returncode == 0
+        return (
+            subprocess.run(argv, check=False, capture_output=True, cwd="/").returncode
+            == 0
+        )
     return False
 
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to plant what others own"),
+    pytest.mark.skipif(
+        os.geteuid() != 0, reason="needs root, to plant what others own"
+    ),
     pytest.mark.skipif(
         not can("unshare", "-m", "mount", "--bind", "/dev/null", "/etc/hostname"),
         reason="needs mount namespaces, to have users of its own",
@@ -131,7 +136,13 @@ class World:
         return self.folder / path
 
     def make(
-        self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755, *, text: str = ""
+        self,
+        path: str,
+        owner: int = ROOT,
+        group: int = -1,
+        mode: int = 0o755,
+        *,
+        text: str = "",
     ) -> Path:
         """Make a folder, or a file with `text`; folders that lead there are made too."""
         place = self.at(path)
@@ -144,10 +155,14 @@ class World:
         place.chmod(mode)
         return place
 
-    def plant(self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755) -> Path:
+    def plant(
+        self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755
+    ) -> Path:
         return self.make(path, owner, group, mode, text=EVIL.format(world=self.folder))
 
-    def good(self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755) -> Path:
+    def good(
+        self, path: str, owner: int = ROOT, group: int = -1, mode: int = 0o755
+    ) -> Path:
         return self.make(path, owner, group, mode, text=GOOD.format(world=self.folder))
 
     def link(self, path: str, target: str | Path, owner: int = ROOT) -> Path:
@@ -179,7 +194,9 @@ class World:
     def argv(self, uid: int, *argv: str | Path, before: str = "") -> list[str]:
         """Return the command line that runs `argv` as a user on this machine."""
         user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-        script = f". {self.at('hide')}; {before} exec {shlex.join([*user, *map(str, argv)])}"
+        script = (
+            f". {self.at('hide')}; {before} exec {shlex.join([*user, *map(str, argv)])}"
+        )
         return ["unshare", "-m", "sh", "-c", script]
 
     def run(self, argv: list[str], cwd: Path | None = None, **variables: str) -> str:
@@ -210,12 +227,22 @@ class World:
         assert server.stdin
         assert server.stdout
         answers = []
-        for name, arguments in (("refresh_aws_sso_token", {"profile": "dev"}), (STATUS, {})):
+        for name, arguments in (
+            ("refresh_aws_sso_token", {"profile": "dev"}),
+            (STATUS, {}),
+        ):
             params = {"name": name, "arguments": arguments, "_meta": META}
-            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            message = {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "tools/call",
+                "params": params,
+            }
             server.stdin.write(json.dumps(message) + "\n")
             server.stdin.flush()
-            answers.append(json.loads(server.stdout.readline())["result"]["structuredContent"])
+            answers.append(
+                json.loads(server.stdout.readline())["result"]["structuredContent"]
+            )
         server.stdin.close()
         server.wait(20)
         server.stdout.close()
@@ -252,7 +279,9 @@ class Start(NamedTuple):
 def folder_of_a_group(world: World) -> Start:
     world.make("x/bin", ROOT, USERS, 0o775)
     world.plant("x/bin/aws")
-    return Start("{world}/x/bin", "{world}/x/bin/aws may be changed by a group ({world}/x/bin)")
+    return Start(
+        "{world}/x/bin", "{world}/x/bin/aws may be changed by a group ({world}/x/bin)"
+    )
 
 
 def folder_of_staff(world: World) -> Start:
@@ -287,7 +316,10 @@ def program_of_a_group(world: World) -> Start:
 
 def program_for_everybody(world: World) -> Start:
     world.plant("x/bin/aws", ALICE, ALICE, 0o757)
-    return Start("{world}/x/bin", "may be changed by everybody, until `chmod o-w` ({world}/x/bin/a")
+    return Start(
+        "{world}/x/bin",
+        "may be changed by everybody, until `chmod o-w` ({world}/x/bin/a",
+    )
 
 
 def program_with_a_sticky_bit(world: World) -> Start:
@@ -299,7 +331,9 @@ def program_with_a_sticky_bit(world: World) -> Start:
 def sticky_folder(world: World) -> Start:
     world.make("tmp", mode=0o1777)
     world.plant("tmp/aws", MALLORY)
-    return Start("{world}/tmp", "may be changed by everybody, until `chmod o-w` ({world}/tmp)")
+    return Start(
+        "{world}/tmp", "may be changed by everybody, until `chmod o-w` ({world}/tmp)"
+    )
 
 
 def sticky_folder_with_a_program_of_root(world: World) -> Start:
@@ -328,7 +362,9 @@ def middle_hop_in_an_open_folder(world: World) -> Start:
     world.plant("x/evil")
     world.link("open/hop", "../x")
     world.link("bin/aws", "../open/hop/evil")
-    return Start("{world}/bin", "may be changed by everybody, until `chmod o-w` ({world}/open)")
+    return Start(
+        "{world}/bin", "may be changed by everybody, until `chmod o-w` ({world}/open)"
+    )
 
 
 def middle_hop_of_another(world: World) -> Start:
@@ -349,18 +385,27 @@ def folder_that_is_a_link(world: World) -> Start:
 def project_of_the_working_folder(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     where = "{world}/code"
-    return Start(where + "/venv/bin", "venv/bin/aws came with a project ({world}/code)", "code")
+    return Start(
+        where + "/venv/bin", "venv/bin/aws came with a project ({world}/code)", "code"
+    )
 
 
 def project_that_the_client_names(world: World) -> Start:
     world.plant("code/venv/bin/aws")
-    return Start("{world}/code/venv/bin", "came with a project ({world}/code)", "x", "{world}/link")
+    return Start(
+        "{world}/code/venv/bin",
+        "came with a project ({world}/code)",
+        "x",
+        "{world}/link",
+    )
 
 
 def project_by_a_link(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     world.link("tools", "code/venv/bin")
-    return Start("{world}/tools", "tools/aws came with a project ({world}/code)", "code")
+    return Start(
+        "{world}/tools", "tools/aws came with a project ({world}/code)", "code"
+    )
 
 
 def link_of_a_project(world: World) -> Start:
@@ -383,7 +428,9 @@ def modules_of_a_project_above(world: World) -> Start:
 def relative_entries(world: World) -> Start:
     world.plant("code/bin/aws")
     world.plant("code/aws")
-    return Start("bin:./bin:.::../code/bin", "bin/aws is no absolute path; ./bin/aws is", "code")
+    return Start(
+        "bin:./bin:.::../code/bin", "bin/aws is no absolute path; ./bin/aws is", "code"
+    )
 
 
 def home_of_another(world: World) -> Start:
@@ -401,7 +448,9 @@ def own_group_that_others_are_in(world: World) -> Start:
 
 def named_but_everybodys(world: World) -> Start:
     aws = world.plant("open/aws", mode=0o777)
-    return Start("/nowhere", "may be changed by everybody, until `chmod o-w`", named=str(aws))
+    return Start(
+        "/nowhere", "may be changed by everybody, until `chmod o-w`", named=str(aws)
+    )
 
 
 def named_but_relative(world: World) -> Start:
@@ -426,7 +475,11 @@ CASES += [(ROOT, plant) for plant in ON_PATH + NAMED]
 
 
 def name_of(value: Any) -> str:
-    return str({ALICE: "alice", ROOT: "root"}[value] if isinstance(value, int) else value.__name__)
+    return str(
+        {ALICE: "alice", ROOT: "root"}[value]
+        if isinstance(value, int)
+        else value.__name__
+    )
 
 
 def start(
@@ -444,7 +497,11 @@ def start(
         "AWS_SSO_MCP_LOGIN": "browser",
         **more,
     }
-    pairs = [f"{name}={value}" for name, value in variables.items() if value or name == "PATH"]
+    pairs = [
+        f"{name}={value}"
+        for name, value in variables.items()
+        if value or name == "PATH"
+    ]
     server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
     argv = world.argv(uid, "/usr/bin/env", "-i", *pairs, *server, before=before)
     folder = world.at(start.cwd)
@@ -453,7 +510,9 @@ def start(
 
 
 @pytest.mark.parametrize(("user", "plant"), CASES, ids=name_of)
-def test_nothing_planted_is_run(world: World, user: int, plant: Callable[[World], Start]) -> None:
+def test_nothing_planted_is_run(
+    world: World, user: int, plant: Callable[[World], Start]
+) -> None:
     planted = plant(world)
     world.link("link", "code")
     refreshed, status = start(world, planted, SHARED if planted.home == "bob" else user)
@@ -477,7 +536,11 @@ def test_next_one_is_run_and_sees_no_folder_of_others(
     assert refreshed["status"] == "valid"
     assert status["awsCli"] == {"path": str(world.at("good/aws")), "problem": None}
     assert world.ran("evil") == ""
-    [seen] = [line for line in world.ran("environment").splitlines() if line.startswith("PATH=")]
+    [seen] = [
+        line
+        for line in world.ran("environment").splitlines()
+        if line.startswith("PATH=")
+    ]
     assert seen.endswith(f"{world.folder}/good:/usr/bin:/bin")
     assert f"{world.folder}/code" not in seen
     assert f"{world.folder}/tmp" not in seen
@@ -503,7 +566,9 @@ def folder_of_root(world: World) -> Start:
 def nix_store(world: World) -> Start:
     world.make("nix/store", ROOT, NIXBLD, 0o1775)
     world.good("nix/store/abc-awscli2/bin/aws", mode=0o555)
-    world.link("nix/store/def-profile/bin/aws", world.at("nix/store/abc-awscli2/bin/aws"))
+    world.link(
+        "nix/store/def-profile/bin/aws", world.at("nix/store/abc-awscli2/bin/aws")
+    )
     world.link("nix/var/alice/profile-1", world.at("nix/store/def-profile"), ALICE)
     world.link("nix/var/alice/profile", "profile-1", ALICE)
     world.give(ALICE, "nix/var/alice")
@@ -568,25 +633,35 @@ def test_own_cli_is_run(world: World, layout: Callable[[World], Start]) -> None:
     started = layout(world)
     data = {"ASDF_DATA_DIR": str(world.at("asdf"))}
     refreshed, status = start(world, started, ALICE, **data)
-    assert (refreshed["status"], refreshed.get("reason")) == ("valid", None), refreshed["message"]
+    assert (refreshed["status"], refreshed.get("reason")) == ("valid", None), refreshed[
+        "message"
+    ]
     assert status["awsCli"] == {"path": str(world.at(started.said)), "problem": None}
 
 
 def test_root_of_a_container_in_a_home_from_outside(world: World) -> None:
     started = home_with_umask_002(world)
-    refreshed, _ = start(world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT)
+    refreshed, _ = start(
+        world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT
+    )
     assert refreshed["reason"] == "aws_cli_not_found"
     world.good("bob/.local/bin/aws", SHARED)
     world.give(SHARED, "bob/.local", "bob/.local/bin")
-    refreshed, _ = start(world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT)
+    refreshed, _ = start(
+        world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT
+    )
     assert refreshed["status"] == "valid"
     sudo = {"SUDO_UID": str(SHARED)}
-    refreshed, _ = start(world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT, **sudo)
+    refreshed, _ = start(
+        world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT, **sudo
+    )
     assert "belongs to another user" in refreshed["message"]
 
 
 @pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
-def test_user_namespace_that_shows_root_as_65534(world: World, options: list[str]) -> None:
+def test_user_namespace_that_shows_root_as_65534(
+    world: World, options: list[str]
+) -> None:
     user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
     if not can(*user, "unshare", *options, "true"):
         pytest.skip("this kernel lets no user make a user namespace")
@@ -600,7 +675,9 @@ def test_user_namespace_that_shows_root_as_65534(world: World, options: list[str
         }
         pairs = [f"{name}={value}" for name, value in variables.items()]
         server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
-        argv = world.argv(ALICE, "unshare", *options, "/usr/bin/env", "-i", *pairs, *server)
+        argv = world.argv(
+            ALICE, "unshare", *options, "/usr/bin/env", "-i", *pairs, *server
+        )
         refreshed, status = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         assert status["awsCli"]["path"] == str(world.at(started.said)), status
         assert refreshed["status"] == "valid"
@@ -630,7 +707,9 @@ TELL = "import aws_sso_mcp, json; print(json.dumps(aws_sso_mcp.client_environmen
 CLIENT = {"DISPLAY": ":7", "SSH_TTY": "/dev/pts/7", "BROWSER": "/nowhere/evil"}
 
 
-def seen_from(world: World, launchers: list[str], uid: int = ALICE, of: int = ALICE) -> set[str]:
+def seen_from(
+    world: World, launchers: list[str], uid: int = ALICE, of: int = ALICE
+) -> set[str]:
     """Return what the server sees of a client's variables, which pass no launcher.
 
     The client is a process of user `of`; each launcher that starts the next is named so.
@@ -638,7 +717,13 @@ def seen_from(world: World, launchers: list[str], uid: int = ALICE, of: int = AL
     inner = ["/usr/bin/env", "-C", str(world.at("server")), world.python, "-c", TELL]
     for name in reversed(["client", *launchers]):
         if name == "setpriv":
-            inner = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *inner]
+            inner = [
+                "setpriv",
+                f"--reuid={uid}",
+                f"--regid={uid}",
+                "--clear-groups",
+                *inner,
+            ]
             continue
         shell = world.at(f"bin/{name}")
         if not shell.exists():
@@ -652,7 +737,14 @@ def seen_from(world: World, launchers: list[str], uid: int = ALICE, of: int = AL
 
 
 def test_client_is_seen_through_four_launchers(world: World) -> None:
-    ways = [[], ["sh"], ["env"], ["npx", "sh"], ["uvx", "uv"], ["npm", "sh", "uvx", "bash"]]
+    ways = [
+        [],
+        ["sh"],
+        ["env"],
+        ["npx", "sh"],
+        ["uvx", "uv"],
+        ["npm", "sh", "uvx", "bash"],
+    ]
     for launchers in ways:
         assert seen_from(world, launchers) == {*CLIENT}, launchers
     assert seen_from(world, ["npm", "sh", "uvx", "bash", "sh"]) == set()
@@ -663,13 +755,18 @@ def test_client_is_seen_through_four_launchers(world: World) -> None:
 def test_client_of_another_user_is_not_seen(world: World) -> None:
     assert seen_from(world, ["setpriv"], uid=ALICE, of=ROOT) == set()
     assert seen_from(world, ["setpriv", "sh"], uid=ALICE, of=ROOT) == set()
-    assert seen_from(world, ["sh"], uid=ROOT, of=ROOT) == {"DISPLAY", "SSH_TTY"}  # no $BROWSER
+    assert seen_from(world, ["sh"], uid=ROOT, of=ROOT) == {
+        "DISPLAY",
+        "SSH_TTY",
+    }  # no $BROWSER
 
 
 def test_process_namespace_that_has_no_proc_of_its_own(world: World) -> None:
     """There `/proc/PPID` is any process: here one of the same user, with the same number."""
     tell = f"import os, sys; os.getppid = lambda: int(sys.argv[1]); {TELL}"
-    other = subprocess.Popen(["sleep", "60"], env=CLIENT, user=ALICE, group=ALICE, cwd="/")
+    other = subprocess.Popen(
+        ["sleep", "60"], env=CLIENT, user=ALICE, group=ALICE, cwd="/"
+    )
     user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
     try:
         for namespace, seen in (
@@ -700,20 +797,32 @@ int main(int count, char **words) {
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
-@pytest.mark.parametrize("forks", [0, 1], ids=["replaced by the server", "parent of it"])
-def test_root_started_by_another_user_runs_nothing_of_theirs(world: World, forks: int) -> None:
+@pytest.mark.parametrize(
+    "forks", [0, 1], ids=["replaced by the server", "parent of it"]
+)
+def test_root_started_by_another_user_runs_nothing_of_theirs(
+    world: World, forks: int
+) -> None:
     """By a launcher that is setuid root and cleans the environment, as it should."""
     world.good("good/aws")
     world.configure("root", ROOT, token=False)
     evil = world.plant("mallory/browser", MALLORY)
-    where = {"path": f"{world.at('good')}:/usr/bin:/bin", "home": world.at("root"), "forks": forks}
+    where = {
+        "path": f"{world.at('good')}:/usr/bin:/bin",
+        "home": world.at("root"),
+        "forks": forks,
+    }
     source = world.make("launcher.c", text=LAUNCHER % where)
     launcher = world.at("launcher")
     subprocess.run(["gcc", "-o", launcher, source], check=True)
     os.chown(launcher, 0, 0)
     launcher.chmod(0o4755)
     server = [launcher, world.python, "-IS", world.at("server/aws_sso_mcp.py")]
-    hostile = [f"BROWSER={evil} %s", "DISPLAY=:7", f"DBUS_SESSION_BUS_ADDRESS=unixexec:path={evil}"]
+    hostile = [
+        f"BROWSER={evil} %s",
+        "DISPLAY=:7",
+        f"DBUS_SESSION_BUS_ADDRESS=unixexec:path={evil}",
+    ]
     command = f"{shlex.join(map(str, server))}; true"  # the shell stays, as the caller
     argv = world.argv(MALLORY, "/usr/bin/env", "-i", *hostile, "/bin/sh", "-c", command)
     refreshed, _ = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
@@ -730,7 +839,9 @@ def test_own_browser_of_the_client_is_run(world: World) -> None:
     started = folder_of_root(world)
     world.configure("alice", ALICE, token=False)
     world.plant("alice/browser", ALICE)
-    refreshed, _ = start(world, started, ALICE, BROWSER=f"{world.at('alice/browser')} %s")
+    refreshed, _ = start(
+        world, started, ALICE, BROWSER=f"{world.at('alice/browser')} %s"
+    )
     assert refreshed["success"] is False
     assert f"alice/browser as {ALICE}" in world.ran("evil")
 

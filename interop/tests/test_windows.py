@@ -17,7 +17,15 @@ import pytest
 
 from kit.components import InstallError, need, real
 from kit.processes import processes, processes_left, soon
-from kit.windows import PYTHON, at_home, check_signature, drive_c, path_there, running, stop
+from kit.windows import (
+    PYTHON,
+    at_home,
+    check_signature,
+    drive_c,
+    path_there,
+    running,
+    stop,
+)
 from kit.workplace import (
     KIT,
     SERVER,
@@ -68,9 +76,13 @@ class Desktop(Workplace):
             **self.centre.environment(),
         }
         base["AWS_CA_BUNDLE"] = path_there(Path(base["AWS_CA_BUNDLE"]))
-        return {name: value for name, value in {**base, **more}.items() if value is not None}
+        return {
+            name: value for name, value in {**base, **more}.items() if value is not None
+        }
 
-    def server(self, *arguments: str, **environment: str | None) -> tuple[list[str], Variables]:
+    def server(
+        self, *arguments: str, **environment: str | None
+    ) -> tuple[list[str], Variables]:
         argv = [PYTHON, "-IS", path_there(SERVER), *arguments]
         return at_home(self.home, self.environment(**environment), *argv)
 
@@ -80,7 +92,9 @@ class Desktop(Workplace):
     def run(self, *argv: str, **environment: str | None) -> tuple[int, bytes, bytes]:
         """Run a program in Windows; return its exit code, stdout and stderr."""
         command, env = at_home(self.home, self.environment(**environment), *argv)
-        done = subprocess.run(command, env=env, input=b"", capture_output=True, check=False)
+        done = subprocess.run(
+            command, env=env, input=b"", capture_output=True, check=False
+        )
         return done.returncode, done.stdout, done.stderr
 
     def logins(self) -> list[str]:
@@ -118,7 +132,9 @@ async def test_login_with_pkce_then_renewed_and_forced(desktop: Desktop) -> None
         desktop.expire_token()
         assert (await refresh(client, profile="dev"))["status"] == "refreshed"
         assert len(desktop.centre.pages) == 1
-        assert (await refresh(client, profile="dev", force=True))["status"] == "logged_in"
+        assert (await refresh(client, profile="dev", force=True))[
+            "status"
+        ] == "logged_in"
     assert len(desktop.centre.pages) == 2
     assert "CreateToken:authorization_code" in desktop.centre.calls
     assert b"\r" not in (desktop.wrote / "stdout").read_bytes()
@@ -128,7 +144,9 @@ async def test_login_with_pkce_then_renewed_and_forced(desktop: Desktop) -> None
 async def test_device_code_that_two_servers_wait_for(desktop: Desktop) -> None:
     async with AsyncExitStack() as stack:
         more: dict[str, Any] = {**DEVICE, "AWS_SSO_MCP_WAIT_SECONDS": "1"}
-        one, two = [await stack.enter_async_context(desktop.client(**more)) for _ in "12"]
+        one, two = [
+            await stack.enter_async_context(desktop.client(**more)) for _ in "12"
+        ]
         shown = await until_shown(one, profile="dev")
         # The official SDKs hand no COMPUTERNAME on.
         assert "(requested by localhost)" in shown["message"]
@@ -142,7 +160,9 @@ async def test_device_code_that_two_servers_wait_for(desktop: Desktop) -> None:
     assert authorizations(desktop.centre) == 1
 
 
-async def test_cancelled_call_is_not_answered_and_its_login_is_joined(desktop: Desktop) -> None:
+async def test_cancelled_call_is_not_answered_and_its_login_is_joined(
+    desktop: Desktop,
+) -> None:
     desktop.centre.approval = "ignore"
     process = start(desktop)
     ask(process, {"profile": "dev"}, wait=False)
@@ -159,20 +179,29 @@ async def test_cancelled_call_is_not_answered_and_its_login_is_joined(desktop: D
 
 async def test_any_name_arrives_as_asked_or_is_refused(desktop: Desktop) -> None:
     arriving, refused = ("Zoë's own", "--x"), ("100%", "a&b", 'a"b', "a^b")
-    role = "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Developer\n"
+    role = (
+        "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Developer\n"
+    )
     config = (desktop.home / ".aws" / "config").read_text()
     for name in (*arriving, *refused):
         quote = "'" if '"' in name else '"'
         config += f"[profile {quote}{name}{quote}]\n{role}"
     # Its path looks like one of Linux: in Windows, one of the current drive.
     elsewhere = desktop.home / "my.cfg"
-    elsewhere.write_text(config, encoding="cp1252")  # in which the AWS CLI reads it there
+    elsewhere.write_text(
+        config, encoding="cp1252"
+    )  # in which the AWS CLI reads it there
     desktop.run_login()
-    more: dict[str, Any] = {"PATH": rf"{PATH};C:\aws\cmd", "AWS_CONFIG_FILE": str(elsewhere)}
+    more: dict[str, Any] = {
+        "PATH": rf"{PATH};C:\aws\cmd",
+        "AWS_CONFIG_FILE": str(elsewhere),
+    }
     async with desktop.client(**more) as client:
         for name in arriving:
             answer = await refresh(client, profile=name)
-            assert (answer["status"], answer["profile"]) == ("valid", name), answer["message"]
+            assert (answer["status"], answer["profile"]) == ("valid", name), answer[
+                "message"
+            ]
         for name in refused:
             answer = await refresh(client, profile=name)
             assert answer["reason"] == "aws_cli_failed", answer
@@ -213,7 +242,9 @@ async def test_where_the_aws_cli_is(desktop: Desktop, program_files: Path) -> No
     assert (await aws_cli(desktop, PATH=PATH))["path"] is None
 
 
-def test_python_that_is_not_python_org_s_is_refused(windows: None, tmp_path: Path) -> None:  # noqa: ARG001
+def test_python_that_is_not_python_org_s_is_refused(
+    windows: None, tmp_path: Path
+) -> None:  # noqa: ARG001
     folder = real("windows")
     python = drive_c(folder) / "Python3.13" / "python.exe"
     check_signature(python, folder)
@@ -266,7 +297,9 @@ def test_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:
     entry = json.loads(re.findall(r"\{.*\}", text)[0])["mcpServers"]["aws-sso"]
     assert entry == {"command": "python", "args": ["-IS", server]}
     [command] = re.findall("claude mcp add .* -- python (.*)", text)
-    (folder / "pasted.cmd").write_text(f"@{PYTHON} {command} --version\n", encoding="utf-8")
+    (folder / "pasted.cmd").write_text(
+        f"@{PYTHON} {command} --version\n", encoding="utf-8"
+    )
     cmd = r"C:\windows\system32\cmd.exe"
     code, out, err = desktop.run(cmd, "/c", path_there(folder / "pasted.cmd"))
     assert out.startswith(b"aws-sso-mcp "), (out, err)
@@ -280,7 +313,11 @@ def test_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:
     [
         ("EOF", 0, "aws.exe"),
         ("Ctrl+C", 130, r"cmd\aws.cmd"),
-        ("Ctrl+Break", 0xC000013A & 0xFF, "aws.exe"),  # where nobody handles it, as Wine has it
+        (
+            "Ctrl+Break",
+            0xC000013A & 0xFF,
+            "aws.exe",
+        ),  # where nobody handles it, as Wine has it
         ("TerminateProcess", 15, r"cmd\aws.cmd"),
     ],
 )
@@ -289,7 +326,9 @@ async def test_end_of_the_server_ends_the_login(
 ) -> None:
     process = start(desktop, **DEVICE, AWS_SSO_MCP_AWS_CLI=rf"C:\aws\{name}")
     ask(process, {"profile": "dev"}, wait=False)
-    assert desktop.centre.wait_for(lambda: "CreateToken:device_code" in desktop.centre.calls, 30)
+    assert desktop.centre.wait_for(
+        lambda: "CreateToken:device_code" in desktop.centre.calls, 30
+    )
     assert desktop.logins()
     if how == "EOF":
         assert process.stdin

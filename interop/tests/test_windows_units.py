@@ -37,7 +37,13 @@ SKIPPED = {
     "users and groups are otherwise on Windows",
 }
 # What the answers are, through a stand-in each: the newest Python alone tries all of them.
-SLOW = {"AnswerTest", "CliFailureTest", "ElicitationTest", "LoginFailureTest", "LoginTest"}
+SLOW = {
+    "AnswerTest",
+    "CliFailureTest",
+    "ElicitationTest",
+    "LoginFailureTest",
+    "LoginTest",
+}
 # Prints what the CLI's botocore and we make of each case, where the two differ.
 COMPARE = """\
 import json, locale, os, sys, tempfile
@@ -98,10 +104,17 @@ def run(*argv: str) -> str:
 @pytest.mark.parametrize("version", ["3.9", "3.13"])
 def test_unit_tests(version: str) -> None:
     need("windows")
-    tests = set(re.findall(r"(?m)^class (\w+)\([\w.]*Test", TESTS.read_text(encoding="utf-8")))
+    tests = set(
+        re.findall(r"(?m)^class (\w+)\([\w.]*Test", TESTS.read_text(encoding="utf-8"))
+    )
     assert tests > SLOW
     some = tests - SLOW if version == "3.9" else []
-    argv = ["-m", "unittest", "-v", *(f"test_aws_sso_mcp.{name}" for name in sorted(some))]
+    argv = [
+        "-m",
+        "unittest",
+        "-v",
+        *(f"test_aws_sso_mcp.{name}" for name in sorted(some)),
+    ]
     told = run(f"C:\\Python{version}\\python.exe", *argv)
     assert set(re.findall(r"skipped ['\"](.+)['\"]$", told, re.MULTILINE)) == SKIPPED
 

@@ -29,7 +29,10 @@ def messages(desk: Desk, request: pytest.FixtureRequest) -> list[Message]:
     client = RecordedClient(desk, revision, AWS_SSO_MCP_WAIT_SECONDS="0.2")
     if revision == MODERN:
         client.answer(client.request("server/discover"))
-        assert client.error("tools/list", {f"{META}protocolVersion": "2027-01-01"}) == -32022
+        assert (
+            client.error("tools/list", {f"{META}protocolVersion": "2027-01-01"})
+            == -32022
+        )
         assert client.error("ping") == -32601
     else:
         assert client.initialize(revision)["protocolVersion"] == revision
@@ -65,7 +68,12 @@ def test_every_message_is_what_the_schema_wants(
 ) -> None:
     revision = request.node.callspec.params["messages"]
     assert {message.revision for message in messages} == {revision}
-    expected = {"ListToolsResult", "CallToolResult", "ProgressNotification", "JSONRPCMessage"}
+    expected = {
+        "ListToolsResult",
+        "CallToolResult",
+        "ProgressNotification",
+        "JSONRPCMessage",
+    }
     if revision == MODERN:
         expected |= {"DiscoverResult", "UnsupportedProtocolVersionError"}
     else:
@@ -107,12 +115,20 @@ NOTHING = [
     {"capabilities": None},
     {"capabilities": "all", "clientInfo": 7},
     {"capabilities": {"elicitation": True}},
-    {"capabilities": {"elicitation": {"url": {}, "form": {}}, "tasks": {}, "roots": []}},
+    {
+        "capabilities": {
+            "elicitation": {"url": {}, "form": {}},
+            "tasks": {},
+            "roots": [],
+        }
+    },
 ]
 
 
 @pytest.mark.parametrize("declared", NOTHING, ids=json.dumps)
-def test_capabilities_that_are_none_or_lies(desk: Desk, declared: dict[str, Any]) -> None:
+def test_capabilities_that_are_none_or_lies(
+    desk: Desk, declared: dict[str, Any]
+) -> None:
     client = Client(desk, desk.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.2"))
     answer = client.ask("initialize", {"protocolVersion": LEGACY, **declared})
     assert answer["result"]["protocolVersion"] == LEGACY
@@ -156,7 +172,9 @@ def test_same_id_twice(desk: Desk, revision: str) -> None:
     assert desk.stand_ins.count("sso", "login") == 2
 
 
-@pytest.mark.parametrize("client", [CLIENTS[0], CLIENTS[3], CLIENTS[6]], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "client", [CLIENTS[0], CLIENTS[3], CLIENTS[6]], ids=lambda each: each.name
+)
 def test_client_that_is_killed(client: Any, newest: Workplace) -> None:
     need(client.component)
     need("node-22")

@@ -36,13 +36,17 @@ def read(name: str) -> Any:
 
 def commands(workflow: str, job: str) -> list[str]:
     """Return what the steps of a job run here, in the order of the file."""
-    steps = [step["run"] for step in read(workflow)["jobs"][job]["steps"] if "run" in step]
+    steps = [
+        step["run"] for step in read(workflow)["jobs"][job]["steps"] if "run" in step
+    ]
     return [step for step in steps if not step.startswith(tuple(NOT_RUN))]
 
 
 def environment(machine: Machine) -> dict[str, str]:
     workspace = {"GITHUB_WORKSPACE": str(machine.checkout), "HOME": str(machine.home)}
-    version = machine.run("python3 aws_sso_mcp.py --version", machine.checkout).split()[1]
+    version = machine.run("python3 aws_sso_mcp.py --version", machine.checkout).split()[
+        1
+    ]
     return {**workspace, "GITHUB_REF_NAME": f"v{version}", "CI": "true"}
 
 
@@ -92,7 +96,9 @@ exit 1
 @pytest.fixture
 def with_an_aws_cli(machine: Machine) -> list[str]:
     """Return how to run bash where PATH and /usr/local/bin hold an AWS CLI that nobody may run."""
-    if subprocess.run(["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+    if subprocess.run(
+        ["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL
+    ).returncode:
         reason = "needs root, and in a container CAP_SYS_ADMIN: unshare -m"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     folder = machine.folder / "image"
@@ -122,7 +128,9 @@ def test_unit_job(machine: Machine, with_an_aws_cli: list[str]) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout[-4000:]
-        assert not (machine.folder / "ran").exists(), (machine.folder / "ran").read_text()
+        assert not (machine.folder / "ran").exists(), (
+            machine.folder / "ran"
+        ).read_text()
 
 
 @pytest.mark.parametrize(

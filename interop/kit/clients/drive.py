@@ -35,8 +35,12 @@ async def fastmcp_client() -> AsyncIterator[Client]:
     transport = library.StdioTransport(command, args, OPTIONS["env"], keep_alive=False)
     handler = elicited if "elicit" in OPTIONS else None
     limit = OPTIONS.get("limit")
-    async with library.Client(transport, timeout=limit, elicitation_handler=handler) as client:
-        yield Client(client, client.protocol_version, client.list_tools_mcp, client.call_tool_mcp)
+    async with library.Client(
+        transport, timeout=limit, elicitation_handler=handler
+    ) as client:
+        yield Client(
+            client, client.protocol_version, client.list_tools_mcp, client.call_tool_mcp
+        )
 
 
 @asynccontextmanager
@@ -47,7 +51,9 @@ async def mcp_2_client() -> AsyncIterator[Client]:
         read_timeout_seconds=OPTIONS.get("limit"),
         elicitation_callback=elicited if "elicit" in OPTIONS else None,
     ) as client:
-        yield Client(client, client.protocol_version, client.list_tools, client.call_tool)
+        yield Client(
+            client, client.protocol_version, client.list_tools, client.call_tool
+        )
 
 
 @asynccontextmanager
@@ -79,23 +85,36 @@ class Client:
     """What all libraries have in common."""
 
     def __init__(
-        self, client: Any, version: Any, list_tools: Callable[[], Any], call: Callable[..., Any]
+        self,
+        client: Any,
+        version: Any,
+        list_tools: Callable[[], Any],
+        call: Callable[..., Any],
     ) -> None:
-        self.client, self.version, self._list, self._call = client, version, list_tools, call
+        self.client, self.version, self._list, self._call = (
+            client,
+            version,
+            list_tools,
+            call,
+        )
         self._request_ids: dict[int, int] = {}
 
     async def list_tools(self) -> list[Any]:
         return [plain(each) for each in (await self._list()).tools]
 
     async def call_tool(self, call: int, tool: str, arguments: dict[str, Any]) -> Any:
-        async def progress(_: float, __: float | None, message: str | None = None) -> None:
+        async def progress(
+            _: float, __: float | None, message: str | None = None
+        ) -> None:
             tell(progress=call, message=message)
 
         parameters = inspect.signature(self._call).parameters
         names = {"progress_callback", "progress_handler"}.intersection(parameters)
         # SDK 1 keeps its ids to itself, and cancels nothing on the wire without being told to.
         self._request_ids[call] = getattr(self.client, "_request_id", -1)
-        return plain(await self._call(tool, arguments, **dict.fromkeys(names, progress)))
+        return plain(
+            await self._call(tool, arguments, **dict.fromkeys(names, progress))
+        )
 
     async def cancel(self, call: int, task: asyncio.Task[None]) -> None:
         if self._request_ids.get(call, -1) >= 0:

@@ -33,7 +33,11 @@ class Host:
         self._run(program, "mcp", "add", *add, "--", *OPTIONS["command"])
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [program, *arguments], env=self.environment, stdin=pipe, stdout=pipe, text=True
+            [program, *arguments],
+            env=self.environment,
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
         )
         self._last_id = 0
         self._waiting: dict[str, Any] = {}
@@ -41,7 +45,9 @@ class Host:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def _run(self, *argv: Any) -> None:
-        subprocess.run(argv, env=self.environment, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            argv, env=self.environment, stdout=subprocess.DEVNULL, check=True
+        )
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
@@ -99,7 +105,9 @@ class Codex(Host):
     """Codex's app-server: JSON-RPC without `jsonrpc`; a thread has its MCP servers."""
 
     def __init__(self) -> None:
-        [program] = Path(OPTIONS["library"]).glob("node_modules/@openai/codex-*/vendor/*/bin/codex")
+        [program] = Path(OPTIONS["library"]).glob(
+            "node_modules/@openai/codex-*/vendor/*/bin/codex"
+        )
         provider = '{name="none", base_url="http://127.0.0.1:1/v1"}'
         settings = ["model_provider=none", f"model_providers.none={provider}"]
         if "limit" in OPTIONS:
@@ -110,7 +118,9 @@ class Codex(Host):
     def connect(self) -> None:
         about = {"name": "drive", "title": "drive", "version": "1"}
         capabilities = {"experimentalApi": True}
-        self.ask("initialize", self._initialized, clientInfo=about, capabilities=capabilities)
+        self.ask(
+            "initialize", self._initialized, clientInfo=about, capabilities=capabilities
+        )
 
     def _initialized(self, *_: Any) -> None:
         self.write(method="initialized")
@@ -141,14 +151,18 @@ class Codex(Host):
 
     def call_tool(self, tool: str, arguments: dict[str, Any], then: Any) -> str:
         ours = {"threadId": self._thread, "server": NAME}
-        return self.ask("mcpServer/tool/call", then, tool=tool, arguments=arguments, **ours)
+        return self.ask(
+            "mcpServer/tool/call", then, tool=tool, arguments=arguments, **ours
+        )
 
 
 class ClaudeCode(Host):
     """Claude Code's stream-json mode: control requests and responses."""
 
     def __init__(self) -> None:
-        [program] = Path(OPTIONS["library"]).glob("node_modules/@anthropic-ai/claude-code-*/claude")
+        [program] = Path(OPTIONS["library"]).glob(
+            "node_modules/@anthropic-ai/claude-code-*/claude"
+        )
         settings = {
             "CLAUDE_CONFIG_DIR": f"{os.environ['HOME']}/.claude",
             "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
@@ -156,7 +170,12 @@ class ClaudeCode(Host):
         }
         if "limit" in OPTIONS:
             settings["MCP_TOOL_TIMEOUT"] = str(OPTIONS["limit"] * 1000)
-        arguments = ("-p", "--verbose", "--input-format=stream-json", "--output-format=stream-json")
+        arguments = (
+            "-p",
+            "--verbose",
+            "--input-format=stream-json",
+            "--output-format=stream-json",
+        )
         super().__init__(program, *arguments, **settings)
 
     def connect(self) -> None:
@@ -179,7 +198,9 @@ class ClaudeCode(Host):
             self.answered(response["request_id"], result, error)
 
     def list_tools(self) -> None:
-        self.ask("mcp_status", lambda result, _: tell(tools=result["mcpServers"][0]["tools"]))
+        self.ask(
+            "mcp_status", lambda result, _: tell(tools=result["mcpServers"][0]["tools"])
+        )
 
     def call_tool(self, tool: str, arguments: dict[str, Any], then: Any) -> str:
         def outcome(result: Any, error: Any) -> None:
@@ -190,7 +211,9 @@ class ClaudeCode(Host):
             else:
                 then(None, text)
 
-        return self.ask("mcp_call", outcome, tool=f"mcp__{NAME}__{tool}", arguments=arguments)
+        return self.ask(
+            "mcp_call", outcome, tool=f"mcp__{NAME}__{tool}", arguments=arguments
+        )
 
     def cancel(self, request_id: str) -> None:
         self.write(type="control_cancel_request", request_id=request_id)
@@ -209,7 +232,10 @@ def main() -> None:
             if error is None:
                 tell(answer=call, result=result)
             else:
-                tell(failed=call, error=error if isinstance(error, str) else error["message"])
+                tell(
+                    failed=call,
+                    error=error if isinstance(error, str) else error["message"],
+                )
 
         if told["do"] == "list":
             host.list_tools()
