@@ -927,7 +927,8 @@ def run_main(*arguments: str, encoding: str = "utf-8") -> tuple[int, str]:
     with signals, mock.patch("sys.stdout", stdout):
         code = aws_sso_mcp.main(list(arguments))
     stdout.flush()
-    return code, stdout.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    printed: Any = stdout.buffer
+    return code, printed.getvalue().decode(encoding)
 
 
 def read_config() -> Any:
@@ -1362,7 +1363,8 @@ class UnreadableFilesTest(ConfiguredTest):
     def test_unreadable_token_file_is_reported_without_waiting(self) -> None:
         path = self.home.token_path()
         for kind, make in self.unreadable(path).items():
-            with self.subTest(kind):
+            # The server waits before it reads a half-written file again.
+            with self.subTest(kind), mock.patch("time.sleep"):
                 make()
                 answer = refresh_here("dev")
                 self.assertEqual("config_unreadable", answer["reason"])
@@ -1393,8 +1395,11 @@ class LockTest(ProcessTest):
         target.write_text("precious")
         path = self.home.lock_path()
         path.parent.mkdir()
-        for make in (lambda: path.symlink_to(target), lambda: os.mkfifo(path)):
-            make()
+        for kind in ("link", "pipe"):
+            if kind == "link":
+                path.symlink_to(target)
+            else:
+                os.mkfifo(path)
             client = self.local()
             call, run = self.start_login(client)
             self.stand_ins.log_in(run)
@@ -3080,13 +3085,25 @@ class CliFailureTest(ProcessTest):
         )  # fmt: skip
         client = self.local()
         for reason, text in rows:
-            for stderr in (f"\n{text}\n", f"\naws: [ERROR]: {text}\n"):
-                with self.subTest(stderr):
-                    answer = self.answer(client, stderr)
-                    self.assertEqual(reason, answer["reason"])
-                    is_quoted = "The AWS CLI said" in answer["message"]
-                    self.assertEqual(bool(text), is_quoted)
-                    self.assertNotIn("[ERROR]", answer["message"])
+            with self.subTest(text):
+                answer = self.answer(client, f"\n{text}\n")
+                self.assertEqual(reason, answer["reason"])
+                is_quoted = "The AWS CLI said" in answer["message"]
+                self.assertEqual(bool(text), is_quoted)
+
+    def test_prefix_of_newer_clis_is_no_part_of_the_error(self) -> None:
+        client = self.local()
+        rows = (
+            ("aws_error", "'expiresIn'"),
+            ("config_changed", "The config profile (x) could not be found"),
+            ("aws_cli_failed", "something that nobody has seen"),
+        )
+        for reason, text in rows:
+            with self.subTest(text):
+                answer = self.answer(client, f"\naws: [ERROR]: {text}\n")
+                self.assertEqual(reason, answer["reason"])
+                self.assertIn(f"The AWS CLI said: {text}", answer["message"])
+                self.assertNotIn("[ERROR]", answer["message"])
 
     def test_long_words_of_the_cli_are_not_quoted(self) -> None:
         # They could be secrets.
@@ -4159,7 +4176,8 @@ class ManyProcessesTest(ProcessTest):
         import fcntl
 
         self.lock_path.parent.mkdir()
-        rows = (  # the lock file of the other server, and what it did
+        # The lock file of the other server, its progress here, and what it did.
+        rows: tuple[tuple[dict[str, str], str, str], ...] = (
             ({"url": PKCE_URL}, PKCE_URL, "logged_in"),
             ({}, "Another program", "refreshed"),
         )
@@ -5057,7 +5075,8 @@ class ProtocolTest(ConfiguredTest):
     def test_invalid_meta_is_ignored(self) -> None:
         self.initialize()
         unknown = {"claudecode/toolUseId": "t"}
-        for meta in (None, 1, "x", [], {"progressToken": []}, unknown):
+        metas: list[Any] = [None, 1, "x", [], {"progressToken": []}, unknown]
+        for meta in metas:
             self.assertIn("result", self.ask("tools/list", {"_meta": meta}))
 
     def test_answers_are_ascii_without_lone_surrogates(self) -> None:
