@@ -61,9 +61,8 @@ SERVER = Path(aws_sso_mcp.__file__).resolve()
 PYTHON = sys.executable  # the server gets a stand-in instead
 POSIX = os.name == "posix"
 EXE = "" if POSIX else ".exe"
-HOST = (
-    socket.gethostname() if POSIX else "localhost"
-)  # on Windows tests unset COMPUTERNAME
+# Tests on Windows unset COMPUTERNAME.
+HOST = socket.gethostname() if POSIX else "localhost"
 REPOSITORY = SERVER.with_name("plugin.json").exists()
 DEADLINE_S = 20  # for what takes milliseconds: only a broken test waits that long
 SECRETS = ("access-token-8f3a", "refresh-token-77c1", "client-secret-52de")
@@ -100,7 +99,7 @@ aws_access_key_id = AKIAEXAMPLE
 aws_secret_access_key = not-a-real-key
 """
 
-# What the AWS CLI prints. interop/ runs the real one and compares.
+# --- Kit: what the AWS CLI prints (interop/ runs the real one and compares) --------------
 
 PKCE_URL = (
     "https://oidc.us-east-1.amazonaws.com/authorize?response_type=code&client_id=abc&redirect_uri="
@@ -139,11 +138,27 @@ IDENTITY = {
 }
 
 
-# Kit: a place apart from this machine.
+# What marks a request as one of the modern era of MCP.
+ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+# --- Kit: a place apart from this machine -----------------------------------------------
 
 
 def iso(minutes: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * minutes))
+
+
+def config_with(sessions: int, profiles: int) -> str:
+    """Return a config of sessions s0, s1, ... which have profiles p0-0, p0-1, ..."""
+    text = ""
+    for s in range(sessions):
+        text += f"[sso-session s{s}]\nsso_start_url = https://{s}/\nsso_region = us-east-1\n"
+        for p in range(profiles):
+            text += f"[profile p{s}-{p}]\nsso_session = s{s}\n"
+    return text
 
 
 def isolated(server: Any) -> dict[str, Any]:
@@ -353,6 +368,9 @@ def until_deadline() -> Iterator[None]:
     while time.monotonic() < end:
         yield
     raise AssertionError(f"not within {DEADLINE_S} s")
+
+
+# --- Kit: a home folder, programs, MCP clients ------------------------------------------
 
 
 class Home:
@@ -870,7 +888,8 @@ class LocalClient(Client):
         return self._checked(self._stderr.getvalue())
 
 
-# Kit: the server from inside. These functions are the only ones that name what they call.
+# --- Kit: the server from inside --------------------------------------------------------
+# Each private name of the server that several tests need is in one function here.
 
 
 def new_server(write: Callable[[bytes], object], module: Any = aws_sso_mcp) -> Any:
@@ -956,24 +975,7 @@ def login_output(text: str) -> tuple[str | None, str | None]:
     return aws_sso_mcp.parse_login_output(text)
 
 
-# Kit: base classes of tests.
-
-
-def config_with(sessions: int, profiles: int) -> str:
-    """Return a config of sessions s0, s1, ... which have profiles p0-0, p0-1, ..."""
-    text = ""
-    for s in range(sessions):
-        text += f"[sso-session s{s}]\nsso_start_url = https://{s}/\nsso_region = us-east-1\n"
-        for p in range(profiles):
-            text += f"[profile p{s}-{p}]\nsso_session = s{s}\n"
-    return text
-
-
-# What marks a request as one of the modern era of MCP.
-ENVELOPE = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
+# --- Kit: base classes of tests ---------------------------------------------------------
 
 
 class ProcessTest(Test):
@@ -2049,7 +2051,7 @@ aws_sso_mcp.main([])
                 self.assertEqual({}, json.loads(run.stdout)["result"])
 
 
-# --- AWS configuration ----------------------------------------------------------------
+# --- AWS configuration ------------------------------------------------------------------
 
 
 # How botocore reads config files: name, text, profiles (None: it refuses the file), sso-sessions.
@@ -4652,7 +4654,7 @@ class StatusTest(ProcessTest):
         self.assertIn("Not all is shown", answer["message"])
 
 
-# --- Hook --------------------------------------------------------------------------------
+# --- Hook -------------------------------------------------------------------------------
 
 
 class DiagnosisTest(Test):
