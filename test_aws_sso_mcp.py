@@ -5882,6 +5882,96 @@ def reaches_outside(source: str) -> list[str]:
     return found
 
 
+# What threads share: the lock that guards it, and its name. No test can show that a lock is
+# missing, as threads meet too rarely; so the source is read.
+# Of these, each use needs the lock.
+GUARDED_NAMES = {
+    "_flights": "CHANGED",
+    "_waiting": "CHANGED",
+    "_left_at": "CHANGED",
+    "_is_offered": "CHANGED",
+    "_processes": "_starting",
+    "_running": "self._wire",
+}
+# Of these, each assignment needs the lock. A stale value does no harm to those who read them.
+GUARDED_ASSIGNMENTS = {
+    "outcome": "CHANGED",
+    "ended_at": "CHANGED",
+    "news": "CHANGED",
+    "wanted_anew": "CHANGED",
+    "cancelled": "CHANGED",
+}
+LAST_FUNCTION = "end"  # it takes the lock of the processes and never returns
+
+
+def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> list[str]:
+    """Return the uses of shared names outside a `with` of their lock.
+
+    `left_out` is a `with` that does not count, as if it were not there.
+    """
+    found: list[str] = []
+
+    def visit(node: ast.AST, held: list[str], is_constructor: bool) -> None:
+        if isinstance(node, ast.FunctionDef):
+            held = []  # it may be called later
+            is_constructor = node.name == "__init__"
+        elif isinstance(node, ast.With) and node is not left_out:
+            held = held + [ast.unparse(item.context_expr) for item in node.items]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "len":
+            return  # one step of the interpreter
+        lock = lock_needed(node)
+        if lock and lock not in held:
+            text = ast.unparse(node)
+            # In a constructor, no other thread has the object yet.
+            if not (is_constructor and text.startswith("self.")):
+                found.append(text)
+        for child in ast.iter_child_nodes(node):
+            visit(child, held, is_constructor)
+
+    for statement in tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+            if statement.name != LAST_FUNCTION:
+                visit(statement, [], is_constructor=False)
+    return found
+
+
+def lock_needed(node: ast.AST) -> str | None:
+    """Return the lock that this use of a name needs."""
+    if isinstance(node, ast.Attribute):
+        name = node.attr
+        if name in ("wait_for", "notify_all"):
+            return ast.unparse(node.value)
+    elif isinstance(node, ast.Name):
+        name = node.id
+    else:
+        return None
+    if name in GUARDED_ASSIGNMENTS and isinstance(node.ctx, ast.Store):
+        if isinstance(node, ast.Attribute):
+            return GUARDED_ASSIGNMENTS[name]
+    return GUARDED_NAMES.get(name)
+
+
+class LockPromiseTest(Test):
+    """What threads share is used only while its lock is held."""
+
+    tree = ast.parse(SERVER.read_text(encoding="utf-8"))
+
+    def test_shared_names_are_used_only_with_their_lock(self) -> None:
+        self.assertEqual([], uses_without_lock(self.tree))
+
+    def test_every_lock_that_is_left_out_is_found(self) -> None:
+        locks = {*GUARDED_NAMES.values(), *GUARDED_ASSIGNMENTS.values()}
+        count = 0
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.With):
+                lock = ast.unparse(node.items[0].context_expr)
+                if lock in locks:
+                    count += 1
+                    with self.subTest(line=node.lineno):
+                        self.assertNotEqual([], uses_without_lock(self.tree, node))
+        self.assertGreater(count, 10)
+
+
 class PromiseTest(Test):
     source = SERVER.read_text(encoding="utf-8")
 
