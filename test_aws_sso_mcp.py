@@ -1134,6 +1134,7 @@ class CommandTest(ProcessTest):
         stderr = io.StringIO()
         with (
             mock.patch.dict(os.environ, variables, clear=True),
+            mock.patch("sys.argv", [str(SERVER)]),
             mock.patch("sys.stderr", stderr),
         ):
             found, text = run_main(*arguments)
