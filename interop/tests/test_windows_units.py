@@ -19,6 +19,7 @@ TESTS = ROOT / "test_aws_sso_mcp.py"
 SKIPPED = {
     "Windows can wait for no pipe",
     "Windows has no flock",
+    "Windows has no fork",
     "Windows has no limit on the size of files",
     "Windows has no such files",
     "Windows has no such signals",
@@ -41,8 +42,11 @@ SLOW = {
     "AnswerTest",
     "CliFailureTest",
     "ElicitationTest",
+    "ForceTest",
     "LoginFailureTest",
     "LoginTest",
+    "RefreshTest",
+    "SharedLoginTest",
 }
 # Prints what the CLI's botocore and we make of each case, where the two differ.
 COMPARE = """\
