@@ -3156,7 +3156,11 @@ FAILURES = (  # the first one that fits counts
     ),
     KnownFailure(
         "proxy",
-        ("Failed to connect to proxy URL",),
+        (
+            "Failed to connect to proxy URL",
+            "HTTP Client...Failed to parse",  # HTTPS_PROXY is no URL
+            "HTTP Client...Invalid IPv6",
+        ),
         "The proxy cannot be reached. Check HTTPS_PROXY and the VPN; a login does not"
         " help.",
     ),
@@ -3234,8 +3238,19 @@ FAILURES = (  # the first one that fits counts
 HTTP_SERVER_ERROR = r"\(5\d\d\)"
 MISSING_KEY = r"(?:^|: )'[A-Za-z]+'$"
 
+# A line of stderr that says what is wrong: "aws: [ERROR]: ...", "An error occurred ...",
+# "ModuleNotFoundError: ...".
+ERROR_LINE = (
+    r"(?:[\w.-]+: )?(?:An error occurred|\[?[\w.]*(?:ERROR|[Ee]rror|Exception)\b)"
+)
+# The AWS CLI prints the URL of a proxy, at times with the password.
+NOT_QUOTED = ("network", "proxy")
 MAX_QUOTED = 200  # characters
 LONG_WORD = r"[A-Za-z0-9+/=_.~%-]{40,}"  # may be a secret: tokens are long
+
+SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]+"
+# Where a user name and a password may be cut when a program prints them.
+BETWEEN_PIECES = r"[\s:/?#@\\'\"]+"
 
 
 def failure_for(reason: str) -> Failure:
@@ -3249,10 +3264,13 @@ def failure_for(reason: str) -> Failure:
 def cli_failure(process: Process) -> Failure:
     """Return the Failure for a command of the AWS CLI that has failed."""
     errors = process.output[STDERR]
-    quotation = last_line_quoted(errors)
-    reason = failure_reason(errors)
-    if reason is not None:
-        return Failure(reason, f"{failure_for(reason)}{quotation}")
+    recognized = recognize_failure(errors)
+    if recognized is not None:
+        quotation = ""
+        if recognized.reason not in NOT_QUOTED:
+            quotation = quote_line(recognized.line)
+        meaning = str(failure_for(recognized.reason))
+        return Failure(recognized.reason, meaning + quotation)
     words = []
     for argument in process.argv[1:]:
         if not argument.startswith("--no-"):
@@ -3260,20 +3278,28 @@ def cli_failure(process: Process) -> Failure:
     return Failure(
         "aws_cli_failed",
         f"`aws {' '.join(words)}` failed (exit code {process.exit_code})."
-        f" Run it in a terminal to see more.{quotation}",
+        f" Run it in a terminal to see more.{quote_line(find_error_line(errors))}",
     )
 
 
-def failure_reason(errors: str) -> str | None:
-    """Return the reason that the stderr of the AWS CLI tells; None if it is unknown."""
+class RecognizedFailure(NamedTuple):
+    """What a line of stderr tells."""
+
+    reason: str  # of a row of FAILURES
+    line: str
+
+
+def recognize_failure(errors: str) -> RecognizedFailure | None:
+    """Return the failure that the stderr of the AWS CLI tells; None if it is unknown."""
     lines = errors.splitlines()
     for known in FAILURES:
         for phrase in known.phrases:
-            if any(contains_phrase(line, phrase) for line in lines):
-                return known.reason
+            for line in lines:
+                if contains_phrase(line, phrase):
+                    return RecognizedFailure(known.reason, line)
     for line in lines:
         if re.search(HTTP_SERVER_ERROR, line) or re.search(MISSING_KEY, line):
-            return "aws_error"
+            return RecognizedFailure("aws_error", line)
     return None
 
 
@@ -3288,16 +3314,45 @@ def contains_phrase(line: str, phrase: str) -> bool:
     return True
 
 
-def last_line_quoted(errors: str) -> str:
-    """Return the last line of stderr as a sentence in brackets; "" if there is none."""
-    lines = errors.strip().splitlines()
-    if not lines:
+def find_error_line(errors: str) -> str:
+    """Return the line of an unknown failure's stderr that says what is wrong, or "".
+
+    Any other text, such as the end of a help text, would only mislead.
+    """
+    lines = []
+    for line in errors.splitlines():
+        if re.match(ERROR_LINE, line.strip()):
+            return line
+        if line.strip() != "":
+            lines.append(line)
+    if len(lines) == 1:
+        return lines[0]
+    return ""
+
+
+def quote_line(line: str) -> str:
+    """Return a line of the AWS CLI as a sentence in brackets; "" if it may not be shown."""
+    line = line.strip().removeprefix("aws: [ERROR]:").strip()
+    if line == "" or holds_proxy_login(line):
         return ""
-    line = lines[-1].strip().removeprefix("aws: [ERROR]:").lstrip()
     line = re.sub(LONG_WORD, "[...]", line)[:MAX_QUOTED]
-    if line == "":
-        return ""
     return f" (The AWS CLI said: {line.rstrip('.')}.)"
+
+
+def holds_proxy_login(line: str) -> bool:
+    """Return whether a line holds a piece of a proxy's user name or password."""
+    from urllib.parse import unquote
+
+    shown = (line + "\n" + unquote(line)).casefold()
+    for name, value in os.environ.items():
+        if not name.lower().endswith("_proxy"):
+            continue
+        login, _, _ = re.sub(SCHEME, "", value, count=1).rpartition("@")
+        for written in (login, unquote(login)):
+            for piece in re.split(BETWEEN_PIECES, written):
+                if piece != "" and piece.casefold() in shown:
+                    return True
+    return False
 
 
 # --- Login ------------------------------------------------------------------------------
