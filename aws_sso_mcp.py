@@ -21,7 +21,7 @@ reads    the AWS configuration (~/.aws/config and ~/.aws/credentials); the token
          registration and role credentials (whether they are damaged); the CA bundle
          that AWS_CA_BUNDLE names; the configuration files of MCP clients, when a call
          names an MCP server; on Linux, from /proc, which display and which SSH session
-         the client has
+         the client has, and for root, whether another user has become root (sudo)
 runs     the AWS CLI: aws sso login, aws sts get-caller-identity, aws configure
          export-credentials and list-profiles (the stdout of the last two is discarded:
          it could hold credentials); this Python, to open the sign-in page
@@ -381,7 +381,9 @@ READ_FILES = {
         2 * MEBIBYTE,
     ),
     "process": ReadableFiles(
-        "/proc/PID/status and /proc/PID/environ of the MCP client (Linux)", MEBIBYTE
+        "/proc/PID/status and /proc/PID/environ of the MCP client, and for root of all"
+        " processes above; /proc/self/loginuid (Linux)",
+        8 * MEBIBYTE,  # Linux allows 6 MiB for arguments and environment
     ),
     "lock": ReadableFiles("~/.aws/sso/aws-sso-mcp/HASH.json", 64 * 1024),
 }
@@ -738,14 +740,76 @@ def try_lock(fd: int, *, shared: bool) -> bool:
 # The user, and the client's environment
 
 
+# Set by the programs that start others with another user's rights.
+ELEVATION_VARIABLES = ("SUDO_UID", "DOAS_USER", "PKEXEC_UID")
+NO_LOGIN_USER = 0xFFFFFFFF  # in /proc/self/loginuid: no user has logged in
+MAX_ANCESTORS = 100
+
+
 def is_elevated() -> bool:
-    """Return whether we run with another user's rights: setuid, sudo, doas or pkexec."""
+    """Return whether we run with another user's rights: setuid, sudo, doas, pkexec, su.
+
+    True also in doubt: then less is trusted.
+    """
     if os.getuid() != os.geteuid() or os.getgid() != os.getegid():
         return True
-    for name in ("SUDO_UID", "DOAS_USER", "PKEXEC_UID"):
-        if os.environ.get(name):
+    if has_elevation_variable(os.environ):
+        return True
+    if os.geteuid() != 0:
+        return False
+    # `sudo` tells its client, but clients pass on few variables.
+    try:
+        return has_become_root()
+    except (Failure, OSError, ValueError, LookupError):
+        return True  # no /proc, or a process has just ended
+
+
+def has_elevation_variable(environment: Mapping[str, str]) -> bool:
+    for name in ELEVATION_VARIABLES:
+        if environment.get(name):
             return True
     return False
+
+
+def has_become_root() -> bool:
+    """Return whether another user has become the root that we run as.
+
+    /proc tells who has logged in, and who our ancestors are. Raises Failure, OSError,
+    ValueError or LookupError where it cannot be read.
+    """
+    if not is_proc_ours():
+        return True
+    login_user = read_file(to_path("/proc/self/loginuid"), "process")
+    if login_user is not None and int(login_user) not in (0, NO_LOGIN_USER):
+        return True
+    pid = str(os.getppid())
+    for _ in range(MAX_ANCESTORS):
+        if pid == "0":  # above the first process of the system, or of its container
+            return False
+        status = process_status(pid)
+        parent = status["PPid"].strip()
+        if user_ids_of(status) != {"0"}:
+            return True
+        try:
+            # Nothing else is taken from there.
+            if has_elevation_variable(process_environment(pid)):
+                return True
+        except Failure:
+            # Some containers do not let their first process be looked at.
+            if parent != "0":
+                raise
+        pid = parent
+    return True
+
+
+def is_proc_ours() -> bool:
+    """Return False if /proc is that of another PID namespace: its numbers are not ours."""
+    return os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115
+
+
+def user_ids_of(status: Mapping[str, str]) -> set[str]:
+    """Return the users of a process: real, effective, saved, and for files."""
+    return set(status["Uid"].split())
 
 
 def client_environment() -> dict[str, str]:
@@ -779,13 +843,12 @@ def ancestor_environments() -> Iterator[dict[str, str]]:
 
     Raises Failure, OSError, ValueError or LookupError where /proc cannot be read.
     """
-    if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115
-        return  # /proc is that of another PID namespace: its numbers are not ours
+    if not is_proc_ours():
+        return
     pid = str(os.getppid())
     for _ in range(1 + MAX_LAUNCHERS):
         status = process_status(pid)
-        user_ids = set(status["Uid"].split())  # real, effective, saved, file system
-        if user_ids != {str(os.getuid())}:
+        if user_ids_of(status) != {str(os.getuid())}:
             return
         yield process_environment(pid)
         if status["Name"].split()[0] not in LAUNCHERS:
