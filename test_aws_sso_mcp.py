@@ -1030,10 +1030,10 @@ class ProcessTest(Test):
 
     def wait_for_progress(self, client: Client, token: Any, text: str = "") -> None:
         """Wait for a progress message with `text`: then the call with this token waits too."""
-        while True:
+        for _ in until_deadline():
             progress = client.notifications.get(timeout=DEADLINE_S)["params"]
             if progress["progressToken"] == token and text in progress["message"]:
-                return
+                break
 
     def outcome(self, client: Client, **arguments: Any) -> dict[str, Any]:
         """Call until a login that is about to end has ended; return the last answer."""
