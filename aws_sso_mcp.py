@@ -1773,10 +1773,11 @@ def profiles_by_session(config: AwsConfig) -> dict[SsoSession, list[SsoProfile]]
 
 # The profile that a command names
 #
-# Commands come as a line of a shell, as an argv joined by tabs (an MCP server's entry, a
-# credential_process), or as a line of Python, PowerShell or JavaScript. None of them is
-# parsed: they are scanned from left to right for the few words that matter. All repetitions
-# are bounded, or cannot begin within themselves, so the time grows with the length only.
+# Commands come as a line of a shell, as an argv joined by tabs (an MCP server's entry,
+# a credential_process), or as a line of Python, PowerShell or JavaScript. None of them
+# is parsed: they are scanned from left to right for the few words that matter. All
+# repetitions are bounded, or cannot begin within themselves, so that the time grows with
+# the length and not with its square.
 
 MAX_CHARACTERS = 16 << 10  # looked at of a command, and at the end of its output
 UNKNOWN_PROFILE = "$"  # a profile is named, but only a shell could say which
@@ -1925,8 +1926,8 @@ PROGRAM_RULES = (
     ),
 )
 
-# A value: in an argv joined by tabs it may hold blanks, else it ends at its quote (which may
-# be escaped), or where a shell ends a word. What begins with `-` is the next option.
+# A value: in an argv joined by tabs it may hold blanks, else it ends at its quote (which
+# may be escaped), or where a shell ends a word. What begins with `-` is the next option.
 PROFILE_VALUE = (
     r"(?!-)(?:"
     r"(?<=\t)[^\t]*"
@@ -1945,7 +1946,10 @@ class Mention(NamedTuple):
 
 
 def profile_in_command(line: str) -> str | None:
-    """Return the profile that a command names, `$` if it cannot be told, None without one."""
+    """Return the profile that a command names, None without one.
+
+    It is UNKNOWN_PROFILE where only a shell could say which, or where there are two.
+    """
     mentions = mentions_in_command(line)
     if not mentions:
         return None
@@ -1979,7 +1983,7 @@ def command_pattern() -> str:
 
 
 def naming_rule(found: re.Match[str]) -> NamingRule | None:
-    """Return the naming rule that a match is of, None for a word that tells the program."""
+    """Return the naming rule that a match is of, None for that of a program."""
     for rule in NAMING_RULES:
         if found[rule.name] is not None:
             return rule
@@ -1987,7 +1991,7 @@ def naming_rule(found: re.Match[str]) -> NamingRule | None:
 
 
 def belief_in(rule: NamingRule, program: str) -> int | None:
-    """Return how far a mention counts in the arguments of such a program, None for not."""
+    """Return how far a mention counts in a program's arguments, None for not at all."""
     if program == PRINTER:
         return None
     if rule.name == "option" and program == AWS:
@@ -1998,7 +2002,7 @@ def belief_in(rule: NamingRule, program: str) -> int | None:
 
 
 def literal_profile(value: str) -> str:
-    """Return the profile's name in a value; `$` where something has yet to expand it."""
+    """Return the name in a value; UNKNOWN_PROFILE where it has yet to be expanded."""
     profile = value.strip("\\\"'")
     return profile if re.fullmatch(LITERAL_NAME, profile) else UNKNOWN_PROFILE
 
@@ -4987,32 +4991,69 @@ LOGIN_COMMANDS = ("sso login", "invoke-awsssologin")
 # Other words for it: one of SSO near one of failure.
 # (AWSReservedSSO_Developer is the role that a good token brought.)
 SSO_WORD = r"(?<!Reserved)SSO|Sso|(?<![a-z])sso|(?i:identity center|access portal)"
-FAILURE_WORDS = {  # the beginnings of words, and a sample of each language
-    "English": (
-        r"expir|invalid|missing|not |n't |no |unable|fail|error|denied|reject|refus|revok"
-        r"|unauth|re-?auth|cannot|requir|lapsed|stale|timed out|log ?in|sign ?in",
+
+
+class FailureWords(NamedTuple):
+    """Words of failure in a language."""
+
+    language: str
+    pattern: str  # the beginnings of the words; case does not matter
+    sample: str
+
+
+FAILURE_WORDS = (
+    FailureWords(
+        "English",
+        r"expir|invalid|missing|not |n't |no |unable|cannot|requir|lapsed|stale|timed out"
+        r"|fail|error|denied|reject|refus|revok|unauth|re-?auth|log ?in|sign ?in",
         "your AWS SSO session is gone: sign in again",
     ),
-    "Spanish, Portuguese": (
-        r"caduc|vencid|vencio|venció|inválid|não |falt",
+    FailureWords(
+        "Spanish, Portuguese",
+        r"caduc|vencid|venció|venceu|inválid|não |falt",
         "La sesión de SSO ha caducado",
     ),
-    "French": (r"périm|non valide|introuvable|échou", "La session SSO est introuvable"),
-    "German, Dutch": (
-        r"abgelaufen|ungültig|fehl|nicht|verlopen|ongeldig",
+    FailureWords(
+        "French, Italian",
+        r"périm|non valid|introuvable|échou|scadut",
+        "La session SSO est introuvable",
+    ),
+    FailureWords(
+        "German, Dutch",
+        r"abgelaufen|gültig|fehl|nicht|kein|verlopen|ongeldig",
         "Die SSO-Sitzung ist abgelaufen",
     ),
-    "Italian": (r"scadut|non valid", "La sessione SSO è scaduta"),
-    "Polish, Czech": (r"wygas|nieważn|vyprš|neplatn", "Sesja SSO wygasła"),
-    "Russian, Ukrainian": (
-        r"истек|истёк|просроч|недейств|не |закінч",
+    FailureWords(
+        "Nordic languages",
+        r"gått ut|utløpt|udløb|ogiltig|ugyldig|vanhent",
+        "SSO-sessionen har gått ut",
+    ),
+    FailureWords(
+        "Polish, Czech, Hungarian",
+        r"wygas|nieważn|vyprš|neplatn|lejárt|érvénytelen",
+        "Sesja SSO wygasła",
+    ),
+    FailureWords(
+        "Russian, Ukrainian",
+        r"истек|истёк|просроч|недейств|не |закінч|минув",
         "Срок действия сессии SSO истек",
     ),
-    "Turkish": (r"süresi|geçersiz", "SSO oturumunun süresi doldu"),
-    "Japanese": (r"期限|失効|無効|切れ|失敗|ません", "SSOトークンが無効です"),
-    "Chinese": (r"过期|過期|失效|无效|無效|失败|失敗", "SSO 会话已过期"),
-    "Korean": (r"만료|유효|실패", "SSO 세션이 만료되었습니다"),
-}
+    FailureWords(
+        "Turkish, Greek, Arabic, Hebrew, Hindi",
+        r"süresi|geçersiz|έληξε|λήξει|انتهت|פג|समाप्त",
+        "SSO oturumunun süresi doldu",
+    ),
+    FailureWords(
+        "Vietnamese, Indonesian, Thai",
+        r"hết hạn|kedaluwarsa|tidak|หมดอายุ",
+        "Phiên SSO đã hết hạn",
+    ),
+    FailureWords(
+        "Japanese", r"期限|失効|無効|切れ|失敗|ません", "SSOトークンが無効です"
+    ),
+    FailureWords("Chinese", r"过期|過期|失效|无效|無效|失败|失敗", "SSO 会话已过期"),
+    FailureWords("Korean", r"만료|유효|실패", "SSO 세션이 만료되었습니다"),
+)
 NEAR = 120  # characters between the two words
 
 # What a trigger was.
@@ -5036,8 +5077,11 @@ def find_trigger(output: str) -> str | None:
     for command in LOGIN_COMMANDS:
         if command in lower:
             return HINT
-    if "sso" in lower or "identity center" in lower or "access portal" in lower:
-        return HINT if says_sso_failure(text) else None
+    is_about_sso = any(
+        word in lower for word in ("sso", "identity center", "access portal")
+    )
+    if is_about_sso and says_sso_failure(text):
+        return HINT
     return None
 
 
@@ -5050,7 +5094,7 @@ def fold(output: str) -> str:
 
 def says_sso_failure(text: str) -> bool:
     """Return whether a word of SSO stands near a word of failure."""
-    failure_words = "|".join(pattern for pattern, _ in FAILURE_WORDS.values())
+    failure_words = "|".join(words.pattern for words in FAILURE_WORDS)
     pattern = f"(?P<sso>{SSO_WORD})|(?P<failure>(?i:{failure_words}))"
     last_end = {"sso": -NEAR - 1, "failure": -NEAR - 1}
     for found in re.finditer(pattern, text):
@@ -5287,7 +5331,7 @@ def profile_of_hints(output: str, names: dict[str, SsoProfile]) -> SsoProfile | 
 def profile_of_failed_server(
     event: Json, config: AwsConfig, names: dict[str, SsoProfile]
 ) -> SsoProfile | None:
-    """Return the SSO profile of the MCP server whose tool failed, None for other tools."""
+    """Return the SSO profile of the MCP server whose tool failed, None without one."""
     server = server_of_event(event)
     if server is None:
         return None
@@ -5315,7 +5359,7 @@ def server_of_event(event: Json) -> str | None:
 def profile_without_words(
     config: AwsConfig, names: dict[str, SsoProfile]
 ) -> SsoProfile | None:
-    """Return the profile that a refresh takes, or the one other whose token is no good."""
+    """Return the profile that a refresh takes, or the one other with a bad token."""
     choice = choice_of_refresh(config)
     profile = names.get(choice.profile)
     if profile is None and choice.source == "environment":  # one with static keys
@@ -5359,7 +5403,7 @@ RETRY_COMMAND = "It does not need `aws login`. What failed before can be retried
 
 
 def token_text(profile: SsoProfile, trigger: str) -> str | None:
-    """Return what is true of a profile's token, and the call that helps; None for nothing."""
+    """Return what is true of a token, and the call that helps; None for nothing."""
     token = read_token(profile.session)
     if is_damaged(profile.session):
         return None
@@ -5369,7 +5413,8 @@ def token_text(profile: SsoProfile, trigger: str) -> str | None:
             return f"{text} {KEEP_PROFILE}"
         return text
     left = duration(seconds_left(token))
-    good = f"By its expiry, the AWS SSO token of profile {profile.name!r} is good for {left}."
+    whose = f"the AWS SSO token of profile {profile.name!r}"
+    good = f"By its expiry, {whose} is good for {left}."
     if trigger == REFUSED:
         call = call_text(profile, force=True)
         return f"{good} If AWS refuses it all the same, the {call}"
