@@ -111,6 +111,55 @@ class AnthropicHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
+class Responses(ThreadingHTTPServer):
+    """A model for Codex (Responses API): it calls one tool, then says "done"."""
+
+    daemon_threads = True
+
+    def __init__(self, tool: str, arguments: dict[str, Any]) -> None:
+        super().__init__(("127.0.0.1", 0), ResponsesHandler)
+        self.asked: list[str] = []
+        call = {"name": tool, "arguments": json.dumps(arguments)}
+        self.call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", **call}
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class ResponsesHandler(BaseHTTPRequestHandler):
+    server: Responses
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.asked.append(asked)
+        item: dict[str, Any] = self.server.call
+        if "function_call_output" in asked:
+            text = {"type": "output_text", "text": "done", "annotations": []}
+            about = {"type": "message", "id": "msg_1", "role": "assistant"}
+            item = {**about, "content": [text]}
+        usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+        response = {"id": "resp_1", "status": "completed", "output": [item]}
+        events = [
+            {"type": "response.created", "response": {"id": "resp_1"}},
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            {"type": "response.completed", "response": {**response, "usage": usage}},
+        ]
+        lines = [
+            f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events
+        ]
+        content = "".join(lines).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
 def results_of_claude(claude: Machine, wish: dict[str, Any], options: str = "") -> str:
     """Return what a model that calls one tool hears of it, as JSON."""
     with Anthropic(wish) as model:

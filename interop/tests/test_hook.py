@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kit.hosts import Anthropic, install_host
+from kit.hosts import Anthropic, Responses, install_host
+from kit.model import OneCall
+from kit.workplace import SERVER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +49,10 @@ def write_profiles(home: Path, minutes_left: dict[str, float]) -> None:
     age = 3_600
     for name, minutes in minutes_left.items():
         ends = time.gmtime(time.time() + 60 * minutes)
-        token = {"accessToken": "x", "expiresAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", ends)}
+        token = {
+            "accessToken": "x",
+            "expiresAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", ends),
+        }
         file = cache / f"{hashlib.sha1(name.encode()).hexdigest()}.json"
         file.write_text(json.dumps(token))
         age -= 60
@@ -115,7 +120,9 @@ def test_claude_hears_of_a_token_that_has_expired(
     wish = {"name": "Bash", "input": {"command": command, "description": "run"}}
     asked = asked_of_claude(claude, wish, "--allowedTools Bash")
     assert output in asked
-    assert ("The AWS SSO token of profile 'dev' expired 90 minutes ago." in asked) is speaks
+    assert (
+        "The AWS SSO token of profile 'dev' expired 90 minutes ago." in asked
+    ) is speaks
     assert ('refresh_aws_sso_token with {"profile": "dev"}' in asked) is speaks
 
 
@@ -153,6 +160,130 @@ def test_claude_hears_at_the_start_that_a_token_has_expired(
 def test_claude_passes_the_option_of_the_plugin(claude: Machine) -> None:
     write_profiles(claude.home, {"ops": -90, "dev": 300})
     option = json.dumps({"profile": "ops"})
-    claude.run(f"echo {shlex.quote(option)} | claude plugin configure {PLUGIN} --values-stdin")
+    claude.run(
+        f"echo {shlex.quote(option)} | claude plugin configure {PLUGIN} --values-stdin"
+    )
     asked = asked_of_claude(claude, {"name": "none", "input": {}})
     assert "The AWS SSO token of profile 'ops' expired" in asked
+
+
+# --- Other hosts, whose users add the hook to a file of theirs -----------------------------
+
+HOOK = shlex.join(["python3", "-IS", str(SERVER), "hook"])
+EXPIRED_OPS = "The AWS SSO token of profile 'ops' expired 90 minutes ago."
+COMMAND = f"echo {EXPIRED}; exit 255 # --profile ops"
+
+
+def claude_style(matcher: str, timeout: int) -> list[dict[str, Any]]:
+    hook = {"type": "command", "command": HOOK, "timeout": timeout}
+    return [{"matcher": matcher, "hooks": [hook]}]
+
+
+def failing_server(home: Path) -> dict[str, Any]:
+    """Return the entry of an MCP server that fails, and runs with profile `ops`."""
+    script = home / "kb.py"
+    script.write_text(FAILING_SERVER)
+    environment = {"AWS_PROFILE": "ops"}
+    return {
+        "command": sys.executable,
+        "args": [str(script), EXPIRED],
+        "env": environment,
+    }
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("last_used", ["dev", "ops"])
+def test_codex_hears_of_a_failed_command_and_at_the_start(
+    machine: Machine, last_used: str
+) -> None:
+    install_host(machine, "codex")
+    hooks = {
+        "PostToolUse": claude_style("Bash|mcp__.*", 10),
+        "SessionStart": claude_style("startup|resume|clear", 10),
+    }
+    write_json(machine.home / ".codex" / "hooks.json", {"hooks": hooks})
+    command = COMMAND
+    if last_used == "ops":
+        write_profiles(machine.home, {"dev": 300, "ops": -90})
+        command = "true"
+    else:
+        write_profiles(machine.home, {"ops": -90, "dev": 300})
+    with Responses("exec_command", {"cmd": command}) as model:
+        url = f"http://127.0.0.1:{model.server_port}/v1"
+        provider = f'{{name="x", base_url="{url}", wire_api="responses"}}'
+        options = (
+            "--skip-git-repo-check --dangerously-bypass-approvals-and-sandbox"
+            # A user reviews new hooks once, with /hooks.
+            " --dangerously-bypass-hook-trust -c model=x -c model_provider=x"
+        )
+        said = machine.run(
+            f"codex exec {options} -c {shlex.quote(f'model_providers.x={provider}')} go"
+        )
+    assert "done" in said
+    assert EXPIRED_OPS in model.asked[-1]
+    assert (EXPIRED_OPS in model.asked[0]) is (last_used == "ops")
+
+
+@pytest.mark.parametrize("last_used", ["dev", "ops"])
+def test_gemini_hears_of_a_failed_command_and_at_the_start(
+    machine: Machine, last_used: str
+) -> None:
+    install_host(machine, "gemini")
+    settings = {
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+        "hooks": {
+            "AfterTool": claude_style("run_shell_command|mcp_.*", 10_000),
+            "SessionStart": claude_style("*", 10_000),
+        },
+    }
+    write_json(machine.home / ".gemini" / "settings.json", settings)
+    command = COMMAND
+    if last_used == "ops":
+        write_profiles(machine.home, {"dev": 300, "ops": -90})
+        command = "true"
+    else:
+        write_profiles(machine.home, {"ops": -90, "dev": 300})
+    with OneCall("run_shell_command", {"command": command}) as model:
+        said = machine.run(
+            "gemini -m gemini-2.5-pro --yolo -p go", env=model.environment()
+        )
+    assert "done" in said
+    assert EXPIRED_OPS in model.asked[-1]
+    assert (EXPIRED_OPS in model.asked[0]) is (last_used == "ops")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "last_used"),
+    [
+        ("bash", {"command": COMMAND, "description": "x"}, "dev"),
+        ("query", {}, "dev"),
+        ("bash", {"command": "true", "description": "x"}, "ops"),
+    ],
+)
+def test_copilot_hears_of_failed_tools_and_at_the_start(
+    machine: Machine, tool: str, arguments: dict[str, Any], last_used: str
+) -> None:
+    install_host(machine, "copilot")
+    # With a capital letter, Copilot CLI names event and keys as Claude Code does.
+    names = ("SessionStart", "PostToolUse", "PostToolUseFailure")
+    hooks = {name: [{"type": "command", "bash": HOOK}] for name in names}
+    folder = machine.home / ".copilot"
+    write_json(folder / "hooks" / "aws-sso.json", {"version": 1, "hooks": hooks})
+    entry = {"type": "local", "tools": ["*"], **failing_server(machine.home)}
+    write_json(folder / "mcp-config.json", {"mcpServers": {"kb": entry}})
+    if last_used == "ops":
+        write_profiles(machine.home, {"dev": 300, "ops": -90})
+    else:
+        write_profiles(machine.home, {"ops": -90, "dev": 300})
+    with OneCall(tool, arguments) as model:
+        said = machine.run(
+            "copilot -p go --allow-all-tools --disable-builtin-mcps",
+            env=model.environment(),
+        )
+    assert "done" in said
+    assert EXPIRED_OPS in model.asked[-1]
+    assert (EXPIRED_OPS in model.asked[0]) is (last_used == "ops")
