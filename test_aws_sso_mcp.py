@@ -2757,7 +2757,7 @@ class ProfileInCommandTest(unittest.TestCase):
                 self.assertIn(rule.name, kinds)
 
     def test_no_pattern_is_longer_than_a_line(self) -> None:
-        rules = [*aws_sso_mcp.NAMING_RULES, *aws_sso_mcp.PROGRAM_RULES]
+        rules: Any = [*aws_sso_mcp.NAMING_RULES, *aws_sso_mcp.PROGRAM_RULES]
         for rule in rules:
             self.assertLessEqual(len(rule.pattern), 120, rule.name)
 
@@ -2922,7 +2922,8 @@ class HookTest(Test):
     def test_each_hint_is_found_in_its_own_sample(self) -> None:
         for rule in aws_sso_mcp.HINT_RULES:
             with self.subTest(rule.sample):
-                found = re.search(rule.pattern, rule.sample, re.IGNORECASE)
+                pattern = rule.pattern + aws_sso_mcp.HINTED_NAME
+                found = re.search(pattern, rule.sample, re.IGNORECASE)
                 self.assertEqual("dev", found and found[1])
 
     def test_output_about_sso_makes_it_speak_when_the_token_has_expired(self) -> None:
@@ -3060,6 +3061,7 @@ class HookTest(Test):
                 "other",
             ),
             ("SSO: aws sso login --sso-session other", "make", "other"),
+            ("SSO Token for https://old.awsapps.com/start# is invalid", "make", "old"),
             ("aws sso login --profile <your-profile>", "make", "dev"),
             (SESSION_EXPIRED, "make", "dev"),
             (SESSION_EXPIRED, "docker compose --profile other up", "dev"),
@@ -3241,14 +3243,15 @@ class HookTest(Test):
 
     def test_odd_types_beside_an_output_do_no_harm(self) -> None:
         self.use_tokens(-60)
-        for tool_input in (
+        odd: tuple[Any, ...] = (
             7,
             [],
             None,
             {"command": 7},
             {"command": [7, None]},
             {"cmd": {}},
-        ):
+        )
+        for tool_input in odd:
             for more in ({"tool_name": 7}, {"mcp_server": "x"}, {"mcp_context": [1]}):
                 text = self.hear_of_failure(tool_input=tool_input, **more)
                 self.assert_call({"profile": "dev"}, text)
