@@ -2750,10 +2750,11 @@ class ProfileInCommandTest(unittest.TestCase):
                 self.assertEqual("dev", aws_sso_mcp.profile_in_command(rule.sample))
 
     def test_each_program_is_found_in_its_own_sample(self) -> None:
-        scanner = aws_sso_mcp.command_scanner()
+        pattern = aws_sso_mcp.command_pattern()
         for rule in aws_sso_mcp.PROGRAM_RULES:
             with self.subTest(rule.name):
-                kinds = [found.lastgroup for found in scanner.finditer(rule.sample)]
+                words = re.finditer(pattern, rule.sample, re.IGNORECASE)
+                kinds = [found.lastgroup for found in words]
                 self.assertIn(rule.name, kinds)
 
     def test_no_pattern_is_longer_than_a_line(self) -> None:
@@ -4099,7 +4100,7 @@ class LoginTest(ProcessTest):
 
             return watch
 
-        for name in ("read_file", "write_file", "changed_at"):
+        for name in ("read_file", "write_file", "modified_at"):
             setattr(client.module, name, watched(name))
         call = client.call(profile="dev")
         run = self.prompt()
