@@ -2916,9 +2916,10 @@ class HookTest(Test):
                     self.assertEqual(trigger, found)
 
     def test_failure_is_found_in_each_language(self) -> None:
-        for language, (_, sample) in aws_sso_mcp.FAILURE_WORDS.items():
-            with self.subTest(language):
-                self.assertEqual("hint", aws_sso_mcp.find_trigger(sample))
+        for words in aws_sso_mcp.FAILURE_WORDS:
+            with self.subTest(words.language):
+                self.assertRegex(words.sample, f"(?i){words.pattern}")
+                self.assertEqual("hint", aws_sso_mcp.find_trigger(words.sample))
 
     def test_each_hint_is_found_in_its_own_sample(self) -> None:
         for rule in aws_sso_mcp.HINT_RULES:
