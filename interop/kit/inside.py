@@ -162,7 +162,7 @@ class Config(NamedTuple):
 
     def sso(self, profile: str) -> tuple[str, str | None, str, str]:
         """Return whose login a profile needs: profile, SSO session, start URL, region."""
-        found = aws_sso_mcp.sso_profile(self.read, profile)
+        found = aws_sso_mcp.find_sso_profile(self.read, profile)
         return (found.login_profile, *found.session[:3])
 
 
@@ -232,16 +232,14 @@ def failure_of(chunks: Sequence[bytes]) -> tuple[str, str]:
     return failure.reason, str(failure)
 
 
-def diagnosis(text: str) -> str | None:
-    """Return the reason that the hook finds in the output of a failed command."""
-    return "session_expired" if aws_sso_mcp.expiry_in(text) else None
+def hook_answer(event: dict[str, Any]) -> Any:
+    """Return what the hook prints for an event of a host, None for nothing."""
+    return aws_sso_mcp.hook_answer(json.dumps(event).encode())
 
 
-def hook(event: dict[str, Any]) -> bytes:
-    """Return what the hook prints for an event of a host."""
-    with mock.patch("sys.stdout", io.StringIO()) as stdout:
-        aws_sso_mcp.print_hook(json.dumps(event).encode())
-    return stdout.getvalue().encode()
+def find_trigger(output: str) -> str | None:
+    """Return what makes the hook look at the token: a word for the kind, or None."""
+    return aws_sso_mcp.find_trigger(output)
 
 
 def profile_of_server(server: str) -> str | None:

@@ -25,6 +25,7 @@ class Model(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.heard: list[dict[str, Any]] = []
+        self.asked: list[str] = []  # all requests, as JSON
         self.offered: set[str] = set()
         self._changed = threading.Condition()  # guards both; notified of each request
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -63,7 +64,7 @@ class Model(ThreadingHTTPServer):
 
     def wish(
         self, tools: list[str], results: list[str]
-    ) -> tuple[str, dict[str, str]] | None:
+    ) -> tuple[str, dict[str, Any]] | None:
         """Return the tool to call next, by its name at the host, and its arguments; None: done."""
         # Hosts put words around the answer, or give it twice: as text and as structure.
         answers = [
@@ -86,6 +87,23 @@ class Model(ThreadingHTTPServer):
         return names[REFRESH if answers else STATUS], {"profile": "dev"}
 
 
+class OneCall(Model):
+    """A model that calls one tool, by the end of its name, and then says "done"."""
+
+    def __init__(self, tool: str, arguments: dict[str, Any]) -> None:
+        super().__init__()
+        self.tool = tool
+        self.arguments = arguments
+
+    def wish(
+        self, tools: list[str], results: list[str]
+    ) -> tuple[str, dict[str, Any]] | None:
+        names = [name for name in tools if name.endswith(self.tool)]
+        if results or not names:
+            return None
+        return names[0], self.arguments
+
+
 class Handler(BaseHTTPRequestHandler):
     """One request of a host."""
 
@@ -96,6 +114,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(json.dumps(asked))
         reply = (
             gemini(self.server, asked)
             if "contents" in asked

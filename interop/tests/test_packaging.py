@@ -11,9 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -23,9 +21,9 @@ import pytest
 import matrix
 from kit import inside
 from kit.components import need, real
+from kit.hosts import HOSTS, install_host, results_of_claude
 from kit.inside import VERSION
 from kit.model import STATUS, Model
-from kit.wire import node
 from kit.workplace import ROOT, SERVER
 
 if TYPE_CHECKING:
@@ -39,26 +37,6 @@ CACHE = f"plugins/cache/aws-sso-mcp/aws-sso-mcp/{VERSION}"
 
 
 # --- A machine to install on ------------------------------------------------------------
-
-
-def install_host(machine: Machine, name: str) -> None:
-    """Put the command of a host on the machine's PATH."""
-    component, pattern = HOSTS[name]
-    need(component)
-    [program] = (real(component) / "node_modules").glob(pattern)
-    runner = [node()] if need("node-22") and program.suffix == ".js" else []
-    machine.put(name, *runner, program)
-
-
-HOSTS = {
-    "claude": ("claude-code", "@anthropic-ai/claude-code-*/claude"),
-    "codex": ("codex", "@openai/codex-*/vendor/*/bin/codex"),
-    "copilot": ("copilot", "@github/copilot-*/copilot"),
-    "gemini": ("gemini-cli", "@google/gemini-cli/bundle/gemini.js"),
-    "qwen": ("qwen-code", "@qwen-code/qwen-code/cli-entry.js"),
-    "opencode": ("opencode", "opencode-*/bin/opencode"),
-    "mcpb": ("mcpb", "@anthropic-ai/mcpb/dist/cli/cli.js"),
-}
 
 
 @pytest.fixture
@@ -160,7 +138,9 @@ def test_claude_marketplace(claude: Machine, source: str) -> None:
     assert f"plugin:aws-sso-mcp:aws-sso: {server} - ✔ Connected" in said
     said = claude.run("claude plugin details aws-sso-mcp")
     assert "Skills (1)  aws-sso-refresh" in said
-    assert "Hooks (1)  PostToolUseFailure" in said
+    assert "Hooks (2)  " in said
+    assert "PostToolUseFailure" in said
+    assert "SessionStart" in said
     assert "MCP servers (1)  aws-sso" in said
 
 
@@ -213,109 +193,6 @@ def test_claude_options(claude: Machine) -> None:
     assert profile_taken() == "of-option"
     claude.run(f"""echo '{{"python": "no-such-python"}}' | {set_option}""")
     assert "Failed to connect" in claude.run("claude mcp list")
-
-
-class Anthropic(ThreadingHTTPServer):
-    """A model for Claude Code: it calls one tool, {name, input}, then says "done"."""
-
-    daemon_threads = True
-
-    def __init__(self, wish: dict[str, Any]) -> None:
-        super().__init__(("127.0.0.1", 0), AnthropicHandler)
-        self.wish = wish
-        self.results: list[str] = []
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class AnthropicHandler(BaseHTTPRequestHandler):
-    server: Anthropic
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        wish = self.server.wish
-        can = any(tool["name"] == wish["name"] for tool in asked.get("tools") or [])
-        ran = "tool_result" in json.dumps(asked.get("messages"))
-        if ran:
-            self.server.results.append(json.dumps(asked["messages"]))
-        delta: dict[str, Any] = {"type": "text_delta", "text": "done"}
-        block: dict[str, Any] = {"type": "text", "text": ""}
-        if can and not ran:
-            block = {
-                "type": "tool_use",
-                "id": "toolu_1",
-                "name": wish["name"],
-                "input": {},
-            }
-            delta = {
-                "type": "input_json_delta",
-                "partial_json": json.dumps(wish["input"]),
-            }
-        reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
-        usage = {"input_tokens": 1, "output_tokens": 1}
-        message = {
-            "id": "msg_1",
-            "type": "message",
-            "role": "assistant",
-            "model": "stand-in",
-        }
-        events: list[dict[str, Any]] = [
-            {
-                "type": "message_start",
-                "message": {**message, "content": [], "usage": usage},
-            },
-            {"type": "content_block_start", "index": 0, "content_block": block},
-            {"type": "content_block_delta", "index": 0, "delta": delta},
-            {"type": "content_block_stop", "index": 0},
-            {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage},
-            {"type": "message_stop"},
-        ]
-        lines = [
-            f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events
-        ]
-        content = "".join(lines).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-OUTPUTS = {
-    "Error when retrieving token from sso: Token has expired and refresh failed": True,
-    "make: *** No rule to make target": False,
-}
-
-
-@pytest.mark.parametrize("text", OUTPUTS)
-def test_claude_hook_tells_the_model_what_fixes_a_failed_command(
-    claude: Machine, text: str
-) -> None:
-    add = f"claude plugin marketplace add {claude.checkout} && claude plugin install {PLUGIN}"
-    claude.run(add)
-    command = f"echo {shlex.quote(text)} >&2; exit 255 # --profile dev"
-    wish = {"name": "Bash", "input": {"command": command, "description": "run"}}
-    results = results_of_claude(claude, wish, "--allowedTools Bash")
-    assert text in results
-    # Not by the words of the server's instructions, which the model has in any case.
-    assert ("This failed because the AWS SSO token" in results) is OUTPUTS[text]
-    assert ('{"profile": "dev"}' in results.replace("\\", "")) is OUTPUTS[text]
-
-
-def results_of_claude(claude: Machine, wish: dict[str, Any], options: str = "") -> str:
-    """Return what a model that calls one tool hears of it, as JSON."""
-    with Anthropic(wish) as model:
-        url = f"http://127.0.0.1:{model.server_port}"
-        env = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "none"}
-        env["ENABLE_TOOL_SEARCH"] = "false"  # all tools at once, not after a search
-        assert "done" in claude.run(f"claude -p go {options}", env=env)
-    return model.results[-1]
 
 
 # --- The portable plugin ----------------------------------------------------------------
