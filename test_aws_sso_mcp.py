@@ -1016,7 +1016,7 @@ class SsoProfileTest(Test):
     def resolve(self, text: str, name: str) -> Any:
         home = Home(self, text)
         home.patch(self)
-        return aws_sso_mcp.sso_profile(aws_sso_mcp.read_aws_config(), name)
+        return aws_sso_mcp.find_sso_profile(aws_sso_mcp.read_aws_config(), name)
 
     def test_sessions_legacy_profiles_and_role_chains(self) -> None:
         chain = CONFIG + "[profile far]\nrole_arn = x\nsource_profile = deploy\n"
@@ -1577,7 +1577,7 @@ class HostileTextTest(unittest.TestCase):
                   "; ", '-c "', "--a= ", "x ")  # fmt: skip
         for piece in pieces:
             self.assert_linear(aws_sso_mcp.filled, piece)
-            self.assert_linear(aws_sso_mcp.profile_of_command, piece)
+            self.assert_linear(aws_sso_mcp.profile_in_command, piece)
             self.assert_linear(lambda text: aws_sso_mcp.is_named(text, text), piece)
             self.assert_linear(
                 lambda text: aws_sso_mcp.profile_of_entry({"args": [text]}), piece
@@ -1709,7 +1709,7 @@ class ConfigurationRowsTest(unittest.TestCase):
     def login_profile(self, text: str, name: str) -> str:
         self.home.write_config(text)
         config = aws_sso_mcp.read_aws_config()
-        return str(aws_sso_mcp.sso_profile(config, name).login_profile)
+        return str(aws_sso_mcp.find_sso_profile(config, name).login_profile)
 
     def refresh(self, text: str, profile: str | None = None) -> dict[str, Any]:
         """Return the answer to a call that must fail before anything is run."""
@@ -2590,11 +2590,11 @@ class OutsideWorldTest(Test):
                 self.assertIn(told, answer["message"])
                 status = aws_sso_mcp.get_aws_sso_status(aws_sso_mcp.Call(print))
                 self.assertIn(told, status["problems"])
-                self.assertIsNone(aws_sso_mcp.setting(name))
+                self.assertIsNone(aws_sso_mcp.get_setting(name))
         for value, taken in (("", None), ("${WAIT}", None), ("0", "0"), ("2.5", "2.5")):
             with mock.patch.dict(os.environ, AWS_SSO_MCP_WAIT_SECONDS=value):
                 self.assertEqual([], aws_sso_mcp.setting_problems())
-                self.assertEqual(taken, aws_sso_mcp.setting("AWS_SSO_MCP_WAIT_SECONDS"))
+                self.assertEqual(taken, aws_sso_mcp.get_setting("AWS_SSO_MCP_WAIT_SECONDS"))
 
     def test_cli_that_is_named_as_people_write_it(self) -> None:
         aws = self.program(self.bin / "aws")
@@ -2681,7 +2681,7 @@ class OutsideWorldTest(Test):
             config: ("x{ }y", "x{ }y = 1", "x{\t}=", "x =\n{ y = 1\n}", "x =\n{ y\n}", "{[}",
                      "x ={ ;}", "x = 1\n{\n}", "{#}", "x{\x0b}y"),
             line: ("{[}", '{{"a":}', "{1}", '"{\\ud83d}"', "{x}", "{ }", "[{1,}1]"),
-            aws_sso_mcp.harmless: ("{\n a}", "{ }"),
+            aws_sso_mcp.sanitize: ("{\n a}", "{ }"),
         }  # fmt: skip
         for parse, shapes in parsers.items():
             for shape in shapes:
@@ -3463,7 +3463,7 @@ class LoginTest(ProcessTest):
         )
         config = aws_sso_mcp.read_aws_config()
         self.assertEqual(["renewal"], list(config.profiles))
-        profile = aws_sso_mcp.sso_profile(config, "renewal")
+        profile = aws_sso_mcp.find_sso_profile(config, "renewal")
         self.assertEqual(
             "https://d-1234567890.awsapps.com/start", profile.session.start_url
         )

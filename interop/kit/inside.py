@@ -162,7 +162,7 @@ class Config(NamedTuple):
 
     def sso(self, profile: str) -> tuple[str, str | None, str, str]:
         """Return whose login a profile needs: profile, SSO session, start URL, region."""
-        found = aws_sso_mcp.sso_profile(self.read, profile)
+        found = aws_sso_mcp.find_sso_profile(self.read, profile)
         return (found.login_profile, *found.session[:3])
 
 
