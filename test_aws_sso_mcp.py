@@ -143,7 +143,7 @@ def isolated(server: Any) -> dict[str, Any]:
             return tuple(map(inside, places))
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
-    names = "AWS_CLI_PLACES", "CLIENT_FILES", "CONTAINER_MARKS"
+    names = "AWS_CLI_PLACES", "MACHINE_FOLDERS", "CONTAINER_MARKS"
     places = {name: inside(vars(server)[name]) for name in names}
     return {**places, "LOOK_EVERY_S": server.LOOK_EVERY_S / 10}
 
