@@ -1419,6 +1419,10 @@ CLIENT_TEXTS = {
 }
 
 
+def sample_paths(text: str) -> list[str]:
+    return [line.strip() for line in text.strip().split("\n")]
+
+
 def never() -> bool:
     return False
 
@@ -1485,12 +1489,9 @@ class ClientFileTest(ClientTest):
         folders = (("", str(machine / "etc")),)
         for place, paths in CLIENT_SAMPLES.items():
             text = CLIENT_TEXTS[place].replace("PROJECT", str(self.project))
-            for path in paths.split("\n"):
-                path = path.strip()
-                if not path or (
-                    place.startswith("toml") and sys.version_info < (3, 11)
-                ):
-                    continue
+            if place.startswith("toml") and sys.version_info < (3, 11):
+                continue
+            for path in sample_paths(paths):
                 file = self.write(path, text)
                 with (
                     self.subTest(path),
@@ -1503,11 +1504,9 @@ class ClientFileTest(ClientTest):
         )
 
     def test_every_row_of_the_table_of_clients_has_a_sample(self) -> None:
-        paths = [
-            path.strip()
-            for text in CLIENT_SAMPLES.values()
-            for path in text.split("\n")
-        ]
+        paths: list[str] = []
+        for text in CLIENT_SAMPLES.values():
+            paths += sample_paths(text)
         for row in aws_sso_mcp.CLIENT_FILES:
             with self.subTest(row):
                 pattern = re.escape(row.pattern).replace(r"\*", "[^/]*")
@@ -1893,7 +1892,7 @@ class ServerEntryTest(ClientTest):
         )
 
     def test_what_only_looks_like_a_profile_is_none(self) -> None:
-        rows = (
+        rows: Any = (
             ({"command": "sh", "args": ["-c", 'echo "AWS_PROFILE=dev"; uvx y']}, None),
             (
                 {"command": "docker", "args": ["compose", "--profile", "web", "up"]},
@@ -2049,6 +2048,13 @@ class HostileProjectTest(ClientTest):
             make_link(folder / f"{number}.json", large)
         self.assert_bounded()
 
+    def test_the_file_that_uses_up_the_budget_still_counts(self) -> None:
+        padding = {"s": {"padding": "x" * ((2 << 20) - 1000)}}
+        for number in range(4):
+            self.write(f".kiro/agents/{number}.json", {**padding, f"x{number}": ENTRY})
+        for number in range(4):
+            self.assertEqual("dev", self.profile_of(f"x{number}"))
+
     def test_many_small_files(self) -> None:
         for number in range(320):
             self.write(f"project/.kiro/agents/{number}.json", {f"s{number}": ENTRY})
@@ -2174,6 +2180,11 @@ class LinearTimeTest(ClientTest):
                 lambda text: aws_sso_mcp.read_env_file(text, self.project, budget),
                 piece,
             )
+
+        def read_env_text(text: str) -> None:
+            with mock.patch.object(budget, "read_client_text", return_value=text):
+                aws_sso_mcp.read_env_file(".env", self.project, budget)
+
         for piece in (
             "AWS_PROFILE=",
             "export ",
@@ -2183,15 +2194,7 @@ class LinearTimeTest(ClientTest):
             "\n",
             "AWS_PROFILE=a\n",
         ):
-            with mock.patch.object(
-                budget, "read_text", side_effect=lambda _: self.text
-            ):
-
-                def read(text: str) -> None:
-                    self.text = text
-                    aws_sso_mcp.read_env_file(".env", self.project, budget)
-
-                self.assert_linear(read, piece)
+            self.assert_linear(read_env_text, piece)
 
 
 class HostileTextTest(unittest.TestCase):
@@ -2891,7 +2894,8 @@ class OutsideWorldTest(Test):
         for kind, make in self.unreadable(path).items():
             with self.subTest(kind):
                 make()
-                self.assertIsNone(aws_sso_mcp.read_client_config(str(path)))
+                with self.assertRaises(ValueError):
+                    aws_sso_mcp.SearchBudget(never).read_client_text(path)
                 self.clear(path)
 
     def test_path_with_a_nul_is_that_of_no_file(self) -> None:
