@@ -4989,7 +4989,7 @@ class ManyProcessesTest(ProcessTest):
 
     def test_login_of_another_is_called_one_by_who_comes_as_it_ends(self) -> None:
         module = self.local().module
-        profile = module.sso_profile(module.read_aws_config(), "dev")
+        profile = module.find_sso_profile(module.read_aws_config(), "dev")
         self.lock_path().parent.mkdir()
         for minutes, page, status in (
             (60, {"url": PKCE_URL}, "logged_in"),
