@@ -1241,7 +1241,6 @@ CLIENT_SAMPLES = {
         .config/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json
         .cline/mcp.json
         .cline/data/settings/cline_mcp_settings.json
-        Documents/Cline/MCP/cline_mcp_settings.json
         .config/Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json
         project/.roo/mcp.json
         .config/Code/User/globalStorage/kilocode.kilo-code/settings/mcp_settings.json
@@ -1550,6 +1549,29 @@ class ClientFileTest(ClientTest):
                         )
             file.unlink()
 
+    def test_each_fork_of_vs_code_has_its_folder(self) -> None:
+        editors = (
+            "Code", "Code - Insiders", "Code - OSS", "VSCodium", "VSCodium - Insiders",
+            "Cursor", "Windsurf", "Kiro", "Antigravity", "Positron", "Trae", "Trae CN",
+        )  # fmt: skip
+        servers = (
+            "vscode",
+            "vscodium",
+            "cursor",
+            "windsurf",
+            "kiro",
+            "antigravity",
+            "trae",
+        )
+        folders = [f".config/{editor}" for editor in editors]
+        folders += [f".{server}-server/data" for server in servers]
+        folders += [".vscode-server-insiders/data", ".local/share/code-server"]
+        for folder in folders:
+            with self.subTest(folder):
+                file = self.write(f"{folder}/User/mcp.json", {"x": ENTRY})
+                self.assertEqual("dev", self.profile_of("x"))
+                file.unlink()
+
     def test_files_of_other_programs_are_not_opened(self) -> None:
         others = (
             ".ssh/mcp-keys.json", ".vault/settings.json", ".anything/mcp.json", "mcp.json",
@@ -1608,6 +1630,9 @@ class ClientFileTest(ClientTest):
         folder = ".config/Claude/Claude Extensions"
         self.write(f"{folder}/a/manifest.json", json.dumps(EXTENSION))
         self.assertEqual("server_without_profile", self.refusal("bedrock").reason)
+        default = {**EXTENSION, "user_config": {"p": {"default": "old"}, "q": 7}}
+        self.write(f"{folder}/a/manifest.json", json.dumps(default))
+        self.assertEqual("old", self.profile_of("bedrock"))
         settings = self.write(
             f"{folder} Settings/a.json", '{"userConfig": {"p": "ops"}}'
         )
