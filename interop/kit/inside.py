@@ -243,10 +243,13 @@ def find_trigger(output: str) -> str | None:
 
 
 def profile_of_server(server: str) -> str | None:
-    """Return the profile of an MCP server, or the reason why there is no answer."""
+    """Return the profile of an MCP server, None if unknown, or why there is no answer."""
     try:
-        return aws_sso_mcp.profile_of_server(server)
+        config = aws_sso_mcp.read_aws_config()
+        return aws_sso_mcp.profile_of_server(config, server, lambda: False).profile
     except aws_sso_mcp.Failure as failure:
+        if failure.reason == "server_without_profile":
+            return None
         return failure.reason
 
 
