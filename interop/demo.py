@@ -87,7 +87,7 @@ def main() -> int:
             say_next(f"Or install the AWS CLI v2 yourself, then try again: {AWS_GUIDE}")
         if code:
             return code
-    if not os.path.samefile(sys.prefix, real("demo")):
+    if not Path(sys.prefix).samefile(real("demo")):
         python = real("demo") / "bin" / "python"
         os.execv(python, [str(python), __file__, *sys.argv[1:]])
     return asyncio.run(demo(aws))

@@ -54,7 +54,7 @@ def main(names: list[str]) -> int:
     An interrupt ends what runs, and leaves nothing of it.
     """
     if names[:1] == ["--where"]:
-        say(os.path.join(REAL, *names[1:]))
+        say(str(REAL.joinpath(*names[1:])))
         return 0
     known = {component.name: component for component in COMPONENTS}
     unknown = sorted(set(names) - set(known))

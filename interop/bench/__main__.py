@@ -719,8 +719,9 @@ class Person:
         self.environment = self.home.environment(
             **variables, AWS_SSO_MCP_LOGIN="browser", BROWSER=f"{self.browser} %s"
         )
-        self.aws = str(real("aws-newest") / "bin" / "aws")
-        self.environment["PATH"] = f"{os.path.dirname(self.aws)}:/usr/bin:/bin"
+        folder = real("aws-newest") / "bin"
+        self.aws = str(folder / "aws")
+        self.environment["PATH"] = f"{folder}:/usr/bin:/bin"
 
     def page_opened(self) -> float:
         os.read(self._opened, 1)

@@ -89,7 +89,7 @@ def of_folder(folder: Path) -> list[Running]:
             words = [
                 *process.argv,
                 *process.variables,
-                os.readlink(f"/proc/{process.pid}/cwd"),
+                str(Path(f"/proc/{process.pid}/cwd").readlink()),
             ]
             if process.pid != os.getpid() and any(
                 str(folder) in word for word in words

@@ -113,7 +113,18 @@ def test_browser_of_a_relative_entry_is_not_opened(desk: Desk, project: Path) ->
     assert not (project / "ran").exists()
 
 
-MODULES = "json os re signal threading collections webbrowser subprocess sitecustomize usercustomize"
+MODULES = (
+    "json",
+    "os",
+    "re",
+    "signal",
+    "threading",
+    "collections",
+    "webbrowser",
+    "subprocess",
+    "sitecustomize",
+    "usercustomize",
+)
 
 
 def test_planted_modules_are_not_imported(desk: Desk, tmp_path: Path) -> None:
@@ -122,7 +133,7 @@ def test_planted_modules_are_not_imported(desk: Desk, tmp_path: Path) -> None:
     (desk.home.path / site).mkdir(parents=True)
     places = (tmp_path, desk.home.path, desk.home.path / site)
     for place in places:
-        for name in MODULES.split():
+        for name in MODULES:
             (place / f"{name}.py").write_text(
                 f"open({str(ran)!r}, 'a').write(__file__)\n"
             )

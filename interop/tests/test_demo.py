@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +17,6 @@ from kit.components import need, real
 from kit.processes import of_folder, soon
 from kit.workplace import ROOT
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WIDTH = 70
 GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
@@ -213,7 +211,7 @@ def test_full_disk_is_told_in_one_line(setting: Setting, installs: bool) -> None
         need("demo")
     setting.put_aws()
     setting.put("tee", "/usr/bin/tee")
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         process = setting.start(full.fileno(), subprocess.PIPE)
     _, said = process.communicate()
     assert said == "\nThe demo ends here: [Errno 28] No space left on device\n"

@@ -42,9 +42,7 @@ async def answers_of(
     waiting: set[int] = set()
 
     async def call(number: int, profile: str) -> None:
-        async def progress(
-            progress: float, total: float | None, message: str | None
-        ) -> None:  # noqa: ARG001
+        async def progress(*_: object) -> None:
             if len(waiting) < len(profiles) and number not in waiting:
                 waiting.add(number)
                 if len(waiting) == len(profiles):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from kit.processes import cli_left, cli_processes
 from kit.workplace import Workplace, answer, ask, refresh, start, until_shown, visit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kit.identity_center import IdentityCenter
 
 pytestmark = pytest.mark.anyio
@@ -155,10 +154,8 @@ async def test_remote_login_with_a_device_code(place: Workplace) -> None:
 async def test_progress_names_the_page(place: Workplace) -> None:
     heard: list[tuple[float, str | None]] = []
 
-    async def progress(
-        progress: float, total: float | None, message: str | None
-    ) -> None:  # noqa: ARG001
-        heard.append((progress, message))
+    async def progress(done: float, _total: float | None, message: str | None) -> None:
+        heard.append((done, message))
 
     async with place.client() as client:
         result = await client.call_tool(
@@ -379,7 +376,7 @@ async def test_what_would_mislead_the_cli_does_not_reach_it(place: Workplace) ->
         "PYTHONHOME": "/nowhere",
         "LD_PRELOAD": "/nowhere/evil.so",
     }
-    python = shutil.which("python3", path=os.path.dirname(sys.executable))
+    python = shutil.which("python3", path=str(Path(sys.executable).parent))
     process = start(place, str(python), **hostile)
     outcome = ask(process, {"profile": "dev"})
     stdout, stderr = process.communicate(timeout=10)

@@ -242,9 +242,8 @@ async def test_where_the_aws_cli_is(desktop: Desktop, program_files: Path) -> No
     assert (await aws_cli(desktop, PATH=PATH))["path"] is None
 
 
-def test_python_that_is_not_python_org_s_is_refused(
-    windows: None, tmp_path: Path
-) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("windows")
+def test_python_not_signed_by_python_org_is_refused(tmp_path: Path) -> None:
     folder = real("windows")
     python = drive_c(folder) / "Python3.13" / "python.exe"
     check_signature(python, folder)

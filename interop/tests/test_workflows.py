@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +16,6 @@ from kit.components import need, real
 from kit.workplace import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kit.machine import Machine
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -115,7 +114,7 @@ def test_unit_job(machine: Machine, with_an_aws_cli: list[str]) -> None:
     steps = commands("ci.yml", "unit")
     assert len(steps) == 2
     for step in steps:
-        if step.startswith("/") and not os.path.exists(step.split()[0]):
+        if step.startswith("/") and not Path(step.split()[0]).exists():
             continue
         done = subprocess.run(
             [*with_an_aws_cli, step],
