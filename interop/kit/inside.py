@@ -273,6 +273,30 @@ class Reader(aws_sso_mcp.Process):
         self._read(stream)
 
 
+# --- Programs that other Pythons run ----------------------------------------------------
+
+# Prints what the server sees of its client's environment.
+CLIENT_ENVIRONMENT = """\
+import json
+import aws_sso_mcp
+
+print(json.dumps(aws_sso_mcp.client_environment()))
+"""
+
+# `ours()` returns the profiles and sso-sessions of the AWS configuration, None if it is refused.
+READ_CONFIG = """\
+from aws_sso_mcp import Failure, read_aws_config
+
+def ours():
+    try:
+        config = read_aws_config()
+    except Failure as failure:
+        assert failure.reason == "config_unparsable", failure
+        return None
+    return [config.profiles, config.sso_sessions]
+"""
+
+
 def profile_taken(checkout: str) -> str:
     """Return a program that prints the profile that a call without any takes."""
     here = json.dumps(checkout)

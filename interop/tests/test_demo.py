@@ -17,7 +17,6 @@ from kit.components import need, real
 from kit.processes import of_folder, soon
 from kit.workplace import ROOT
 
-
 WIDTH = 70
 GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from kit.inside import CLIENT_ENVIRONMENT
 from kit.workplace import SERVER
 
 if TYPE_CHECKING:
@@ -703,7 +704,6 @@ def test_variables_that_load_code_reach_no_child(world: World) -> None:
     assert {"HOME", "PATH", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"} <= seen
 
 
-TELL = "import aws_sso_mcp, json; print(json.dumps(aws_sso_mcp.client_environment()))"
 CLIENT = {"DISPLAY": ":7", "SSH_TTY": "/dev/pts/7", "BROWSER": "/nowhere/evil"}
 
 
@@ -714,7 +714,14 @@ def seen_from(
 
     The client is a process of user `of`; each launcher that starts the next is named so.
     """
-    inner = ["/usr/bin/env", "-C", str(world.at("server")), world.python, "-c", TELL]
+    inner = [
+        "/usr/bin/env",
+        "-C",
+        str(world.at("server")),
+        world.python,
+        "-c",
+        CLIENT_ENVIRONMENT,
+    ]
     for name in reversed(["client", *launchers]):
         if name == "setpriv":
             inner = [

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from kit.components import need
+from kit.inside import READ_CONFIG
 from kit.windows import PYTHON, in_wine
 from kit.workplace import ROOT
 
@@ -44,14 +45,15 @@ SLOW = {
     "LoginFailureTest",
     "LoginTest",
 }
-# Prints what the CLI's botocore and we make of each case, where the two differ.
-COMPARE = """\
+# Prints how the CLI's botocore and the server read each case.
+COMPARE = (
+    READ_CONFIG
+    + """
 import json, locale, os, sys, tempfile
 sys.path.append(r"C:\\aws\\lib")
 import awscli  # whose own botocore is the only one from now on
 from botocore.configloader import load_config
 from botocore.exceptions import ConfigParseError
-from aws_sso_mcp import Failure, read_aws_config
 from test_aws_sso_mcp import CASES
 
 def theirs(path):
@@ -60,13 +62,6 @@ def theirs(path):
     except ConfigParseError:
         return None
     return [config["profiles"], config["sso_sessions"]]
-
-def ours():
-    try:
-        return list(read_aws_config()[1:3])
-    except Failure as failure:
-        assert failure.reason == "config_unparsable", failure
-        return None
 
 cases = {case[0]: case[1].encode("latin-1" if case[0] == "latin-1" else "utf-8") for case in CASES}
 cases["no cp1252"] = b"[profile \\x81]\\nx = 1\\n"
@@ -81,6 +76,7 @@ with tempfile.TemporaryDirectory() as folder:
         found[name] = theirs(path), ours()
 print(json.dumps([locale.getpreferredencoding(False), found]))
 """
+)
 
 
 def run(*argv: str) -> str:
