@@ -42,7 +42,10 @@ async def answers_of(
     waiting: set[int] = set()
 
     async def call(number: int, profile: str) -> None:
-        async def progress(*_: object) -> None:
+        async def progress(
+            progress: float, total: float | None, message: str | None
+        ) -> None:
+            del progress, total, message  # that it was called is enough
             if len(waiting) < len(profiles) and number not in waiting:
                 waiting.add(number)
                 if len(waiting) == len(profiles):

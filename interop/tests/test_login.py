@@ -154,8 +154,11 @@ async def test_remote_login_with_a_device_code(place: Workplace) -> None:
 async def test_progress_names_the_page(place: Workplace) -> None:
     heard: list[tuple[float, str | None]] = []
 
-    async def progress(done: float, _total: float | None, message: str | None) -> None:
-        heard.append((done, message))
+    async def progress(
+        progress: float, total: float | None, message: str | None
+    ) -> None:
+        assert total is None
+        heard.append((progress, message))
 
     async with place.client() as client:
         result = await client.call_tool(

@@ -770,7 +770,9 @@ def test_client_of_another_user_is_not_seen(world: World) -> None:
 
 def test_process_namespace_that_has_no_proc_of_its_own(world: World) -> None:
     """There `/proc/PPID` is any process: here one of the same user, with the same number."""
-    tell = f"import os, sys; os.getppid = lambda: int(sys.argv[1]); {TELL}"
+    tell = (
+        f"import os, sys\nos.getppid = lambda: int(sys.argv[1])\n{CLIENT_ENVIRONMENT}"
+    )
     other = subprocess.Popen(
         ["sleep", "60"], env=CLIENT, user=ALICE, group=ALICE, cwd="/"
     )
