@@ -453,6 +453,16 @@ def windows(name: str, *pythons: str) -> Component:
     return Component(name, f"Wine, AWS CLI, Python {', '.join(pythons)}", install)
 
 
+# --- The shim ---------------------------------------------------------------------------
+
+
+def shim(name: str) -> Component:
+    """Return the library that lets calls of libc fail, built by this machine's C compiler."""
+    from kit.shim import build, fingerprint
+
+    return Component(name, f"shim.c {fingerprint()}", build)
+
+
 # --- The table --------------------------------------------------------------------------
 
 COMPONENTS = [
@@ -479,6 +489,8 @@ COMPONENTS = [
         ),
         *("atheris", "ruff", "mypy"),
     ),
+    # Without a C compiler nothing is built, and the tests that need it skip.
+    shim("shim"),
     # MCP clients and hosts, pinned: the matrix says what these very versions do. A number at the
     # end of a name is the line that a client stays on; interop/release.py writes newer pins.
     python_tools("mcp-2", "mcp==2.3.0"),
