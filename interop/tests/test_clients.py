@@ -48,7 +48,7 @@ def place(recorded: Workplace) -> Workplace:
     return recorded
 
 
-def test_connects_lists_and_calls(
+def test_client_connects_lists_and_calls(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     with Driver(client, place) as driver:
@@ -68,7 +68,7 @@ def test_connects_lists_and_calls(
     measured(revision=client.revision)
 
 
-def test_login_through_pending(
+def test_client_logs_in_through_pending(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     # Each answer comes before the client's own limit, whatever AWS and the person do.
@@ -95,7 +95,7 @@ def test_login_through_pending(
     assert len(place.centre.pages) == 1
 
 
-def test_cancelled_call(
+def test_cancelled_call_gets_no_answer_and_leaves_the_login(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     if client.cancels == "never":
@@ -122,7 +122,7 @@ def test_cancelled_call(
     indirect=True,
     ids=lambda client: client.name,
 )
-def test_limit_of_the_client(
+def test_client_timeout_leaves_the_login(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     with Driver(
@@ -137,7 +137,7 @@ def test_limit_of_the_client(
     measured(limit="joined")
 
 
-def test_closed_during_a_login(
+def test_closing_the_client_during_a_login_leaves_no_process(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     with Driver(client, place) as driver:
@@ -189,7 +189,9 @@ def inspected(process: subprocess.Popen[str]) -> dict[str, Any]:
     return result
 
 
-def test_inspector(era: str, place: Workplace, matrix: Matrix) -> None:
+def test_inspector_lists_calls_and_logs_in(
+    era: str, place: Workplace, matrix: Matrix
+) -> None:
     write = functools.partial(matrix.write, f"Inspector, {era}", "inspector")
     # Strict: exit code 6 for a schema that not every model's API takes.
     tools = inspected(inspector(place, era, "--method=tools/list", "--strict"))["tools"]

@@ -82,7 +82,7 @@ def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path)
 
 
-def test_v2_of_the_machine_needs_no_apt(setting: Setting) -> None:
+def test_demo_uses_the_aws_cli_v2_of_the_machine(setting: Setting) -> None:
     need("demo")
     setting.put("apt-get", "false")
     setting.put_aws()
@@ -116,7 +116,7 @@ def has_nothing(setting: Setting) -> None:
         (HANGS, "", "bin/aws is none"),
     ],
 )
-def test_without_an_aws_cli_it_says_where_to_get_one(
+def test_demo_without_an_aws_cli_says_where_to_get_one(
     setting: Setting, aws: str, apt: str, why: str
 ) -> None:
     has_nothing(setting)
@@ -130,7 +130,7 @@ def test_without_an_aws_cli_it_says_where_to_get_one(
     assert list(setting.tmp.iterdir()) == []
 
 
-def test_aws_cli_that_works_only_elsewhere(setting: Setting) -> None:
+def test_demo_ends_when_the_aws_cli_fails_in_it(setting: Setting) -> None:
     need("demo")
     setting.put(
         "aws", "/bin/sh", "-c", "[ $HOME != /nonexistent ] || echo aws-cli/2.38.1"
@@ -140,7 +140,7 @@ def test_aws_cli_that_works_only_elsewhere(setting: Setting) -> None:
     assert said.endswith("Something else was expected: the demo ends here.")
 
 
-def test_aws_cli_that_everybody_may_change(setting: Setting) -> None:
+def test_demo_refuses_an_aws_cli_that_others_can_write(setting: Setting) -> None:
     need("demo")
     setting.put_aws()
     setting.put("tee", "/usr/bin/tee")
@@ -151,7 +151,7 @@ def test_aws_cli_that_everybody_may_change(setting: Setting) -> None:
     assert list(setting.tmp.iterdir()) == []
 
 
-def test_without_a_python_index_it_says_where_to_look(setting: Setting) -> None:
+def test_demo_without_a_python_index_says_what_to_check(setting: Setting) -> None:
     has_nothing(setting)
     setting.put_aws()
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
@@ -163,7 +163,7 @@ def test_without_a_python_index_it_says_where_to_look(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("line", ["venv of", "server     logged_in"])
-def test_interrupt_leaves_nothing(setting: Setting, line: str) -> None:
+def test_interrupted_demo_leaves_nothing(setting: Setting, line: str) -> None:
     if line == "venv of":
         has_nothing(setting)
     else:
@@ -187,7 +187,7 @@ def test_interrupt_leaves_nothing(setting: Setting, line: str) -> None:
     assert [path for path in setting.tmp.rglob("*") if path.name != "real"] == []
 
 
-def test_reader_that_goes_ends_it(setting: Setting) -> None:
+def test_demo_ends_when_its_output_is_closed(setting: Setting) -> None:
     need("demo")
     setting.put_aws()
     setting.put("tee", "/usr/bin/tee")
@@ -203,7 +203,7 @@ def test_reader_that_goes_ends_it(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("installs", [True, False])
-def test_full_disk_is_told_in_one_line(setting: Setting, installs: bool) -> None:
+def test_demo_reports_a_full_disk_in_one_line(setting: Setting, installs: bool) -> None:
     if installs:
         has_nothing(setting)
     else:
@@ -219,7 +219,7 @@ def test_full_disk_is_told_in_one_line(setting: Setting, installs: bool) -> None
     assert [path for path in setting.tmp.rglob("*") if path.name != "real"] == []
 
 
-def test_picture_is_of_a_run() -> None:
+def test_picture_shows_a_real_run() -> None:
     need("demo")
     need("aws-newest")
 

@@ -40,7 +40,9 @@ def start(client: McpClient, place: Workplace, elicit: str, wait: str = "30") ->
 
 
 @pytest.mark.parametrize("client", ASKING, indirect=True)
-def test_accepted(client: McpClient, recorded: Workplace) -> None:
+def test_accepted_elicitation_leads_to_a_login(
+    client: McpClient, recorded: Workplace
+) -> None:
     with start(client, recorded, "accept") as driver:
         call = driver.call(profile="dev")
         url = driver.wait_for("elicited")["elicited"]["url"]
@@ -60,7 +62,9 @@ def test_accepted(client: McpClient, recorded: Workplace) -> None:
     ],
     indirect=["client"],
 )
-def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None:
+def test_declined_elicitation_leads_to_pending(
+    client: McpClient, recorded: Workplace, elicit: str
+) -> None:
     with start(client, recorded, elicit) as driver:
         answer = driver.refresh()  # at once, as the person has already answered
         assert answer["status"] == "pending"
@@ -82,7 +86,9 @@ def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None
     ],
     indirect=["client"],
 )
-def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> None:
+def test_login_succeeds_without_an_answer_to_the_elicitation(
+    client: McpClient, recorded: Workplace, elicit: str
+) -> None:
     with start(client, recorded, elicit, wait="2") as driver:
         visit(recorded, driver.until_elicited())
         assert driver.outcome()["status"] in ("logged_in", "valid")
@@ -105,7 +111,9 @@ def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> No
     ],
     ids=json.dumps,
 )
-def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
+def test_second_answer_to_an_elicitation_is_ignored(
+    desk: Desk, responses: list[dict[str, Any]]
+) -> None:
     client, call, run = asked(desk, LEGACY)
     question = client.requests.get(timeout=DEADLINE_S)
     assert question["method"] == "elicitation/create"
@@ -138,7 +146,7 @@ def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     "state", [{}, {"requestState": "made up"}, {"requestState": 7}], ids=str
 )
-def test_call_repeated_twice(
+def test_repeated_call_joins_the_login(
     desk: Desk, state: Any, responses: Any, status: str
 ) -> None:
     client, call, run = asked(desk, MODERN)

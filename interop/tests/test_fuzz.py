@@ -4,7 +4,7 @@ The examples are the same each time. The same tests are a fuzzer, which looks fo
 server's code has not been yet, until one breaks a property, or for a minute:
 
     $(python3 interop/install.py --where tools)/bin/python interop/tests/test_fuzz.py \\
-        test_config_is_read_as_botocore_does [-max_total_time=60] [ARGUMENT OF ATHERIS ...]
+        test_config_is_read_as_botocore_reads_it [-max_total_time=60] [ARGUMENT OF ATHERIS ...]
 
 What reached something new is kept in the system's folder for temporary files, and so is what broke
 the property. All that is known of the server's inside is in kit/inside.py.
@@ -331,11 +331,11 @@ def lines(draw: st.DrawFn) -> bytes:
     True,
     [b'{"id":' + b"9" * 4300 + b',"method":"ping"}', b'{"id":' + b"9" * 4301 + b"}"],
 )
-def test_server_gets_over_any_lines(initialized: bool, stream: list[bytes]) -> None:
+def test_server_survives_any_lines(initialized: bool, stream: list[bytes]) -> None:
     check_stream((INITIALIZE if initialized else b"") + b"\n".join(stream))
 
 
-def test_a_deep_request_takes_no_other_with_it() -> None:
+def test_deeply_nested_request_does_not_affect_others() -> None:
     # Just below where the parser gives up, what comes after it must not give up either.
     written: list[bytes] = []
     handle_line = inside.line_handler(written)
@@ -353,7 +353,7 @@ def test_a_deep_request_takes_no_other_with_it() -> None:
             assert len(written) in (0, 1 + message.count(b'"id"'))
 
 
-def test_more_calls_at_once_than_allowed_are_refused_one_by_one() -> None:
+def test_calls_above_the_limit_are_refused_one_by_one() -> None:
     call = {"name": "refresh_aws_sso_token", "arguments": {"force": True}}
     requests = [
         {"id": each, "method": "tools/call", "params": call} for each in range(300)
@@ -383,7 +383,7 @@ class Endless(io.RawIOBase):
         st.sampled_from([b"\n", b" ", b"x" * 7, b"x" * 8, b"x" * 16, b"y"]), max_size=20
     )
 )
-def test_lines_are_whole_or_not_heard_of(parts: list[bytes]) -> None:
+def test_lines_are_handled_whole_or_not_at_all(parts: list[bytes]) -> None:
     stream = b"".join(parts)
     heard = inside.lines_heard(stream, 16)
     lines = [line for line in stream.split(b"\n") if line.strip() or len(line) > 16]
@@ -395,7 +395,7 @@ def test_lines_are_whole_or_not_heard_of(parts: list[bytes]) -> None:
     assert heard.count(b"too long") <= expected.count(b"too long")
 
 
-def test_a_line_too_long_is_not_held() -> None:
+def test_overlong_line_is_not_kept_in_memory() -> None:
     stream = io.BufferedReader(Endless(64 << 20))
     tracemalloc.start()
     try:
@@ -597,7 +597,7 @@ known_configs = st.sampled_from([CONFIG, *(case[1] for case in CASES)]).map(str.
 )
 @example(b"[profile a]\ns3 =\n  a = b\n  s3cr3t\x0c\n", b"")
 @example(b"[profile a]\ns3 =\n  a = b\x0c  s3cr3t\n", b"")
-def test_config_is_read_as_botocore_does(config: bytes, credentials: bytes) -> None:
+def test_config_is_read_as_botocore_reads_it(config: bytes, credentials: bytes) -> None:
     check_config(config, credentials)
 
 
@@ -699,7 +699,7 @@ errors = st.sampled_from([NOT_ASSIGNED, SESSION_EXPIRED, V1_ERROR]) | st.text(
 @example([DEVICE_PROMPT], list(range(60, 90)))
 @example(["x\n" * 32_700, PKCE_PROMPT], [])
 @example(["\n", "0aA/" * 16_384], [])
-def test_only_whole_urls_count(parts: list[str], cuts: list[int]) -> None:
+def test_only_complete_urls_count(parts: list[str], cuts: list[int]) -> None:
     output = "".join(parts).encode("utf-8", "surrogatepass")
     ends = [0, *sorted(cuts), len(output)]
     check_output([output[start:end] for start, end in zip(ends, ends[1:])])
@@ -727,11 +727,11 @@ hosts = st.sampled_from(
 @example(("https://", "x:y@", "x.awsapps.com", "", "", "", ""))
 @example(("https://", "", "x.awsapps.com", "\n", "", "", ""))
 @example(("https://", "", "evil.example", "/", "x.awsapps.com", "", ""))
-def test_a_page_of_aws_is_one_for_every_reader(parts: tuple[str, ...]) -> None:
+def test_every_url_parser_agrees_that_it_is_an_aws_page(parts: tuple[str, ...]) -> None:
     check_url("".join(parts))
 
 
-def test_pages_of_aws() -> None:
+def test_urls_of_aws_pages_are_accepted() -> None:
     assert inside.is_aws_page(PKCE_URL)
     for suffix in AWS_SUFFIXES:
         host = suffix if "us-east-1" in suffix else f"x.{suffix}"
@@ -751,7 +751,7 @@ offsets = st.integers(-1439, 1439).map(timedelta(minutes=1).__mul__).map(timezon
     st.datetimes(timezones=offsets | st.just(timezone.utc)),
     st.sampled_from(["", ".5", ".123456789"]),
 )
-def test_times_are_read_as_dateutil_does(time: datetime, fraction: str) -> None:
+def test_times_are_read_as_dateutil_reads_them(time: datetime, fraction: str) -> None:
     text = time.replace(microsecond=0).isoformat()
     text = text[:19] + fraction + text[19:]
     for spelling in (text, text.replace("+00:00", "Z"), text.replace("+00:00", "UTC")):
@@ -761,7 +761,7 @@ def test_times_are_read_as_dateutil_does(time: datetime, fraction: str) -> None:
 
 @often(300)
 @given(times)
-def test_what_is_no_time_is_none(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     check_time(text)
 
 
@@ -780,7 +780,7 @@ tokens = st.fixed_dictionaries(
 
 @often(200)
 @given(tokens | anything, st.integers(-9, 0))
-def test_token_files(content: Any, end: int) -> None:
+def test_valid_token_files_are_read(content: Any, end: int) -> None:
     text = json.dumps(content).encode()
     check_token(text[:end] if end < -5 else text)
 
@@ -789,7 +789,7 @@ def test_token_files(content: Any, end: int) -> None:
 @given(st.binary(max_size=40))
 @example(b"[" * 60_000)
 @example(b'{"accessToken":"x","expiresAt":' + b"9" * 5000 + b"}")
-def test_no_token_files(content: bytes) -> None:
+def test_invalid_token_files_count_as_absent(content: bytes) -> None:
     check_token(content)
 
 
@@ -800,7 +800,7 @@ FUZZED = (
     "any_lines",
     "read_as_botocore_does",
     "only_whole_urls_count",
-    "test_token_files",
+    "test_valid_token_files_are_read",
 )
 
 

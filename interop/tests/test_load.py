@@ -80,7 +80,7 @@ async def test_fifty_calls_at_once_open_one_page(place: Workplace) -> None:
 
 
 @pytest.mark.anyio
-async def test_ten_sessions_do_not_wait_for_each_other(newest: Workplace) -> None:
+async def test_logins_of_ten_sessions_run_at_once(newest: Workplace) -> None:
     newest.write_config(
         "".join(SESSION.format(n, newest.centre.start_url) for n in range(10))
     )
@@ -150,7 +150,7 @@ def footprint(process: subprocess.Popen[str]) -> tuple[int, int, int]:
     )
 
 
-def test_hundred_thousand_requests_leave_nothing_behind(newest: Workplace) -> None:
+def test_hundred_thousand_requests_do_not_grow_memory(newest: Workplace) -> None:
     process = start(newest)
     assert process.stdin
     ask_many(process, 10_000)

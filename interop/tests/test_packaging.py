@@ -104,14 +104,14 @@ def test_version_and_description_are_the_same_everywhere(name: str) -> None:
     assert f"\n## {VERSION} " in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_marketplace_leaves_the_version_to_the_plugin() -> None:
+def test_marketplace_has_no_version_of_its_own() -> None:
     told = manifest(".claude-plugin/marketplace.json")
     [entry] = told["plugins"]
     assert "version" not in {**told, **entry}
     assert entry["description"] == manifest("plugin.json")["description"]
 
 
-def test_names_of_the_tools() -> None:
+def test_manifests_and_skill_name_the_tools() -> None:
     told = [tool["name"] for tool in manifest(".github/mcpb/manifest.json")["tools"]]
     assert sorted(told) == sorted(inside.TOOLS)
     skill = (ROOT / "skills" / "aws-sso-refresh" / "SKILL.md").read_text()
@@ -123,7 +123,7 @@ def test_names_of_the_tools() -> None:
     assert all(f"`{name}`" in body for name in full)
 
 
-def test_registry_entry(tools: Machine) -> None:
+def test_registry_entry_is_valid(tools: Machine) -> None:
     schemas = "lib/python3*/site-packages/skillsaw/schemas/mcp_registry/v2025_12_11"
     [schema] = (real("packaging")).glob(f"{schemas}/server.schema.json")
     tools.run(f"check-jsonschema --schemafile {schema} {ROOT}/.github/server.json")
@@ -151,7 +151,7 @@ def test_claude_validates_without_a_warning(claude: Machine, profile: str) -> No
 
 
 @pytest.mark.parametrize("source", [GITHUB, "checkout"])
-def test_claude_marketplace(claude: Machine, source: str) -> None:
+def test_claude_installs_from_the_marketplace(claude: Machine, source: str) -> None:
     at = GITHUB if source == GITHUB else str(claude.checkout)
     claude.run(f"claude plugin marketplace add {at} && claude plugin install {PLUGIN}")
     said = claude.run("claude mcp list")
@@ -164,7 +164,9 @@ def test_claude_marketplace(claude: Machine, source: str) -> None:
     assert "MCP servers (1)  aws-sso" in said
 
 
-def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) -> None:
+def test_claude_update_installs_the_next_version(
+    claude: Machine, tmp_path: Path
+) -> None:
     github = tmp_path / "OWNER" / "aws-sso-mcp.git"
     (tmp_path / "gitconfig").write_text(
         f'[url "file://{tmp_path}/"]\n\tinsteadOf = https://github.com/\n'
@@ -189,7 +191,7 @@ def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) 
     )
 
 
-def test_claude_options(claude: Machine) -> None:
+def test_claude_plugin_options_reach_the_server(claude: Machine) -> None:
     # The option `python` is a program that keeps the environment it is started with.
     kept = claude.folder / "environment"
     recorder = f'env -0 > {kept}; exec {shlex.quote(sys.executable)} "$@"'
@@ -294,7 +296,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("text", OUTPUTS)
-def test_claude_hook_tells_the_model_what_fixes_a_failed_command(
+def test_claude_hook_tells_the_model_how_to_fix_a_failed_command(
     claude: Machine, text: str
 ) -> None:
     add = f"claude plugin marketplace add {claude.checkout} && claude plugin install {PLUGIN}"
@@ -322,7 +324,7 @@ def results_of_claude(claude: Machine, wish: dict[str, Any], options: str = "") 
 
 
 @pytest.mark.parametrize("source", [GITHUB, "checkout"])
-def test_codex_plugin(machine: Machine, source: str) -> None:
+def test_codex_installs_the_plugin(machine: Machine, source: str) -> None:
     install_host(machine, "codex")
     at = GITHUB if source == GITHUB else str(machine.checkout)
     machine.run(f"codex plugin marketplace add {at} && codex plugin add {PLUGIN}")
@@ -367,7 +369,7 @@ def tools_of_codex(machine: Machine) -> set[str]:
 
 
 @pytest.mark.parametrize("source", [GITHUB, "checkout"])
-def test_copilot_plugin(machine: Machine, source: str) -> None:
+def test_copilot_installs_the_plugin(machine: Machine, source: str) -> None:
     install_host(machine, "copilot")
     at = GITHUB if source == GITHUB else str(machine.checkout)
     machine.run(
@@ -404,7 +406,7 @@ def built(tools: Machine) -> Path:
     return tools.folder / "dist"
 
 
-def test_packages_hold_what_they_should(tools: Machine, built: Path) -> None:
+def test_packages_contain_the_expected_files(tools: Machine, built: Path) -> None:
     [wheel] = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert {Path(name).name for name in archive.namelist()} == WHEEL
@@ -415,9 +417,7 @@ def test_packages_hold_what_they_should(tools: Machine, built: Path) -> None:
     tools.run(f"twine check --strict {built}/*")
 
 
-def test_packages_are_the_same_bytes_from_any_checkout(
-    tools: Machine, built: Path
-) -> None:
+def test_packages_are_reproducible(tools: Machine, built: Path) -> None:
     tools.run(
         f"cp -R {tools.checkout} other && find other -exec touch -d 2020-01-01 {{}} +"
     )
@@ -443,7 +443,7 @@ def pythons() -> list[str]:
 
 
 @pytest.mark.parametrize("python", pythons())
-def test_wheel_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
+def test_wheel_works_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
     # By uv, as Debian's newest has no pip of its own; README's line with pip is run elsewhere.
     wheel = (
         f"{tools.folder}/bin/uv pip install -q --no-index --python venv {built}/*.whl"
@@ -458,17 +458,17 @@ def test_wheel_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None
     assert "of the project" in tools.run(f"{venv}/python -m aws_sso_mcp", code=1)
 
 
-def test_pipx(tools: Machine) -> None:
+def test_pipx_installs_the_package(tools: Machine) -> None:
     tools.run("pipx install .", tools.checkout)
     tools.serves(f"{tools.home}/.local/bin/aws-sso-mcp")
 
 
-def test_uv(tools: Machine) -> None:
+def test_uv_installs_and_runs_the_package(tools: Machine) -> None:
     tools.serves(f"{tools.folder}/bin/uvx --from {tools.checkout} aws-sso-mcp")
     tools.serves(f"{tools.folder}/bin/uv run --script {tools.checkout}/aws_sso_mcp.py")
 
 
-def test_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
+def test_mcpb_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
     install_host(machine, "mcpb")
     machine.run("mcpb validate .github/mcpb/manifest.json", machine.checkout)
     bundle = machine.run(f"python3 {machine.checkout}/.github/mcpb/build.py").strip()
@@ -481,7 +481,7 @@ def test_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
     machine.serves(command, env=told["env"])
 
 
-def test_too_old_a_python_is_told_plainly() -> None:
+def test_too_old_a_python_is_reported_in_one_sentence() -> None:
     ast.parse(SERVER.read_text(), feature_version=(3, 7))
     folders = [*os.environ["PATH"].split(os.pathsep)]
     folders += map(str, Path.home().glob(".pyenv/versions/3.[78].*/bin"))
@@ -510,8 +510,8 @@ BY_HAND = "tried by hand, with the version that the page names"
 NOT_RUN = {
     "python3 interop/demo.py": "test_demo.py",
     "python3 -m unittest": ".ci/run begins with it",
-    "python3 aws_sso_mcp.py status": "test_terminal_commands: nothing is configured here",
-    "python3 aws_sso_mcp.py refresh": "test_terminal_commands",
+    "python3 aws_sso_mcp.py status": "test_terminal_commands_run: nothing is configured here",
+    "python3 aws_sso_mcp.py refresh": "test_terminal_commands_run",
     "python3 interop/install.py": "done, or need() says so",
     "~/.cache/aws-sso-mcp-interop/tools/bin/python -m pytest": "this run",
     ".ci/run": "it runs this",
@@ -519,7 +519,7 @@ NOT_RUN = {
     "$bin/python -m pytest -n 3": "this run",
     "$bin/python -m pytest interop/tests/test_login.py -k first_login": "a part of this run",
     "$bin/ruff check . && $bin/ruff format --check . && $bin/mypy .": ".ci/run does",
-    "python3 interop/matrix.py": "test_table_of_clients_is_what_was_measured",
+    "python3 interop/matrix.py": "test_table_of_clients_matches_the_measurements",
     "python3 interop/bench": ".ci/run runs it with --quick",
     "python3 interop/release.py": "test_release.py",
     'cline mcp add --yes aws-sso -- python3 -IS "$PWD/aws_sso_mcp.py"': BY_HAND,
@@ -592,7 +592,7 @@ def run_all(tools: Machine, told: Commands, address: str = '"$PWD"') -> None:
 
 
 @pytest.mark.parametrize("told", runnable(), ids=lambda told: told.name)
-def test_commands_of_a_page(tools: Machine, told: Commands) -> None:
+def test_commands_of_each_page_run(tools: Machine, told: Commands) -> None:
     tools.put("python3", sys.executable)
     run_all(tools, told)
     if told.page == "README.md":
@@ -622,7 +622,7 @@ PLUGIN_OF_CHECKOUT = re.compile(r'(--marketplace|marketplace add) "\$PWD"')
     ],
     ids=lambda told: told.name,
 )
-def test_public_address_stands_for_the_checkout(tools: Machine, told: Commands) -> None:
+def test_public_url_is_replaced_by_the_checkout(tools: Machine, told: Commands) -> None:
     run_all(tools, told, GITHUB)
 
 
@@ -653,7 +653,7 @@ def test_figures_are_the_same_everywhere() -> None:
     assert told in pages()["README.md"]
 
 
-def test_uvx_by_name_waits_for_pypi() -> None:
+def test_uvx_by_name_is_shown_as_not_yet_on_pypi() -> None:
     """Where a page shows `uvx aws-sso-mcp`, its paragraph says that the package is to be there."""
     told = [each for text in pages().values() for each in text.split("\n\n")]
     shown = [each for each in told if "`uvx aws-sso-mcp`" in each]
@@ -661,7 +661,7 @@ def test_uvx_by_name_waits_for_pypi() -> None:
     assert [each for each in shown if "is on PyPI" not in " ".join(each.split())] == []
 
 
-def test_first_screen_can_be_pasted() -> None:
+def test_first_screen_of_readme_can_be_pasted() -> None:
     readme = pages()["README.md"]
     assert len(readme.splitlines()) < 200
     shown = re.sub("<!--.*?-->", "", readme.partition("\n## See it work\n")[0])
@@ -672,7 +672,7 @@ def test_first_screen_can_be_pasted() -> None:
 LINK = r"""(?:\]\(|^\[\w+\]: |src(?:set)?=")([^)\s"]+)"""
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_a_target() -> None:
     texts = pages()
     anchors = {
         page: {
@@ -696,7 +696,7 @@ def test_links_lead_somewhere() -> None:
         assert not anchor or anchor in anchors[name], (page, link)
 
 
-def test_issue_form_is_one(tools: Machine) -> None:
+def test_issue_form_is_valid(tools: Machine) -> None:
     forms = f"{ROOT}/.github/ISSUE_TEMPLATE/*.yml"
     tools.run(f"check-jsonschema --builtin-schema vendor.github-issue-forms {forms}")
 
@@ -719,14 +719,14 @@ def entries() -> dict[str, Any]:
     return {key: entry["aws-sso"] for each in told for key, entry in each.items()}
 
 
-def test_entries_start_the_server(machine: Machine) -> None:
+def test_configuration_entries_start_the_server(machine: Machine) -> None:
     assert list(entries()) == ["mcpServers", "servers", "context_servers"]
     for entry in entries().values():
         command = shlex.join([entry["command"], *entry["args"]])
         machine.serves(command.replace("/path/to", str(machine.checkout)))
 
 
-def test_buttons_hold_the_entries_with_the_package() -> None:
+def test_install_buttons_contain_the_package_entries() -> None:
     links = re.findall(r"\[Install in (.+?)\]\((.+?)\)", pages()["docs/clients.md"])
     queries = {client: dict(parse_qsl(urlsplit(url).query)) for client, url in links}
     assert {client: query["name"] for client, query in queries.items()} == {
@@ -743,7 +743,7 @@ def test_buttons_hold_the_entries_with_the_package() -> None:
     assert json.loads(queries["VS Code"]["config"]) == {**entries()["servers"], **ours}
 
 
-def test_claude_permission(claude: Machine) -> None:
+def test_claude_permission_of_the_page_is_accepted(claude: Machine) -> None:
     claude.run(f"claude mcp add -s user aws-sso -- python3 -IS {SERVER}")
     [rules] = [each for each in blocks_of_clients("json") if "permissions" in each]
     wish = {
@@ -759,7 +759,7 @@ def test_claude_permission(claude: Machine) -> None:
     assert "profile_not_found" in results_of_claude(claude, {**wish, "name": plugin})
 
 
-def test_codex_approval_is_read(machine: Machine) -> None:
+def test_codex_approval_of_the_page_is_accepted(machine: Machine) -> None:
     install_host(machine, "codex")
     [tables] = blocks_of_clients("toml")
     config = machine.home / ".codex" / "config.toml"
@@ -779,7 +779,7 @@ def test_codex_approval_is_read(machine: Machine) -> None:
         assert f"in `{wrong}`" in machine.run("codex mcp list", code=1)
 
 
-def test_table_of_clients_is_what_was_measured() -> None:
+def test_table_of_clients_matches_the_measurements() -> None:
     if not matrix.FILE.is_file():
         pytest.skip("nothing was measured yet: run test_clients.py and test_hosts.py")
     _, shown, _ = matrix.parts_of_page()
@@ -793,7 +793,7 @@ def test_table_of_clients_is_what_was_measured() -> None:
             assert still == told_still, "run: python3 interop/matrix.py --write"
 
 
-def test_page_of_errors_has_every_reason() -> None:
+def test_errors_page_has_every_reason() -> None:
     source = SERVER.read_text()
     raised = re.findall(
         r'(?:Failure|failure_of)\(\s*"(\w+)"|^    \("(\w+)", r?"', source, re.MULTILINE
@@ -807,7 +807,7 @@ def test_page_of_errors_has_every_reason() -> None:
     assert [word for word in told if f'"{word}"' not in source] == []
 
 
-def test_terminal_commands(machine: Machine) -> None:
+def test_terminal_commands_run(machine: Machine) -> None:
     said = machine.run(
         f"python3 {SERVER} status; python3 {SERVER} refresh nobody --force", code=1
     )

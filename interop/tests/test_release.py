@@ -39,7 +39,7 @@ def run_release(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(argv, cwd=copy, capture_output=True, text=True, check=False)
 
 
-def test_version_is_written_in_all_places(copy: Path) -> None:
+def test_release_writes_the_version_everywhere(copy: Path) -> None:
     done = run_release(copy, "9.8.7")
     assert (done.returncode, done.stderr) == (0, "")
     assert "see whether it should" not in done.stdout
@@ -65,7 +65,7 @@ def test_version_is_written_in_all_places(copy: Path) -> None:
     "version",
     ["", "1", "1.2", "v9.0.0", "9.0.0-rc1", "9.0.0\n", "9.01.0", "latest", "0.0.1"],
 )
-def test_no_version_is_refused(copy: Path, version: str) -> None:
+def test_invalid_version_is_refused(copy: Path, version: str) -> None:
     done = run_release(copy, version or " ")
     assert done.returncode == 1
     assert "is no version" in done.stderr or "is below" in done.stderr
@@ -79,7 +79,7 @@ def test_checkout_with_something_uncommitted_is_refused(copy: Path) -> None:
     assert VERSION in (copy / "plugin.json").read_text()
 
 
-def test_nothing_new_is_refused(copy: Path) -> None:
+def test_release_without_changelog_entries_is_refused(copy: Path) -> None:
     assert run_release(copy, "9.8.7").returncode == 0
     commit(copy)
     done = run_release(copy, "9.8.8")
@@ -93,12 +93,12 @@ def test_nothing_new_is_refused(copy: Path) -> None:
     ("line", "newest"),
     [("", "2.10.0"), ("2", "2.10.0"), ("1", "1.30.0"), ("1.2", "1.2.1")],
 )
-def test_newest_of_a_line(line: str, newest: str) -> None:
+def test_newest_version_of_a_line_is_found(line: str, newest: str) -> None:
     versions = ["1.2.0", "2.9.1", "2.10.0", "1.30.0", "1.2.1", "1.20.0"]
     assert release.newest(versions, line) == newest
 
 
-def test_every_pin_can_be_written_anew() -> None:
+def test_every_pin_can_be_updated() -> None:
     source = Path(components.__file__).read_text()
     found = [
         Pin(component.name, package, pinned, "9999.9")
@@ -112,7 +112,7 @@ def test_every_pin_can_be_written_anew() -> None:
     assert not re.search(r'(?:==|@)\d[^"]*(?<!9999\.9)"', source)
 
 
-def test_release_is_built_by_what_is_tried_here() -> None:
+def test_release_workflow_uses_the_tested_build_tools() -> None:
     asked = " ".join(component.asked for component in components.COMPONENTS)
     used = re.findall(r" build==\S+", (release.ROOT / release.RELEASE).read_text())
     assert len(used) == 1

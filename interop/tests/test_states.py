@@ -175,7 +175,7 @@ def run(folder: Path, state: State) -> Outcome:
 # --- All of them ------------------------------------------------------------------------
 
 
-def test_the_rules_leave_every_state_that_can_be() -> None:
+def test_rules_cover_every_possible_state() -> None:
     assert Counter(state.aws for state in STATES) == dict.fromkeys(AWS_V2, 172)
 
 
@@ -205,7 +205,7 @@ def groups() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("aws", "states"), list(groups()))
-def test_no_page_where_a_silent_way_exists(
+def test_no_page_opens_where_a_silent_refresh_is_possible(
     tmp_path: Path, aws: str, states: list[State]
 ) -> None:
     need(aws)
@@ -224,7 +224,7 @@ def test_no_page_where_a_silent_way_exists(
 # --- Renewals that something might be in the way of -------------------------------------
 
 
-def test_every_renewal_renews(place: Workplace) -> None:
+def test_every_refresh_brings_a_new_token(place: Workplace) -> None:
     """The CLI is asked for a role that nobody has: whatever AWS makes of it, now and again."""
     place.keep_role_credentials(8 * HOUR_S, sessionName="corp")
     answers = ("ForbiddenException", "ResourceNotFoundException", *2 * ("",))
@@ -250,7 +250,7 @@ sso_region = us-east-1
 SESSION_NAMES = {"a": "my corp", "b": "bob's", "c": "日本", "d": 'x "y" \\z #1'}
 
 
-def test_sessions_whose_names_need_quotes(place: Workplace) -> None:
+def test_session_names_that_need_quotes_work(place: Workplace) -> None:
     sections = []
     for profile, name in SESSION_NAMES.items():
         names = {"profile": profile, "name": name, "quoted": shlex.quote(name)}
@@ -267,7 +267,7 @@ def test_sessions_whose_names_need_quotes(place: Workplace) -> None:
     assert place.centre.pages == []
 
 
-def test_certificates_that_only_the_profile_names(place: Workplace) -> None:
+def test_ca_bundle_of_the_profile_is_used(place: Workplace) -> None:
     environment = place.environment()
     text = CONFIG.format(start_url=START_URL)
     bundle = f"[profile dev]\nca_bundle = {environment['AWS_CA_BUNDLE']}\n"
@@ -278,7 +278,7 @@ def test_certificates_that_only_the_profile_names(place: Workplace) -> None:
     assert place.centre.pages == []
 
 
-def test_no_page_while_aws_cannot_be_reached(place: Workplace) -> None:
+def test_no_page_opens_while_aws_cannot_be_reached(place: Workplace) -> None:
     """A laptop that has just woken up: a page would open in no network, and be no use later."""
     place.run_login()
     place.expire_token()

@@ -511,7 +511,7 @@ def start(
 
 
 @pytest.mark.parametrize(("user", "plant"), CASES, ids=name_of)
-def test_nothing_planted_is_run(
+def test_planted_programs_are_never_run(
     world: World, user: int, plant: Callable[[World], Start]
 ) -> None:
     planted = plant(world)
@@ -526,7 +526,7 @@ def test_nothing_planted_is_run(
 
 
 @pytest.mark.parametrize("plant", ON_PATH, ids=name_of)
-def test_next_one_is_run_and_sees_no_folder_of_others(
+def test_next_trusted_cli_runs_without_foreign_folders_on_path(
     world: World, plant: Callable[[World], Start]
 ) -> None:
     planted = plant(world)
@@ -630,7 +630,9 @@ OWN = [
 
 
 @pytest.mark.parametrize("layout", OWN, ids=lambda layout: layout.__name__)
-def test_own_cli_is_run(world: World, layout: Callable[[World], Start]) -> None:
+def test_aws_cli_of_the_user_is_run(
+    world: World, layout: Callable[[World], Start]
+) -> None:
     started = layout(world)
     data = {"ASDF_DATA_DIR": str(world.at("asdf"))}
     refreshed, status = start(world, started, ALICE, **data)
@@ -640,7 +642,7 @@ def test_own_cli_is_run(world: World, layout: Callable[[World], Start]) -> None:
     assert status["awsCli"] == {"path": str(world.at(started.said)), "problem": None}
 
 
-def test_root_of_a_container_in_a_home_from_outside(world: World) -> None:
+def test_container_root_may_use_a_mounted_home(world: World) -> None:
     started = home_with_umask_002(world)
     refreshed, _ = start(
         world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT
@@ -660,9 +662,7 @@ def test_root_of_a_container_in_a_home_from_outside(world: World) -> None:
 
 
 @pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
-def test_user_namespace_that_shows_root_as_65534(
-    world: World, options: list[str]
-) -> None:
+def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> None:
     user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
     if not can(*user, "unshare", *options, "true"):
         pytest.skip("this kernel lets no user make a user namespace")
@@ -693,7 +693,7 @@ HOSTILE_VARIABLES = (
 )
 
 
-def test_variables_that_load_code_reach_no_child(world: World) -> None:
+def test_variables_that_load_code_do_not_reach_children(world: World) -> None:
     started = folder_of_root(world)
     hostile = dict.fromkeys(HOSTILE_VARIABLES.split(), "/nowhere/evil")
     hostile["AWS_PROFILE"] = "dev"
@@ -743,7 +743,7 @@ def seen_from(
     return set(json.loads(said))
 
 
-def test_client_is_seen_through_four_launchers(world: World) -> None:
+def test_client_environment_is_read_through_four_launchers(world: World) -> None:
     ways = [
         [],
         ["sh"],
@@ -759,7 +759,7 @@ def test_client_is_seen_through_four_launchers(world: World) -> None:
     assert seen_from(world, ["sh", "vim"]) == set()
 
 
-def test_client_of_another_user_is_not_seen(world: World) -> None:
+def test_environment_of_another_users_client_is_not_read(world: World) -> None:
     assert seen_from(world, ["setpriv"], uid=ALICE, of=ROOT) == set()
     assert seen_from(world, ["setpriv", "sh"], uid=ALICE, of=ROOT) == set()
     assert seen_from(world, ["sh"], uid=ROOT, of=ROOT) == {
@@ -768,7 +768,7 @@ def test_client_of_another_user_is_not_seen(world: World) -> None:
     }  # no $BROWSER
 
 
-def test_process_namespace_that_has_no_proc_of_its_own(world: World) -> None:
+def test_proc_of_another_process_namespace_is_not_used(world: World) -> None:
     """There `/proc/PPID` is any process: here one of the same user, with the same number."""
     tell = (
         f"import os, sys\nos.getppid = lambda: int(sys.argv[1])\n{CLIENT_ENVIRONMENT}"
@@ -809,7 +809,7 @@ int main(int count, char **words) {
 @pytest.mark.parametrize(
     "forks", [0, 1], ids=["replaced by the server", "parent of it"]
 )
-def test_root_started_by_another_user_runs_nothing_of_theirs(
+def test_root_started_by_a_user_runs_none_of_their_programs(
     world: World, forks: int
 ) -> None:
     """By a launcher that is setuid root and cleans the environment, as it should."""
@@ -843,7 +843,7 @@ def test_root_started_by_another_user_runs_nothing_of_theirs(
     assert ("DISPLAY" in seen) is bool(forks)  # that of a process of root
 
 
-def test_own_browser_of_the_client_is_run(world: World) -> None:
+def test_browser_of_the_client_is_run(world: World) -> None:
     """The test above says something only because of this one."""
     started = folder_of_root(world)
     world.configure("alice", ALICE, token=False)
@@ -855,7 +855,7 @@ def test_own_browser_of_the_client_is_run(world: World) -> None:
     assert f"alice/browser as {ALICE}" in world.ran("evil")
 
 
-def test_config_that_this_user_may_not_read(world: World) -> None:
+def test_unreadable_config_is_reported(world: World) -> None:
     started = folder_of_root(world)
     world.configure("alice", ALICE)
     config = world.make("alice/.aws/config", ROOT, mode=0o600, text=CONFIG)
@@ -865,7 +865,7 @@ def test_config_that_this_user_may_not_read(world: World) -> None:
         assert f"{config} cannot be read: Permission denied" in answer["message"]
 
 
-def test_token_that_this_user_may_not_read(world: World) -> None:
+def test_unreadable_token_is_reported(world: World) -> None:
     """As `sudo aws sso login` leaves it."""
     started = folder_of_root(world)
     world.configure("alice", ALICE)
@@ -879,7 +879,7 @@ def test_token_that_this_user_may_not_read(world: World) -> None:
     assert said in " ".join(status["problems"])
 
 
-def test_no_home(world: World) -> None:
+def test_home_that_does_not_exist_is_reported(world: World) -> None:
     """As in a container that runs under a number that nobody told it."""
     server = world.at("server/aws_sso_mcp.py")
     refreshed, status = world.ask(

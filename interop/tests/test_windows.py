@@ -121,7 +121,7 @@ def desktop(tmp_path: Path, centre: IdentityCenter, windows: None) -> Iterator[D
 # --- Ways to a token --------------------------------------------------------------------
 
 
-async def test_login_with_pkce_then_renewed_and_forced(desktop: Desktop) -> None:
+async def test_pkce_login_then_silent_refresh_then_force(desktop: Desktop) -> None:
     config = desktop.home / ".aws" / "config"
     config.write_bytes(config.read_bytes().replace(b"\n", b"\r\n"))
     async with desktop.client(HOME=r"C:\nowhere") as client:
@@ -141,7 +141,7 @@ async def test_login_with_pkce_then_renewed_and_forced(desktop: Desktop) -> None
     assert (desktop.wrote / "stderr").read_bytes() == b""
 
 
-async def test_device_code_that_two_servers_wait_for(desktop: Desktop) -> None:
+async def test_two_servers_wait_for_one_device_code(desktop: Desktop) -> None:
     async with AsyncExitStack() as stack:
         more: dict[str, Any] = {**DEVICE, "AWS_SSO_MCP_WAIT_SECONDS": "1"}
         one, two = [
@@ -160,9 +160,7 @@ async def test_device_code_that_two_servers_wait_for(desktop: Desktop) -> None:
     assert authorizations(desktop.centre) == 1
 
 
-async def test_cancelled_call_is_not_answered_and_its_login_is_joined(
-    desktop: Desktop,
-) -> None:
+async def test_next_call_joins_the_login_of_a_cancelled_call(desktop: Desktop) -> None:
     desktop.centre.approval = "ignore"
     process = start(desktop)
     ask(process, {"profile": "dev"}, wait=False)
@@ -177,7 +175,9 @@ async def test_cancelled_call_is_not_answered_and_its_login_is_joined(
     assert len(desktop.centre.pages) == 1
 
 
-async def test_any_name_arrives_as_asked_or_is_refused(desktop: Desktop) -> None:
+async def test_profile_name_reaches_the_cli_unchanged_or_is_refused(
+    desktop: Desktop,
+) -> None:
     arriving, refused = ("Zoë's own", "--x"), ("100%", "a&b", 'a"b', "a^b")
     role = (
         "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Developer\n"
@@ -228,7 +228,9 @@ async def aws_cli(desktop: Desktop, **environment: Any) -> dict[str, Any]:
     return found
 
 
-async def test_where_the_aws_cli_is(desktop: Desktop, program_files: Path) -> None:
+async def test_aws_cli_is_found_where_the_installer_puts_it(
+    desktop: Desktop, program_files: Path
+) -> None:
     shutil.copy(program_files / "aws.exe", desktop.home)
     found = await aws_cli(desktop, PATH=r'C:\windows;"C:\aws"')
     assert found == {"path": AWS, "problem": None}
@@ -260,7 +262,9 @@ def test_python_not_signed_by_python_org_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["cp437", "cp1252", "utf-8"])
-def test_console_that_lacks_characters(desktop: Desktop, encoding: str) -> None:
+def test_console_encoding_does_not_break_the_output(
+    desktop: Desktop, encoding: str
+) -> None:
     config = path_there(desktop.home / ".aws" / "config").encode(encoding, "replace")
     for command in ("status", "refresh"):
         code, out, err = desktop.run(
@@ -270,7 +274,7 @@ def test_console_that_lacks_characters(desktop: Desktop, encoding: str) -> None:
         assert config in out
 
 
-def test_byte_order_mark_is_named(desktop: Desktop) -> None:
+def test_byte_order_mark_in_config_is_reported(desktop: Desktop) -> None:
     config = desktop.home / ".aws" / "config"
     config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
     code, out, err = desktop.run(PYTHON, "-IS", path_there(SERVER), "status")
@@ -278,14 +282,14 @@ def test_byte_order_mark_is_named(desktop: Desktop) -> None:
     assert b"byte order mark" in out
 
 
-def test_no_home_is_told(desktop: Desktop) -> None:
+def test_missing_home_is_reported(desktop: Desktop) -> None:
     none = {"USERPROFILE": None, "HOMEDRIVE": None, "HOMEPATH": None}
     code, out, err = desktop.run(PYTHON, "-IS", path_there(SERVER), "status", **none)
     assert (code, err) == (1, b"")
     assert out.startswith(b"No home folder. Set HOME (Windows: USERPROFILE)")
 
 
-def test_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:
+def test_commands_in_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:
     folder = tmp_path / "a b"
     folder.mkdir()
     server = path_there(Path(shutil.copy(SERVER, folder)))

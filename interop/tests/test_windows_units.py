@@ -98,7 +98,7 @@ def run(*argv: str) -> str:
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.13"])
-def test_unit_tests(version: str) -> None:
+def test_unit_tests_pass_on_windows(version: str) -> None:
     need("windows")
     tests = set(
         re.findall(r"(?m)^class (\w+)\([\w.]*Test", TESTS.read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def test_unit_tests(version: str) -> None:
     assert set(re.findall(r"skipped ['\"](.+)['\"]$", told, re.MULTILINE)) == SKIPPED
 
 
-def test_config_is_in_the_locales_encoding_as_the_cli_has_it() -> None:
+def test_config_is_read_in_the_encoding_that_the_cli_uses() -> None:
     need("windows")
     encoding, found = json.loads(run(PYTHON, "-c", COMPARE))
     assert encoding == "cp1252"

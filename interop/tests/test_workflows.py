@@ -53,7 +53,7 @@ def environment(machine: Machine) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_well_formed(machine: Machine, path: Path) -> None:
+def test_workflows_are_well_formed(machine: Machine, path: Path) -> None:
     bin_folder = real(need("packaging")) / "bin"
     machine.run(f"{bin_folder}/actionlint -no-color {path}")
     schema = "--builtin-schema vendor.github-workflows"
@@ -61,7 +61,7 @@ def test_well_formed(machine: Machine, path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_actions_are_taken_by_commit(path: Path) -> None:
+def test_actions_are_pinned_to_a_commit(path: Path) -> None:
     used = re.findall(r"uses: (\S+)(.*)", path.read_text())
     assert used
     for action, comment in used:
@@ -70,7 +70,7 @@ def test_actions_are_taken_by_commit(path: Path) -> None:
             assert re.fullmatch(r" # v[\d.]+", comment), comment
 
 
-def test_every_step_that_is_not_run_is_there() -> None:
+def test_every_excluded_step_exists() -> None:
     steps = [
         step["run"]
         for path in WORKFLOWS
@@ -109,7 +109,9 @@ def with_an_aws_cli(machine: Machine) -> list[str]:
     return ["unshare", "-m", "bash", "-e", "-c", script]
 
 
-def test_unit_job(machine: Machine, with_an_aws_cli: list[str]) -> None:
+def test_commands_of_the_unit_job_run(
+    machine: Machine, with_an_aws_cli: list[str]
+) -> None:
     machine.put("python", sys.executable)
     steps = commands("ci.yml", "unit")
     assert len(steps) == 2
@@ -136,7 +138,9 @@ def test_unit_job(machine: Machine, with_an_aws_cli: list[str]) -> None:
     ("workflow", "job", "count"),
     [("ci.yml", "interop", 1), ("release.yml", "build", 2), ("release.yml", "pypi", 1)],
 )
-def test_job(machine: Machine, workflow: str, job: str, count: int) -> None:
+def test_commands_of_each_job_run(
+    machine: Machine, workflow: str, job: str, count: int
+) -> None:
     machine.run(f"{sys.executable} -m venv {machine.folder}/venv")
     machine.put("python", machine.folder / "venv" / "bin" / "python")
     steps = commands(workflow, job)
