@@ -1,7 +1,7 @@
-"""A model on loopback, for hosts that run no MCP tool without one: it renews an SSO token.
+"""A simulated model on loopback that refreshes an SSO token, for hosts that need a model.
 
-It speaks OpenAI's chat completions and Gemini's generateContent, as much of each as the hosts
-need: it looks at the status, calls for a refresh until there is an outcome, and says "done".
+It implements as much of OpenAI's chat completions and Gemini's generateContent as the hosts need.
+It asks for the status, calls for a refresh until there is an outcome, and answers "done".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STATUS, REFRESH = "get_aws_sso_status", "refresh_aws_sso_token"
 
 
 class Model(ThreadingHTTPServer):
-    """A running model: `heard` are the answers of our tools, `offered` those it could call."""
+    """A running model. `heard`: the answers of our tools; `offered`: the tools it could call."""
 
     daemon_threads = True
 
@@ -26,7 +26,9 @@ class Model(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.heard: list[dict[str, Any]] = []
         self.offered: set[str] = set()
-        self._changed = threading.Condition()  # guards both; notified of each request
+        self._changed = (
+            threading.Condition()
+        )  # guards both lists; notified at each request
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
@@ -34,7 +36,7 @@ class Model(ThreadingHTTPServer):
         self.server_close()
 
     def environment(self) -> dict[str, str]:
-        """Return what leads Copilot CLI, Gemini CLI and opencode here, and nowhere else."""
+        """Return the variables that make the hosts use this model only."""
         url = f"http://127.0.0.1:{self.server_port}"
         options = {"baseURL": f"{url}/v1", "apiKey": "none"}
         provider = {
@@ -57,15 +59,15 @@ class Model(ThreadingHTTPServer):
             return [answer.get("status") for answer in self.heard]
 
     def wait_for(self, happened: Callable[[], bool], timeout_s: float = 20) -> bool:
-        """Return whether `happened()`, asked again at each request, turns true in time."""
+        """Return whether `happened()` becomes true in time; it is called at each request."""
         with self._changed:
             return self._changed.wait_for(happened, timeout_s)
 
     def wish(
         self, tools: list[str], results: list[str]
     ) -> tuple[str, dict[str, str]] | None:
-        """Return the tool to call next, by its name at the host, and its arguments; None: done."""
-        # Hosts put words around the answer, or give it twice: as text and as structure.
+        """Return the next tool to call, by the host's name, and its arguments; None: done."""
+        # Hosts add words to the answer, or pass it twice: as text and as structured content.
         answers = [
             json.JSONDecoder().raw_decode(text, text.index("{"))[0] for text in results
         ]
@@ -79,7 +81,7 @@ class Model(ThreadingHTTPServer):
             self.heard = max(self.heard, answers, key=len)
             self.offered.update(names)
             self._changed.notify_all()
-        if len(names) < 2:  # asked for something else, say a title
+        if len(names) < 2:  # the host asks for something else, for example a title
             return None
         if answers and answers[-1].get("status", "pending") != "pending":
             return None

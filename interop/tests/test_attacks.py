@@ -1,7 +1,7 @@
 """Attacks on the started server: by programs, environment, names, URLs, config and output.
 
-The attacker can place files in a project that is worked on, choose what a model sends, or answer
-for AWS; not write to the home folder of the person, except where a test says so.
+The attacker can place files in the user's project, choose what a model sends, or answer in the
+place of AWS. The attacker cannot write to the user's home, except where a test says so.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder that somebody else filled: each program in it leaves the file `ran`."""
+    """A folder with planted programs; each of them creates the file `ran`."""
     for folder in (tmp_path, tmp_path / "bin", tmp_path / "open"):
         folder.mkdir(exist_ok=True)
         for name in (
@@ -149,7 +149,7 @@ def test_planted_modules_are_not_imported(desk: Desk, tmp_path: Path) -> None:
     client.initialize()
     call = client.call(profile="dev")
     run = desk.prompt()
-    desk.page()  # the process that opens it is a Python too
+    desk.page()  # the process that opens the page is a Python too
     desk.stand_ins.log_in(run)
     assert client.result(call)["status"] == "logged_in"
     client.close()
@@ -271,7 +271,9 @@ def test_real_cli_reads_such_a_name_as_a_profile_name(
 
 # --- URLs that a CLI, or who answers for AWS, offers ------------------------------------
 
-SHELL_URL = "https://oidc.us-east-1.amazonaws.com/?x='$(id)'&y;#--flag"  # one good word
+SHELL_URL = (
+    "https://oidc.us-east-1.amazonaws.com/?x='$(id)'&y;#--flag"  # one valid value
+)
 EVIL = "https://evil.example/authorize?x=1"
 
 
@@ -419,7 +421,7 @@ def test_secrets_in_files_are_not_revealed(desk: Desk, name: str, text: str) -> 
         said = subprocess.run(argv, env=environment, capture_output=True, check=False)
         assert SECRETS[0].encode() not in said.stdout + said.stderr
         assert b"Traceback" not in said.stderr
-    client.close()  # which looks for the secret in all that was written
+    client.close()  # which searches for the secret in all output
     assert [argv[1:3] for argv in desk.stand_ins.seen] == [
         ["configure", "list-profiles"]
     ]
@@ -496,7 +498,7 @@ def test_history_of_the_cli_reveals_no_secret(newest: Workplace) -> None:
     with server(newest) as client:
         assert client.refresh(profile="dev")["status"] == "logged_in"
         assert client.refresh(profile="dev")["status"] == "valid"
-    # The fixture looks for secrets in what the server wrote.
+    # The fixture searches for secrets in the server's output.
 
 
 def test_secret_printed_by_an_alias_is_not_revealed(newest: Workplace) -> None:

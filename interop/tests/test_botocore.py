@@ -1,4 +1,4 @@
-"""Our reader of the AWS config beside the installed botocore's own."""
+"""The server's reading of the AWS config, compared with the installed botocore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo where it can run, and what it says where it can't; its picture."""
+"""The demo where it can run, its messages where it cannot, and its picture."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WIDTH = 70
 GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 
 
-# An AWS CLI v2, but too late.
+# An AWS CLI v2 that answers too late.
 HANGS = (
     f"""exec {sys.executable} -c 'import time; time.sleep(60); print("aws-cli/2.0")'"""
 )
 
 
 class Setting:
-    """A machine that has these programs, and nothing else, on PATH; no terminal."""
+    """A machine with only these programs on PATH, and no terminal."""
 
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
@@ -66,7 +66,7 @@ class Setting:
         )
 
     def run(self, code: int) -> str:
-        """Run the demo; return what it says: no traceback, and no line that could be shorter."""
+        """Run the demo; return its output, which is wrapped and has no traceback."""
         with self.start() as process:
             said, _ = process.communicate()
         assert process.returncode == code, said
@@ -98,7 +98,7 @@ def test_demo_uses_the_aws_cli_v2_of_the_machine(setting: Setting) -> None:
 
 
 def has_nothing(setting: Setting) -> None:
-    """Let no component be installed."""
+    """Make all components uninstalled."""
     setting.environment["AWS_SSO_MCP_REAL"] = str(setting.tmp / "real")
 
 
@@ -173,7 +173,7 @@ def test_interrupted_demo_leaves_nothing(setting: Setting, line: str) -> None:
     process = setting.start()
     assert process.stdout
     assert any(line in each for each in process.stdout)
-    # As Ctrl-C does; while it installs, itself alone, so that it has to end the others.
+    # As Ctrl-C does. While it installs, only itself, so that it must end the others.
     if line == "venv of":
         process.send_signal(signal.SIGINT)
     else:
@@ -232,5 +232,5 @@ def test_picture_shows_a_real_run() -> None:
     again = "run: python3 interop/kit/capture.py"
     assert [still(capture.text_of(svg)) for svg in shown] == [now, now], again
     assert max(map(len, shown)) < 60_000
-    # For an image, no page fetches anything.
+    # Browsers load nothing else for an image.
     assert not [svg for svg in shown if re.search(r"url\((?!#)|@import|href=", svg)]

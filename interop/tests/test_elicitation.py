@@ -1,4 +1,4 @@
-"""A login whose page cannot be opened here, offered to clients that can show a URL."""
+"""Logins whose page cannot be opened here, with clients that support URL elicitation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_declined_elicitation_leads_to_pending(
     client: McpClient, recorded: Workplace, elicit: str
 ) -> None:
     with start(client, recorded, elicit) as driver:
-        answer = driver.refresh()  # at once, as the person has already answered
+        answer = driver.refresh()  # at once, as the user has already answered
         assert answer["status"] == "pending"
         assert answer["userCode"] in answer["message"]
         visit(recorded, answer["loginUrl"])
@@ -74,7 +74,7 @@ def test_declined_elicitation_leads_to_pending(
         assert len(driver.elicited()) == 1
 
 
-# Python's SDK 1 is not here: while a person does not answer, it hears no message at all.
+# Python's SDK 1 is missing: it reads no message while the user has not answered.
 @pytest.mark.parametrize(
     ("client", "elicit"),
     [
@@ -124,7 +124,7 @@ def test_second_answer_to_an_elicitation_is_ignored(
     assert client.answer(client.request("ping"))["result"] == {}
     assert (
         client.result(call)["status"] == "pending"
-    )  # one that says no is answered at once
+    )  # a declined one is answered at once
     call = client.request("tools/call", name=TOOL, arguments={"profile": "dev"})
     desk.stand_ins.log_in(run)
     assert client.result(call)["status"] == "logged_in"
@@ -152,7 +152,9 @@ def test_repeated_call_joins_the_login(
     client, call, run = asked(desk, MODERN)
     result = client.answer(call)["result"]
     assert result["resultType"] == "input_required"
-    assert "requestState" not in result  # there is none to lose or to forge
+    assert (
+        "requestState" not in result
+    )  # there is no state that could be lost or forged
     params = {
         "name": TOOL,
         "arguments": {"profile": "dev"},
@@ -175,7 +177,7 @@ def test_repeated_call_joins_the_login(
 
 
 def asked(desk: Desk, revision: str) -> tuple[RecordedClient, Any, Run]:
-    """Return a client that declares the url mode, its call, and the login that asks for it."""
+    """Return a client with URL elicitation, its call, and the login that waits."""
     need("schemas")
     capabilities: dict[str, Any] = {"elicitation": {"url": {}}}
     client = RecordedClient(desk, revision, **REMOTE, AWS_SSO_MCP_WAIT_SECONDS="5")

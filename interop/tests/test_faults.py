@@ -1,8 +1,8 @@
-"""Faults that the server must survive: of AWS, of the AWS CLI, of files, of the browser, of time.
+"""Faults that the server must survive: AWS, the AWS CLI, files, the browser, the clock.
 
-First with the real AWS CLI at an Identity Center, then with a stand-in where no real CLI can be
-made to misbehave. After each test the server still answers, no `aws` is left, nothing but JSON-RPC
-was written, and no secret.
+First with the real AWS CLI and an Identity Center, then with a stand-in for what a real CLI cannot
+be made to do. After each test the server still answers, no `aws` is left, and the output holds
+nothing but JSON-RPC and no secret.
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ def test_login_of_a_server_killed_before_its_page_can_be_replaced(
     with server(newest) as client:
         call_of_another = client.call(profile="old", meta={"progressToken": 1})
         told = ""
-        while not told.startswith(
-            "Another program"
-        ):  # the CLI that was left has the lock
+        while not told.startswith("Another program"):  # the orphaned CLI holds the lock
             told = client.notifications.get(timeout=DEADLINE_S)["params"]["message"]
         end_processes(newest.home, "aws")
         assert client.result(call_of_another)["status"] == "logged_in"
@@ -103,7 +101,7 @@ def test_login_of_a_server_killed_before_its_page_can_be_replaced(
 
 
 def test_signal_right_after_a_message_ends_the_server(tmp_path: Path) -> None:
-    """A handler runs between byte codes only, so a read that begins after it must hear of it."""
+    """Python runs handlers between byte codes, so it must reach a read that starts later."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {}}
     initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     left = []
@@ -116,7 +114,7 @@ def test_signal_right_after_a_message_ends_the_server(tmp_path: Path) -> None:
             assert process.stdout
             process.stdin.write(json.dumps(initialize).encode() + b"\n")
             process.stdout.readline()
-            time.sleep(0.01)  # until it reads again; nothing tells of that
+            time.sleep(0.01)  # until it reads again, which cannot be observed
             process.stdin.write(
                 b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n'
             )
@@ -139,7 +137,7 @@ def test_missing_role_credentials_time_out(newest: Workplace) -> None:
         assert (answer["status"], answer["reason"]) == ("failed", "timeout")
         assert "Check the network" in answer["message"]
     assert newest.token() == before
-    assert len(newest.centre.pages) == 1  # a login would fix nothing
+    assert len(newest.centre.pages) == 1  # a login would not help
 
 
 def test_refresh_succeeds_without_role_credentials(newest: Workplace) -> None:
@@ -198,7 +196,7 @@ def test_forgotten_client_registration_is_reported_with_a_device_code(
         answer = client.refresh(profile="old", force=True)
         assert (answer["status"], answer["reason"]) == ("failed", "client_registration")
         assert newest.token(newest.centre.start_url) == before
-        newest.run_aws("sso", "logout")  # leaves the registration
+        newest.run_aws("sso", "logout")  # it keeps the registration
         answer = client.refresh(profile="old")
         assert answer["reason"] == "client_registration"
         for path in newest.token_path().parent.iterdir():
@@ -214,7 +212,7 @@ def test_forgotten_client_registration_shows_the_url_with_pkce(
     newest.expire_token()
     before = newest.token()
     with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
-        # The page is an error page, and the CLI waits on: all that can be done is to show the URL.
+        # The page shows an error and the CLI keeps waiting: the server can only show the URL.
         answer = client.until_asked(client.call(profile="dev"), profile="dev")
         assert answer["status"] == "pending"
         assert newest.centre.wait_for(lambda: len(newest.centre.pages) == 2)
@@ -235,7 +233,7 @@ def test_several_servers_share_a_one_time_refresh_token(newest: Workplace) -> No
 
 # --- Files ------------------------------------------------------------------------------
 
-TOKENS = {  # what stands in the place of the token
+TOKENS = {  # contents of the token file
     "torn": '{"accessToken": "x", "expi',
     "empty": "",
     "no JSON": "\0\xff",
@@ -314,7 +312,7 @@ def test_missing_home_is_reported_and_not_created(desk: Desk) -> None:
     config = str(desk.home.path / ".aws" / "config")
     client = desk.client(HOME=str(home), AWS_CONFIG_FILE=config)
     call = client.call(profile="dev")
-    run = desk.stand_ins.next_run("aws")  # which makes the folder too
+    run = desk.stand_ins.next_run("aws")  # which creates the folder too
     assert run.cwd == str(home)
     run.do(exit=255)
     assert client.result(call)["reason"] == "aws_cli_failed"
@@ -346,7 +344,7 @@ def test_profile_removed_between_two_calls_is_reported(desk: Desk) -> None:
     answer = client.refresh(profile="dev")
     assert (answer["status"], answer["reason"]) == ("failed", "profile_not_found")
     assert answer["candidates"][0] == "developer"
-    desk.stand_ins.log_in(run)  # the login goes on, for whom it may serve
+    desk.stand_ins.log_in(run)  # the login goes on for others
     assert desk.outcome(client, profile="developer")["status"] == "logged_in"
     assert desk.stand_ins.count("sso", "login") == 1
 
@@ -362,14 +360,14 @@ def test_renamed_session_gets_a_login_of_its_own(newest: Workplace) -> None:
         answer = outcome(client, profile="dev")
         assert (answer["status"], answer["ssoSession"]) == ("logged_in", "work")
     assert newest.token("work")["expiresAt"] == answer["expiresAt"]
-    assert not newest.token_path("corp").exists()  # the login that nobody answered
+    assert not newest.token_path("corp").exists()  # of the login that nobody answered
 
 
 # --- Time -------------------------------------------------------------------------------
 
 
 def jump(desk: Desk, seconds: float) -> Any:
-    """Let the clock of this process, though not that of a CLI, be wrong."""
+    """Make the clock of this process wrong, but not that of the CLI."""
     desk.home.patch(desk, **desk.stand_ins.environment())
     now = time.time
     return mock.patch("time.time", side_effect=lambda: now() + seconds)
@@ -425,10 +423,10 @@ def test_login_survives_a_clock_that_jumps(desk: Desk, seconds: int) -> None:
         run = desk.prompt()
         desk.page()
         with jump(desk, seconds):
-            assert thread.is_alive()  # what is waited for is measured by another clock
+            assert thread.is_alive()  # timeouts use the monotonic clock
             desk.stand_ins.log_in(
                 run, minutes=60
-            )  # `iso` reads the same clock as the server
+            )  # `iso` uses the same clock as the server
             thread.join(DEADLINE_S)
     assert (results[0]["status"], results[0]["minutesLeft"]) == ("logged_in", 59)
 
@@ -517,7 +515,7 @@ def test_prompt_with_invalid_bytes_is_refused(desk: Desk, prompt: str) -> None:
 
 
 def write_aws(desk: Desk, *lines: str) -> None:
-    """Let `aws sso login` be a program of these lines; `log_in()` leaves a good token."""
+    """Make `aws sso login` a program with these lines; `log_in()` writes a valid token."""
     token = json.dumps({"accessToken": SECRETS[0], "expiresAt": iso(60)})
     path = desk.home.token_path()
     program = (
@@ -550,7 +548,7 @@ def test_child_of_the_cli_that_keeps_the_pipes_delays_nothing(desk: Desk) -> Non
     assert time.monotonic() - started < 10
     for command in cli_processes(
         desk.home.path
-    ):  # as a browser that the CLI itself opened
+    ):  # like a browser that the CLI itself opened
         assert "sso login" in command
     end_processes(desk.home.path, "aws")
 
@@ -562,7 +560,7 @@ def test_cli_that_ignores_signals_ends_with_the_server(desk: Desk, end: str) -> 
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
     ignore = "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)"
     prompt = f"os.write(1, {PKCE_PROMPT.encode()!r})"
-    fork = "os.fork()"  # and a child of it, of the same group
+    fork = "os.fork()"  # a child of it in the same process group
     write_aws(desk, "import signal", ignore, fork, prompt, "time.sleep(600)")
     client.until_asked(client.call(profile="dev"), profile="dev")
     assert len(list(cli_processes(desk.home.path))) == 2
@@ -627,7 +625,7 @@ def test_opener_of_any_behaviour_does_not_disturb_the_login(
     desk.stand_ins.log_in(run)
     started = time.monotonic()
     assert desk.outcome(client, profile="dev")["status"] == "logged_in"
-    client.close()  # reads to the end of file: nothing else holds the wire
+    client.close()  # reads to the end of file: no other process holds the pipe
     assert time.monotonic() - started < 10
     end_processes(desk.home.path, "page")  # a browser stays open
 

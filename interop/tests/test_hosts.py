@@ -1,4 +1,4 @@
-"""The server in hosts, by their own command lines, none of them logged in anywhere.
+"""The server in hosts, through their own command lines; none of them is logged in.
 
 test_clients.py drives Claude Code and Codex, which call a tool for who embeds them. The others
 run one only for a model: here, one on loopback.

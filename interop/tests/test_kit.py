@@ -1,4 +1,4 @@
-"""The bench itself: who imports whom, where things come, which Python is taken, what is left."""
+"""The kit itself: imports, where components are installed, which Python runs, what is left."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_file_knows_the_inside_of_the_server() -> None:
     knowing = {
         path for path in INTEROP.rglob("*.py") if "aws_sso_mcp" in imported(path)
     }
-    # The fuzzer imports it first, for its instruments; the benchmark measures its parts.
+    # The fuzzer imports it first, to instrument it; the benchmark measures its functions.
     assert {path.name for path in knowing} == {
         "inside.py",
         "test_fuzz.py",

@@ -1,4 +1,4 @@
-"""Load: many calls, many sessions, very many requests; nothing waits for another, nothing grows."""
+"""Load: many calls, many sessions, very many requests; none blocks another, no memory grows."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ async def test_fifty_calls_at_once_open_one_page(place: Workplace) -> None:
     assert [answer["status"] for answer in answers] == ["logged_in"] * 50
     assert len(place.centre.pages) == 1
     assert authorizations(place.centre) == 1
-    assert place.centre.calls.count("GetCallerIdentity") == 2  # one for each profile
+    assert (
+        place.centre.calls.count("GetCallerIdentity") == 2
+    )  # one call for each profile
 
 
 @pytest.mark.anyio
@@ -140,7 +142,7 @@ def ask_many(process: subprocess.Popen[str], count: int) -> None:
 
 
 def footprint(process: subprocess.Popen[str]) -> tuple[int, int, int]:
-    """Return resident pages, threads and open files."""
+    """Return the numbers of resident pages, threads and open files."""
     proc = Path("/proc") / str(process.pid)
     pages = int((proc / "statm").read_text().split()[1])
     return (

@@ -1,4 +1,4 @@
-"""The server's main job with the real AWS CLI v2, at an Identity Center, for the official SDK."""
+"""Logins and refreshes: the official SDK, the real AWS CLI v2, an Identity Center."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ async def test_denied_or_expired_page_is_reported(
     place: Workplace, aws: str, approval: str, profile: str, reason: str
 ) -> None:
     if aws == "aws-2.9" and approval == "wrong_state":
-        approval, reason = "deny", "denied"  # before 2.22 there is no state to be wrong
+        approval, reason = "deny", "denied"  # before 2.22 there is no state parameter
     place.centre.approval = approval
     async with place.client() as client:
         answer = await refresh(client, profile=profile)
@@ -218,7 +218,7 @@ async def test_denied_or_expired_page_is_reported(
             "RegisterClient",
             "reset",
             "proxy",
-        ),  # what the CLI says of a reset in a proxy's tunnel
+        ),  # the CLI's message for a reset in a proxy's tunnel
         ("CreateToken", "500", "aws_error"),
         ("CreateToken", "InvalidGrantException", "login_expired"),
         ("CreateToken", "InvalidClientException", "client_registration"),
@@ -239,7 +239,7 @@ async def test_unassigned_role_is_reported(place: Workplace) -> None:
         answer = await refresh(client, profile="ops")
         assert answer["reason"] == "role_not_assigned"
         answer = await refresh(client, profile="dev")
-    assert answer["status"] == "valid"  # the login itself was fine
+    assert answer["status"] == "valid"  # the login itself succeeded
     assert len(place.centre.pages) == 1
 
 
@@ -384,7 +384,7 @@ async def test_misleading_variables_do_not_reach_the_cli(place: Workplace) -> No
     assert (stdout, stderr.count("\n")) == (
         "",
         1,
-    )  # the loader's own complaint, of the server
+    )  # ld.so's own warning, for the server
     assert outcome["status"] == "logged_in", outcome
     assert outcome["identity"]["arn"].startswith(ARN)
     assert not any(secret in json.dumps(outcome) for secret in place.centre.secrets)

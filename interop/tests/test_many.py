@@ -1,4 +1,4 @@
-"""Many programs at one expired session: one login, and nothing hangs."""
+"""Many servers with one expired session: one login, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def all_at_once(clients: list[Client], *profiles: str) -> list[dict[str, Any]]:
-    """Return the answers of several clients that call at once, each for the next of `profiles`."""
+    """Return the answers of clients that call at once, each for the next of `profiles`."""
     answers: list[dict[str, Any]] = []
 
     async def call(client: Client, profile: str) -> None:
@@ -57,7 +57,7 @@ async def test_one_time_refresh_token_is_used_once(place: Workplace) -> None:
         answers = await all_at_once(clients, "dev")
     assert {answer["status"] for answer in answers} == {"refreshed"}
     assert place.centre.calls.count("CreateToken:refresh_token") == 1
-    assert len(place.centre.pages) == 1  # of yesterday's login
+    assert len(place.centre.pages) == 1  # from yesterday's login
 
 
 async def test_denial_reaches_all_servers_and_no_other_page_opens(

@@ -1,4 +1,4 @@
-"""Every way of installing, with the real tools, each in a fresh HOME; no host is logged in."""
+"""Every way to install, with the real tools, each in a fresh HOME; no host is logged in."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def tools(machine: Machine) -> Machine:
     """A machine with the packaging tools."""
     for name in ("uv", "uvx", "pipx", "twine", "skillsaw", "check-jsonschema"):
         machine.put(name, real(need("packaging")) / "bin" / name)
-    # Of the packaging tools' Python, which has flit_core: a build needs no network.
+    # The packaging tools' Python has flit_core, so that a build needs no network.
     build = (real("packaging") / "bin" / "python", "-m", "build", "--no-isolation")
     machine.put("build", *build)
     return machine
@@ -192,7 +192,7 @@ def test_claude_update_installs_the_next_version(
 
 
 def test_claude_plugin_options_reach_the_server(claude: Machine) -> None:
-    # The option `python` is a program that keeps the environment it is started with.
+    # The option `python` is a program that saves its environment.
     kept = claude.folder / "environment"
     recorder = f'env -0 > {kept}; exec {shlex.quote(sys.executable)} "$@"'
     claude.put("keep", "sh", "-c", recorder, "keep")
@@ -305,13 +305,13 @@ def test_claude_hook_tells_the_model_how_to_fix_a_failed_command(
     wish = {"name": "Bash", "input": {"command": command, "description": "run"}}
     results = results_of_claude(claude, wish, "--allowedTools Bash")
     assert text in results
-    # Not by the words of the server's instructions, which the model has in any case.
+    # Not words of the server's instructions, which the model has in any case.
     assert ("This failed because the AWS SSO token" in results) is OUTPUTS[text]
     assert ('{"profile": "dev"}' in results.replace("\\", "")) is OUTPUTS[text]
 
 
 def results_of_claude(claude: Machine, wish: dict[str, Any], options: str = "") -> str:
-    """Return what a model that calls one tool hears of it, as JSON."""
+    """Return what a model gets back from a tool call, as JSON."""
     with Anthropic(wish) as model:
         url = f"http://127.0.0.1:{model.server_port}"
         env = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "none"}
@@ -335,7 +335,7 @@ def test_codex_installs_the_plugin(machine: Machine, source: str) -> None:
 
 
 def tools_of_codex(machine: Machine) -> set[str]:
-    """Return the tools of the server, as Codex's app-server knows them from the server itself."""
+    """Return the server's tools, as Codex's app-server got them from the server."""
     asked = [
         {
             "id": 1,
@@ -382,7 +382,7 @@ def test_copilot_installs_the_plugin(machine: Machine, source: str) -> None:
             env=model.environment(),
         )
         assert "done" in said
-        # Its model looked at the status, then asked for a profile that is not configured.
+        # Its model asked for the status, then for a profile that is not configured.
         assert [answer.get("reason") for answer in model.heard][
             -1
         ] == "profile_not_found"
@@ -444,14 +444,14 @@ def pythons() -> list[str]:
 
 @pytest.mark.parametrize("python", pythons())
 def test_wheel_works_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
-    # By uv, as Debian's newest has no pip of its own; README's line with pip is run elsewhere.
+    # With uv, as Debian's newest Python has no pip; README's line with pip runs elsewhere.
     wheel = (
         f"{tools.folder}/bin/uv pip install -q --no-index --python venv {built}/*.whl"
     )
     tools.run(f"{python} -m venv --without-pip venv && {wheel}")
     venv = tools.folder / "work" / "venv" / "bin"
     assert tools.run(f"{venv}/aws-sso-mcp --version") == f"aws-sso-mcp {VERSION}\n"
-    # A client starts it in a project with files of its own.
+    # A client starts it in a project that has its own files.
     (tools.folder / "work" / "json.py").write_text("raise SystemExit('of the project')")
     tools.serves(f"{venv}/aws-sso-mcp")
     tools.serves(f"{venv}/python -I -m aws_sso_mcp")
@@ -477,7 +477,7 @@ def test_mcpb_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
     told = json.loads((folder / "manifest.json").read_text())["server"]["mcp_config"]
     words = [told["command"], *told["args"]]
     command = shlex.join(words).replace("${__dirname}", str(folder)).replace("'", "")
-    # Claude Desktop leaves an option that is not set as it stands.
+    # Claude Desktop does not expand an option that is not set.
     machine.serves(command, env=told["env"])
 
 
@@ -537,7 +537,7 @@ BLOCK = re.compile(
 
 
 class Commands(NamedTuple):
-    """Commands of a page that are run one after another, and the words that each should say.
+    """Commands of a page that run one after another, and words that each must print.
 
     They are a block marked `sh` with the list right behind it, or a row of a table.
     """
@@ -601,7 +601,7 @@ def test_commands_of_each_page_run(tools: Machine, told: Commands) -> None:
             assert re.search(LOOKS[str(host)], tools.run(f"{host} mcp list"))
 
 
-# What a host says of the server that it was given; those that start it say "Connected".
+# How a host describes the server; hosts that start it say "Connected".
 LOOKS = {
     "claude": "aws-sso: .* ✔ Connected",
     "codex": "aws-sso .* enabled",
@@ -637,7 +637,7 @@ def test_every_command_of_the_pages_is_known() -> None:
 
 
 def test_commands_can_be_pasted_into_zsh() -> None:
-    """It knows no comments when a person types, and refuses a pattern that fits no file."""
+    """Interactive zsh has no comments, and refuses a pattern that matches no file."""
     lines = [line for each in commands() for line, _ in each.steps]
     assert [line for line in lines if re.search(r"[#*?\[]", line)] == []
 
@@ -654,7 +654,7 @@ def test_figures_are_the_same_everywhere() -> None:
 
 
 def test_uvx_by_name_is_shown_as_not_yet_on_pypi() -> None:
-    """Where a page shows `uvx aws-sso-mcp`, its paragraph says that the package is to be there."""
+    """A paragraph with `uvx aws-sso-mcp` says that the package must be on PyPI first."""
     told = [each for text in pages().values() for each in text.split("\n\n")]
     shown = [each for each in told if "`uvx aws-sso-mcp`" in each]
     assert len(shown) == 3
@@ -710,7 +710,7 @@ def blocks_of_clients(language: str) -> list[str]:
 
 
 def entries() -> dict[str, Any]:
-    """Return the entries A, B and C by the key that they stand under."""
+    """Return the entries A, B and C by their top-level key."""
     text = pages()["docs/clients.md"]
     found = re.findall(
         r"^### Entry [ABC]\n\n```json\n(.*?)\n```", text, re.MULTILINE | re.DOTALL
@@ -786,7 +786,10 @@ def test_table_of_clients_matches_the_measurements() -> None:
     rows = [re.split(r" *\| *", line)[1:-1] for line in shown.splitlines()]
     told = {row[0]: dict(zip(("version", *matrix.COLUMNS), row[1:])) for row in rows}
     for client, cells in json.loads(matrix.FILE.read_text()).items():
-        for column, value in cells.items():  # what no test has reached yet is not there
+        for (
+            column,
+            value,
+        ) in cells.items():  # cells that no test has reached are missing
             still, told_still = (
                 re.sub(r"\d+ ms", "ms", each) for each in (value, told[client][column])
             )

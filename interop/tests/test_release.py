@@ -19,7 +19,7 @@ from release import Pin
 
 @pytest.fixture
 def copy(tmp_path: Path, checkout: Path) -> Path:
-    """A clone with something unreleased."""
+    """A clone with an unreleased section."""
     copy = tmp_path / "copy"
     subprocess.run(["git", "clone", "-q", checkout, copy], check=True)
     changes = copy / "CHANGELOG.md"
@@ -48,7 +48,7 @@ def test_release_writes_the_version_everywhere(copy: Path) -> None:
     assert [written.count(line) for line in manifests] == [5, 5]
     assert '+__version__ = "9.8.7"\n' in written
     assert f"+## 9.8.7 - {date.today().isoformat()}\n" in written  # noqa: DTZ011
-    # What is left of the last version is history.
+    # The last version may remain in the history.
     left = subprocess.run(
         ["git", "grep", "-lwF", VERSION],
         cwd=copy,
@@ -120,7 +120,7 @@ def test_release_workflow_uses_the_tested_build_tools() -> None:
 
 
 def test_registries_know_every_pin() -> None:
-    """What is newest today is no matter of ours; that it can be asked is."""
+    """The newest versions do not matter here; that they can be looked up does."""
     need("packaging")
     found = list(release.pins())
     assert len(found) > 20

@@ -1,8 +1,8 @@
-"""The server among what other users of the machine have planted: nothing of it is ever run.
+"""The server on a machine where other users plant programs: none of them is ever run.
 
-As root, with real users: Alice, whose server it is, and Mallory. A mount namespace of its own
-shows the server a machine with these users. Each layout below plants a program; the server must
-not run it and must say why, unless people's own CLIs lie just so: then it must run it.
+Runs as root, with real users: Alice, who owns the server, and Mallory. A private mount namespace
+shows the server a machine with these users. Each layout plants a program. The server must not run
+it and must say why; but it must run a user's own CLI in the usual layouts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ alice:x:20001:20001::{world}/alice:/bin/sh
 mallory:x:20002:20002::{world}/mallory:/bin/sh
 bob:x:20003:20003::{world}/bob:/bin/sh
 """
-# Mallory is in the group of Bob, as `usermod -aG bob mallory` makes it.
+# Mallory is in Bob's group, as after `usermod -aG bob mallory`.
 GROUP = """\
 root:x:0:
 users:x:100:alice,mallory
@@ -69,7 +69,7 @@ EVIL = """\
 #!/bin/sh
 echo "$0 as $(id -u)" >>{world}/ran/evil
 """
-# Where the server looks beyond PATH, this machine may have a CLI of its own.
+# This machine may have a CLI where the server looks besides PATH.
 HIDE = """\
 set -e
 mount --make-rprivate /
@@ -90,7 +90,7 @@ STATUS = "get_aws_sso_status"
 
 
 def python_of_all() -> str:
-    """Return a Python that every user can run; that of the tests may be in somebody's home."""
+    """Return a Python that every user can run; the tests' own may be in a home folder."""
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
         if can(*user, "/usr/bin/env", python, "-c", "import json"):
@@ -119,7 +119,7 @@ pytestmark = [
 
 
 class World:
-    """A machine with users; all is made by its path below `folder`, and root's unless said."""
+    """A machine with users. All paths are below `folder`; root owns them unless stated."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -145,7 +145,7 @@ class World:
         *,
         text: str = "",
     ) -> Path:
-        """Make a folder, or a file with `text`; folders that lead there are made too."""
+        """Create a folder, or a file with `text`, and its parent folders."""
         place = self.at(path)
         place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if text:
@@ -174,12 +174,12 @@ class World:
         return place
 
     def give(self, owner: int, *paths: str) -> None:
-        """Let what was made on the way belong to somebody."""
+        """Change the owner of created paths."""
         for path in paths:
             os.lchown(self.at(path), owner, owner)
 
     def configure(self, home: str, owner: int, *, token: bool = True) -> None:
-        """Give a home a profile, and a token that is good."""
+        """Give a home a profile and a valid token."""
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
         name = hashlib.sha1(b"corp").hexdigest() + ".json"
         self.make(f"{home}/.aws/config", owner, text=CONFIG)
@@ -216,7 +216,7 @@ class World:
     def ask(
         self, argv: list[str], variables: dict[str, str], cwd: Path | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Call both tools of the server that `argv` starts; return the answers."""
+        """Start the server with `argv`, call both tools, and return the answers."""
         server = subprocess.Popen(
             argv,
             env=variables,
@@ -256,7 +256,7 @@ class World:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """A machine below a folder that all users can reach."""
+    """A machine below a folder that all users can access."""
     Path(tempfile.gettempdir()).chmod(0o755)
     folder = Path(tempfile.mkdtemp(prefix="world-"))
     yield World(folder)
@@ -264,7 +264,7 @@ def world() -> Iterator[World]:
 
 
 class Start(NamedTuple):
-    """How the server is started among what was planted, and what it must say of that."""
+    """How the server is started, and what it must say about the planted program."""
 
     path: str
     said: str
@@ -286,7 +286,7 @@ def folder_of_a_group(world: World) -> Start:
 
 
 def folder_of_staff(world: World) -> Start:
-    """The /usr/local/bin of a Debian that is not new: who is in that group, it does not tell."""
+    """/usr/local/bin of older Debians: writable by a group whose members are unknown."""
     world.make("local/bin", ROOT, STAFF, 0o2775)
     world.plant("local/bin/aws")
     return Start("{world}/local/bin", "may be changed by a group ({world}/local/bin)")
@@ -324,7 +324,7 @@ def program_for_everybody(world: World) -> Start:
 
 
 def program_with_a_sticky_bit(world: World) -> Start:
-    """Which means something for folders only."""
+    """The sticky bit has a meaning for folders only."""
     world.plant("x/bin/aws", ROOT, ROOT, 0o1757)
     return Start("{world}/x/bin", "may be changed by everybody")
 
@@ -338,7 +338,7 @@ def sticky_folder(world: World) -> Start:
 
 
 def sticky_folder_with_a_program_of_root(world: World) -> Start:
-    """Others may add modules and libraries beside it."""
+    """Others may put modules and libraries beside it."""
     world.make("tmp", mode=0o1777)
     world.plant("tmp/aws")
     return Start("{world}/tmp", "may be changed by everybody")
@@ -468,8 +468,8 @@ ON_PATH = [
     link_of_a_project, modules_of_a_project_above, relative_entries,
 ]  # fmt: skip
 NAMED = [named_but_everybodys, named_but_relative]
-# Root is no case of these: it works in homes that are mounted from outside, where a uid means
-# another person, so it trusts the owner of its own.
+# Root is not among these: it works in mounted homes, where a uid can mean another user, so it
+# trusts the owner of its home.
 IN_A_HOME = [home_of_another, own_group_that_others_are_in]
 CASES = [(ALICE, plant) for plant in ON_PATH + NAMED + IN_A_HOME]
 CASES += [(ROOT, plant) for plant in ON_PATH + NAMED]
@@ -486,7 +486,7 @@ def name_of(value: Any) -> str:
 def start(
     world: World, start: Start, uid: int, before: str = "", **more: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Start the server of a user; return what it answers to a refresh, and its status."""
+    """Start a user's server; return its answer to a refresh, and its status."""
     home = start.home or ("alice" if uid == ALICE else "root")
     if not world.at(f"{home}/.aws").exists():
         world.configure(home, {"bob": SHARED, "root": ROOT}.get(home, ALICE))
@@ -667,7 +667,7 @@ def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> Non
     if not can(*user, "unshare", *options, "true"):
         pytest.skip("this kernel lets no user make a user namespace")
     world.configure("alice", ALICE)
-    # Without a map, the group of a person looks like any other.
+    # Without a map, the group of a user looks like any other group.
     for layout in (folder_of_root, home_with_umask_002)[: len(options[0]) - 1]:
         started = layout(world)
         variables = {
@@ -710,9 +710,9 @@ CLIENT = {"DISPLAY": ":7", "SSH_TTY": "/dev/pts/7", "BROWSER": "/nowhere/evil"}
 def seen_from(
     world: World, launchers: list[str], uid: int = ALICE, of: int = ALICE
 ) -> set[str]:
-    """Return what the server sees of a client's variables, which pass no launcher.
+    """Return which of a client's variables the server sees; the launchers pass none on.
 
-    The client is a process of user `of`; each launcher that starts the next is named so.
+    The client is a process of user `of`; each launcher starts the next one.
     """
     inner = [
         "/usr/bin/env",
@@ -769,7 +769,7 @@ def test_environment_of_another_users_client_is_not_read(world: World) -> None:
 
 
 def test_proc_of_another_process_namespace_is_not_used(world: World) -> None:
-    """There `/proc/PPID` is any process: here one of the same user, with the same number."""
+    """There `/proc/PPID` is another process: here one of the same user."""
     tell = (
         f"import os, sys\nos.getppid = lambda: int(sys.argv[1])\n{CLIENT_ENVIRONMENT}"
     )
@@ -812,7 +812,7 @@ int main(int count, char **words) {
 def test_root_started_by_a_user_runs_none_of_their_programs(
     world: World, forks: int
 ) -> None:
-    """By a launcher that is setuid root and cleans the environment, as it should."""
+    """A setuid root launcher that cleans the environment, as it should."""
     world.good("good/aws")
     world.configure("root", ROOT, token=False)
     evil = world.plant("mallory/browser", MALLORY)
@@ -832,7 +832,7 @@ def test_root_started_by_a_user_runs_none_of_their_programs(
         "DISPLAY=:7",
         f"DBUS_SESSION_BUS_ADDRESS=unixexec:path={evil}",
     ]
-    command = f"{shlex.join(map(str, server))}; true"  # the shell stays, as the caller
+    command = f"{shlex.join(map(str, server))}; true"  # the shell stays as the caller
     argv = world.argv(MALLORY, "/usr/bin/env", "-i", *hostile, "/bin/sh", "-c", command)
     refreshed, _ = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     assert refreshed["success"] is False
@@ -840,11 +840,11 @@ def test_root_started_by_a_user_runs_none_of_their_programs(
     assert world.ran("evil") == ""
     seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
     assert not seen & {"BROWSER", "DBUS_SESSION_BUS_ADDRESS"}
-    assert ("DISPLAY" in seen) is bool(forks)  # that of a process of root
+    assert ("DISPLAY" in seen) is bool(forks)  # of a process of root
 
 
 def test_browser_of_the_client_is_run(world: World) -> None:
-    """The test above says something only because of this one."""
+    """This shows that the test above can fail."""
     started = folder_of_root(world)
     world.configure("alice", ALICE, token=False)
     world.plant("alice/browser", ALICE)
@@ -866,7 +866,7 @@ def test_unreadable_config_is_reported(world: World) -> None:
 
 
 def test_unreadable_token_is_reported(world: World) -> None:
-    """As `sudo aws sso login` leaves it."""
+    """As after `sudo aws sso login`."""
     started = folder_of_root(world)
     world.configure("alice", ALICE)
     [token] = world.at("alice/.aws/sso/cache").iterdir()
@@ -880,7 +880,7 @@ def test_unreadable_token_is_reported(world: World) -> None:
 
 
 def test_home_that_does_not_exist_is_reported(world: World) -> None:
-    """As in a container that runs under a number that nobody told it."""
+    """As in a container that runs with an unknown user id."""
     server = world.at("server/aws_sso_mcp.py")
     refreshed, status = world.ask(
         world.argv(54321, "/usr/bin/env", "-u", "HOME", world.python, "-IS", server),

@@ -1,6 +1,6 @@
-"""The main job on Windows: its Python and the real AWS CLI v2 under Wine, at an Identity Center.
+"""Logins and refreshes on Windows: its Python and the real AWS CLI v2, under Wine.
 
-What Wine cannot show: rights of files, windows and consoles on a screen, a browser of its own.
+Wine cannot show: access lists, windows and consoles on a screen, a real browser.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DEVICE: dict[str, Any] = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": None}
 
 
 class Desktop(Workplace):
-    """A person's Windows, with the variables that the official SDKs hand on to a server."""
+    """A user's Windows, with the variables that the official SDKs pass to a server."""
 
     def environment(self, **more: str | None) -> Variables:
         home = path_there(self.home)
@@ -98,7 +98,7 @@ class Desktop(Workplace):
         return done.returncode, done.stdout, done.stderr
 
     def logins(self) -> list[str]:
-        """Return the command lines of what runs for a login."""
+        """Return the command lines of the processes of a login."""
         return [each for each in processes(self.home) if " sso login " in each]
 
 
@@ -111,7 +111,7 @@ def windows() -> Iterator[None]:
 
 @pytest.fixture
 def desktop(tmp_path: Path, centre: IdentityCenter, windows: None) -> Iterator[Desktop]:  # noqa: ARG001
-    """A home in Windows; in the end nothing of it runs, and the server told no secret."""
+    """A home in Windows; at the end none of its processes runs, and no secret was written."""
     desktop = Desktop(tmp_path / "Zoë 日本", centre, "windows")
     yield desktop
     assert desktop.secrets_written() == set()
@@ -148,7 +148,7 @@ async def test_two_servers_wait_for_one_device_code(desktop: Desktop) -> None:
             await stack.enter_async_context(desktop.client(**more)) for _ in "12"
         ]
         shown = await until_shown(one, profile="dev")
-        # The official SDKs hand no COMPUTERNAME on.
+        # The official SDKs do not pass COMPUTERNAME.
         assert "(requested by localhost)" in shown["message"]
         assert (await until_shown(two, profile="ops"))["loginUrl"] == shown["loginUrl"]
         assert [each.split()[0] for each in desktop.logins()].count(AWS) == 1
@@ -186,7 +186,7 @@ async def test_profile_name_reaches_the_cli_unchanged_or_is_refused(
     for name in (*arriving, *refused):
         quote = "'" if '"' in name else '"'
         config += f"[profile {quote}{name}{quote}]\n{role}"
-    # Its path looks like one of Linux: in Windows, one of the current drive.
+    # Its path looks like one of Linux; in Windows it is on the current drive.
     elsewhere = desktop.home / "my.cfg"
     elsewhere.write_text(
         config, encoding="cp1252"
@@ -234,7 +234,7 @@ async def test_aws_cli_is_found_where_the_installer_puts_it(
     shutil.copy(program_files / "aws.exe", desktop.home)
     found = await aws_cli(desktop, PATH=r'C:\windows;"C:\aws"')
     assert found == {"path": AWS, "problem": None}
-    # None of these folders counts, nor does the one that the server was started in.
+    # None of these folders counts, nor does the working folder.
     found = await aws_cli(desktop, PATH=r".;;\;C:;aws")
     assert found == {"path": path_there(program_files / "aws.exe"), "problem": None}
     home = path_there(desktop.home)
@@ -316,11 +316,7 @@ def test_commands_in_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> Non
     [
         ("EOF", 0, "aws.exe"),
         ("Ctrl+C", 130, r"cmd\aws.cmd"),
-        (
-            "Ctrl+Break",
-            0xC000013A & 0xFF,
-            "aws.exe",
-        ),  # where nobody handles it, as Wine has it
+        ("Ctrl+Break", 0xC000013A & 0xFF, "aws.exe"),  # unhandled, as Wine delivers it
         ("TerminateProcess", 15, r"cmd\aws.cmd"),
     ],
 )

@@ -1,6 +1,6 @@
-"""README's test command on Windows' own Pythons, under Wine; configs as botocore has them there.
+"""The unit tests on Windows' own Pythons under Wine; configs compared with botocore there.
 
-Each test that skips there says why; what no Windows has is all that may be said.
+Each skipped test gives its reason; only reasons that hold on every Windows are allowed.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ SKIPPED = {
     "needs Linux's /proc",
     "needs a pair of sockets",
     "needs a pseudo-terminal",
-    "needs the right to make links",  # which Wine gives to nobody
+    "needs the right to make links",  # which Wine does not grant
     "on Windows a lock ends with the server",
     "on Windows a signal cannot come at a byte code",
     "users and groups are otherwise on Windows",
 }
-# What the answers are, through a stand-in each: the newest Python alone tries all of them.
+# Slow: one stand-in per answer. Only the newest Python runs these.
 SLOW = {
     "AnswerTest",
     "CliFailureTest",
@@ -80,7 +80,7 @@ print(json.dumps([locale.getpreferredencoding(False), found]))
 
 
 def run(*argv: str) -> str:
-    """Return what a program in Windows prints, which must end well."""
+    """Return the output of a program in Windows, which must succeed."""
     command, variables = in_wine(*argv)
     done = subprocess.run(
         command,

@@ -1,4 +1,4 @@
-"""What the server writes in each revision of MCP, by its schema; clients that misbehave."""
+"""All kinds of messages in each MCP revision match its schema; clients that misbehave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", LEGACY, MODERN)
 
 @pytest.fixture
 def messages(desk: Desk, request: pytest.FixtureRequest) -> list[Message]:
-    """One of everything that the server writes in a revision."""
+    """One message of each kind that the server writes in a revision."""
     need("schemas")
     need("mcp-1.2")
     revision = request.param
@@ -156,7 +156,7 @@ def test_two_requests_with_one_id_are_both_answered(desk: Desk, revision: str) -
     answers = [client.result("twin")["status"] for _ in range(2)]
     assert answers == ["logged_in", "logged_in"]
     assert desk.stand_ins.count("sso", "login") == 1
-    # Nobody can tell them apart: a cancellation is for both, and for no other.
+    # They cannot be told apart: a cancellation cancels both, and no other call.
     params["arguments"] = {"profile": "dev", "force": True}
     for _ in range(2):
         client.send("tools/call", params, id="twin")

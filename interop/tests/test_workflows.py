@@ -1,4 +1,4 @@
-"""The workflows: what they say, and each step that can run here, in the order of the file."""
+"""The workflows: their syntax, and each step that can run here, in the order of the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kit.machine import Machine
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-NOT_RUN = {  # the beginning of a step's commands: why they are not run
+NOT_RUN = {  # start of a step's commands -> why they are not run
     ".ci/run": "it runs this",
     "apt-get": "it changes the machine",
     "gh release create": "nothing but GitHub has a release to make",
@@ -34,7 +34,7 @@ def read(name: str) -> Any:
 
 
 def commands(workflow: str, job: str) -> list[str]:
-    """Return what the steps of a job run here, in the order of the file."""
+    """Return the commands of a job that run here, in the order of the file."""
     steps = [
         step["run"] for step in read(workflow)["jobs"][job]["steps"] if "run" in step
     ]
@@ -94,7 +94,7 @@ exit 1
 
 @pytest.fixture
 def with_an_aws_cli(machine: Machine) -> list[str]:
-    """Return how to run bash where PATH and /usr/local/bin hold an AWS CLI that nobody may run."""
+    """Return the command that runs bash where PATH and /usr/local/bin have a forbidden AWS CLI."""
     if subprocess.run(
         ["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL
     ).returncode:
@@ -147,7 +147,7 @@ def test_commands_of_each_job_run(
     assert len(steps) == count
     work = machine.folder / "work" / "checkout"
     machine.run(f"git clone -q {machine.checkout} {work}")
-    if job == "pypi":  # what the job before it handed on
+    if job == "pypi":  # the artifact of the job before it
         machine.run("python3 .github/mcpb/build.py", work)
     for step in steps:
         machine.run(f"set -e\n{step}", work, env=environment(machine))
