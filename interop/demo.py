@@ -160,7 +160,8 @@ async def demo(aws: str | Path) -> int:
 
 async def went_well(show: Show) -> bool:
     """Run the scenes; return whether every call got the expected answer."""
-    place, centre = show.place, show.place.centre
+    place = show.place
+    centre = show.place.centre
     command = ("sts", "get-caller-identity", "--profile", "dev")
     show.run_aws(*command)
     async with place.client() as client:
@@ -213,7 +214,8 @@ class Show:
         words = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         self._print("", "")
         self._row("assistant", f"refresh_aws_sso_token({words})", "bold")
-        began, pages = time.monotonic(), len(self.place.centre.pages)
+        began = time.monotonic()
+        pages = len(self.place.centre.pages)
         answer = await refresh(client, **arguments)
         seconds = time.monotonic() - began
         opened = self.place.centre.pages[pages:]
@@ -231,7 +233,8 @@ class Show:
         from kit.processes import cli_left
 
         place = self.place
-        leaks, left = place.secrets_written(), cli_left(place.home)
+        leaks = place.secrets_written()
+        left = cli_left(place.home)
         centre = place.centre
         seen = Path("/proc").is_dir()  # not on macOS
         self.tell(

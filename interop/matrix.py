@@ -51,8 +51,10 @@ def table(rows: dict[str, dict[str, str]]) -> str:
     keys = ("version", *COLUMNS)
     header = ("client", "version", *COLUMNS.values())
     names = sorted(rows, key=str.casefold)
-    cells = [(name, *(rows[name].get(key, "-") for key in keys)) for name in names]
-    lines = (header, ["---"] * len(header), *cells)
+    lines = [header, ("---",) * len(header)]
+    for name in names:
+        cells = [rows[name].get(key, "-") for key in keys]
+        lines.append((name, *cells))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -186,7 +186,8 @@ def rewritten(source: str, pin: Pin) -> str:
     """Return the source of the table with a pin set to the newest version."""
     start = source.index(f'"{pin.component}"')
     old = re.compile(rf'(?<=[=@]){re.escape(pin.pinned)}(?=")')
-    before, after = source[:start], source[start:]
+    before = source[:start]
+    after = source[start:]
     return before + old.sub(pin.newest, after, count=1)
 
 
@@ -208,14 +209,13 @@ def write_pins(found: Sequence[Pin]) -> None:
 def table(found: Sequence[Pin]) -> str:
     lines = [("component", "package", "here", "newest", ""), ("---",) * 5]
     for pin in found:
-        old = (
-            ""
-            if pin.pinned == pin.newest
-            else "old"
-            if pin.written
-            else "install it anew"
-        )
-        lines.append((pin.component, pin.package, pin.pinned, pin.newest, old))
+        if pin.pinned == pin.newest:
+            advice = ""
+        elif pin.written:
+            advice = "old"
+        else:
+            advice = "install it again"
+        lines.append((pin.component, pin.package, pin.pinned, pin.newest, advice))
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "".join(
         f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in lines

@@ -88,7 +88,8 @@ COLUMNS = Row(
 
 
 def row(measure: str, subject: str, sample: Sample) -> Row:
-    times, sizes = sample[:2], sample[2:]
+    times = sample[:2]
+    sizes = sample[2:]
     cells = [text(value, "ms" if value >= 1 else "us") for value in times]
     return Row(measure, subject, *cells, *(text(value, "MB") for value in sizes))
 
@@ -335,7 +336,8 @@ def newest() -> str:
 
 @functools.lru_cache(None)
 def on_python(version: str) -> list[Subject]:
-    python, name = pythons()[version], f"floor, Python {version}"
+    python = pythons()[version]
+    name = f"floor, Python {version}"
     return [
         Subject(name, floor(python)),
         Subject(f"ours, Python {version}", ours(python), beside=name),
@@ -427,7 +429,8 @@ def beside_each_other(
 ) -> Iterator[Row]:
     """Yield a row per subject; our goal is `at_most` times the floor."""
     for subject in subjects:
-        made, to = row(measure, subject.name, taken[subject.name]), subject.beside
+        made = row(measure, subject.name, taken[subject.name])
+        to = subject.beside
         if to:
             goal = at_most if to.startswith("floor") else None
             made = ratio(
@@ -523,8 +526,10 @@ def round_trips(bench: Bench) -> Iterator[Row]:
         for measure, line in (("ping", PING), ("tools/list", LIST)):
 
             def sample(subject: Subject, line: bytes = line) -> Sample:
-                server, count = servers[subject.name], 200
-                cpu, walls = server.cpu_ms(), []
+                server = servers[subject.name]
+                count = 200
+                cpu = server.cpu_ms()
+                walls = []
                 for _ in range(count):
                     began = time.perf_counter()
                     server.tell(line)
@@ -538,7 +543,8 @@ def round_trips(bench: Bench) -> Iterator[Row]:
 
 def pipelined(bench: Bench) -> Iterator[Row]:
     """`ping` and `tools/list`, 10,000 at once, peers 1,000; figures are per request."""
-    subjects, count = everyone(), bench.times(10_000)
+    subjects = everyone()
+    count = bench.times(10_000)
     with contextlib.ExitStack() as stack:
         servers = initialized(bench, stack, subjects)
         for measure, line in (
@@ -551,7 +557,8 @@ def pipelined(bench: Bench) -> Iterator[Row]:
                 sent = (
                     count if "floor" in subject.name + subject.beside else count // 10
                 )
-                cpu, began = server.cpu_ms(), time.perf_counter()
+                cpu = server.cpu_ms()
+                began = time.perf_counter()
                 server.answer_all(line, sent)
                 wall = (time.perf_counter() - began) * 1000
                 return Sample(wall / sent, (server.cpu_ms() - cpu) / sent)
@@ -662,7 +669,8 @@ def foreign_files(bench: Bench) -> Iterator[Row]:
 
 
 def timed_call(server: Process, tool: str, **arguments: Any) -> Sample:
-    cpu, began = server.cpu_ms(), time.perf_counter()
+    cpu = server.cpu_ms()
+    began = time.perf_counter()
     server.tell(call(tool, **arguments))
     assert server.answer()["structuredContent"]["success"]
     return Sample((time.perf_counter() - began) * 1000, server.cpu_ms() - cpu)
@@ -752,11 +760,13 @@ class Person:
     def our_login(self) -> tuple[Sample, Sample]:
         """Do the same through a server that was not called before."""
         with self.server() as server:
-            cpu, began = server.cpu_ms(), time.perf_counter()
+            cpu = server.cpu_ms()
+            began = time.perf_counter()
             server.tell(call("refresh_aws_sso_token", profile="none", force=True))
             opened = self.page_opened()
             answer = server.answer()["structuredContent"]
-            ended, cpu = time.perf_counter(), server.cpu_ms() - cpu
+            ended = time.perf_counter()
+            cpu = server.cpu_ms() - cpu
         assert answer["status"] == "logged_in", answer
         return Sample((opened - began) * 1000), Sample((ended - began) * 1000, cpu)
 
@@ -798,12 +808,16 @@ def login(bench: Bench) -> Iterator[Row]:
             done = {kind: kind() for kind in random.sample(kinds, 2)}
             pairs.append([done[kind] for kind in kinds])
     for column, measure in enumerate(("login: page opened", "login: answer, no proof")):
-        plain, our = (
-            medians([logins[column] for logins in kind]) for kind in zip(*pairs)
-        )
-        later = median(
-            our[column].wall_ms - plain[column].wall_ms for plain, our in pairs
-        )
+        plain_samples = []
+        our_samples = []
+        differences = []
+        for plain_login, our_login in pairs:
+            plain_samples.append(plain_login[column])
+            our_samples.append(our_login[column])
+            differences.append(our_login[column].wall_ms - plain_login[column].wall_ms)
+        plain = medians(plain_samples)
+        our = medians(our_samples)
+        later = median(differences)
         yield row(measure, "aws sso login", plain)
         yield difference(row(measure, "ours, first call", our), later, "aws", 60)
 

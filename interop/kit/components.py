@@ -109,7 +109,8 @@ STOPPED = threading.Event()
 def run(*argv: str | Path, cwd: Path | None = None) -> str:
     """Return a command's stdout; raise InstallError with the last lines if it fails."""
     command = [str(word) for word in argv]
-    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    null = subprocess.DEVNULL
+    pipe = subprocess.PIPE
     with LOCK:
         if STOPPED.is_set():
             raise InstallError("interrupted")

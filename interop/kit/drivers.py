@@ -220,4 +220,7 @@ class Driver:
 
 def revisions_spoken(place: Workplace) -> set[str]:
     """Return the revisions in which clients listed or called tools."""
-    return {revision for each in recordings(place.wrote) for revision in each.spoken()}
+    revisions: set[str] = set()
+    for recording in recordings(place.wrote):
+        revisions.update(recording.spoken())
+    return revisions

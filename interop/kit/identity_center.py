@@ -147,7 +147,9 @@ class AwsError(Exception):
 
     def __init__(self, code: str, message: str = "", status: int = 400) -> None:
         super().__init__(code, message)
-        self.code, self.message, self.status = code, message, status
+        self.code = code
+        self.message = message
+        self.status = status
 
     def reply(self, service: str) -> Reply:
         if service == "page":
@@ -308,7 +310,8 @@ class IdentityCenter:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make a client use this centre."""
-        proxy, direct = f"http://127.0.0.1:{self.port}", "127.0.0.1,localhost"
+        proxy = f"http://127.0.0.1:{self.port}"
+        direct = "127.0.0.1,localhost"
         return {
             "HTTPS_PROXY": proxy,
             "https_proxy": proxy,
@@ -341,10 +344,8 @@ class IdentityCenter:
             # A page is in `pages` a moment before the user sees it.
             self._changed.wait_for(unanswered, 1)
             for authorization in unanswered():
-                authorization.answer, authorization.answered_at = (
-                    answer,
-                    time.monotonic(),
-                )
+                authorization.answer = answer
+                authorization.answered_at = time.monotonic()
             self._changed.notify_all()
 
     def revoke(self) -> None:
@@ -360,7 +361,8 @@ class IdentityCenter:
 
         A revoked one is refused although it has not expired; its refresh token is valid.
         """
-        client_id, now = secrets.token_urlsafe(16), time.time()
+        client_id = secrets.token_urlsafe(16)
+        now = time.time()
         client = Client(
             self._secret("client-secret"), now + self.registration_lifetime_s, []
         )
@@ -487,7 +489,8 @@ class IdentityCenter:
     # --- sso-oidc: client registrations, device codes, tokens
 
     def _register_client(self, request: Request) -> Reply:
-        client_id, issued_at = secrets.token_urlsafe(16), time.time()
+        client_id = secrets.token_urlsafe(16)
+        issued_at = time.time()
         client = Client(
             secret=self._secret("client-secret"),
             expires_at=issued_at + self.registration_lifetime_s,
@@ -686,7 +689,8 @@ class IdentityCenter:
 
     def _get_role_credentials(self, request: Request) -> Reply:
         self._access_token(request)
-        account_id, role_name = request.get("account_id"), request.get("role_name")
+        account_id = request.get("account_id")
+        role_name = request.get("role_name")
         if (account_id, role_name) not in self.assigned:
             if self.unassigned == "ResourceNotFoundException":
                 raise AwsError(self.unassigned, "Account not found", 404)
@@ -775,7 +779,8 @@ class IdentityCenter:
         )
         if role is None:
             raise AwsError("ValidationError", "RoleArn is not the ARN of a role")
-        name, lifetime_s = request.get("RoleSessionName"), self.role_lifetime_s
+        name = request.get("RoleSessionName")
+        lifetime_s = self.role_lifetime_s
         session = self._new_role_session(role[1], role[2], name, lifetime_s)
         return sts_reply(
             "AssumeRole",

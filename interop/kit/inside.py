@@ -256,7 +256,8 @@ class Reader(aws_sso_mcp.Process):
     """A process whose output is parsed as that of a login; `seen`: the results so far."""
 
     def __init__(self) -> None:
-        self.argv, self.code = ["aws", "sso", "login"], 255
+        self.argv = ["aws", "sso", "login"]
+        self.code = 255
         self.output = {"stdout": "", "stderr": ""}
         self.seen: list[Prompt] = []
         self._news = mock.Mock(

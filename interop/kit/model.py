@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STATUS, REFRESH = "get_aws_sso_status", "refresh_aws_sso_token"
+STATUS = "get_aws_sso_status"
+REFRESH = "refresh_aws_sso_token"
 
 
 class Model(ThreadingHTTPServer):
@@ -68,15 +69,15 @@ class Model(ThreadingHTTPServer):
     ) -> tuple[str, dict[str, str]] | None:
         """Return the next tool to call, by the host's name, and its arguments; None: done."""
         # Hosts add words to the answer, or pass it twice: as text and as structured content.
-        answers = [
-            json.JSONDecoder().raw_decode(text, text.index("{"))[0] for text in results
-        ]
-        names = {
-            ours: name
-            for ours in (STATUS, REFRESH)
-            for name in tools
-            if name.endswith(ours)
-        }
+        answers = []
+        for text in results:
+            answer, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+            answers.append(answer)
+        names = {}
+        for name in tools:
+            for ours in (STATUS, REFRESH):
+                if name.endswith(ours):
+                    names[ours] = name
         with self._changed:
             self.heard = max(self.heard, answers, key=len)
             self.offered.update(names)
@@ -98,22 +99,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        reply = (
-            gemini(self.server, asked)
-            if "contents" in asked
-            else openai(self.server, asked)
-        )
-        streams = asked.get("stream") or "streamGenerateContent" in self.path
-        body = (
-            "".join(f"data: {json.dumps(each)}\n\n" for each in reply)
-            if streams
-            else ""
-        )
-        content = (body or json.dumps(reply[0])).encode()
+        if "contents" in asked:
+            reply = gemini(self.server, asked)
+        else:
+            reply = openai(self.server, asked)
+        if asked.get("stream") or "streamGenerateContent" in self.path:
+            content_type = "text/event-stream"
+            body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in reply)
+        else:
+            content_type = "application/json"
+            body = json.dumps(reply[0])
+        content = body.encode()
         self.send_response(200)
-        self.send_header(
-            "Content-Type", "text/event-stream" if streams else "application/json"
-        )
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -146,24 +144,21 @@ def openai(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def gemini(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    declared = [
-        each.get("functionDeclarations", []) for each in asked.get("tools") or []
-    ]
-    tools = [function["name"] for functions in declared for function in functions]
-    parts = [part for content in asked["contents"] for part in content["parts"]]
-    responses = [
-        part["functionResponse"] for part in parts if "functionResponse" in part
-    ]
-    texts = [
-        each["response"].get("output") or each["response"]["error"]
-        for each in responses
-    ]
+    tools = []
+    for declared in asked.get("tools") or []:
+        for function in declared.get("functionDeclarations", []):
+            tools.append(function["name"])
+    texts = []
+    for content in asked["contents"]:
+        for part in content["parts"]:
+            if "functionResponse" in part:
+                response = part["functionResponse"]["response"]
+                texts.append(response.get("output") or response["error"])
     wish = model.wish(tools, texts)
-    part = (
-        {"functionCall": {"name": wish[0], "args": wish[1]}}
-        if wish
-        else {"text": "done"}
-    )
+    part = {"text": "done"}
+    if wish:
+        name, arguments = wish
+        part = {"functionCall": {"name": name, "args": arguments}}
     content = {"role": "model", "parts": [part]}
     usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
     candidate = {"content": content, "finishReason": "STOP", "index": 0}

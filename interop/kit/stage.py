@@ -126,8 +126,8 @@ class Stage:
 
     def errors(self) -> str:
         """Return what the servers wrote on stderr."""
-        lines = [line for server in self.servers for line in server.errors]
-        return b"".join(lines).decode("utf-8", "replace")
+        texts = [b"".join(server.errors) for server in self.servers]
+        return b"".join(texts).decode("utf-8", "replace")
 
     def close(self) -> None:
         for server in self.servers:

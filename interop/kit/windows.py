@@ -162,7 +162,8 @@ def check_signature(path: Path, folder: Path) -> None:
 
     The trusted roots are those that Microsoft distributes with Windows.
     """
-    roots, osslsigncode = folder / "roots.pem", folder / "wine/usr/bin/osslsigncode"
+    roots = folder / "roots.pem"
+    osslsigncode = folder / "wine/usr/bin/osslsigncode"
     verify = (
         osslsigncode,
         "verify",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODERN, LEGACY = "2026-07-28", "2025-11-25"
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
 META = "io.modelcontextprotocol/"
 
 RESULTS = {
@@ -162,7 +163,8 @@ class Recording:
 
     def _notice(self, message: dict[str, Any]) -> Message:
         """Return a message that the server sent by itself; progress has its call's revision."""
-        params, revision = message["params"], self._negotiated
+        params = message["params"]
+        revision = self._negotiated
         for request in self._requests.values():
             meta = (request.get("params") or {}).get("_meta") or {}
             if meta.get("progressToken", meta) == params.get("progressToken"):

@@ -608,7 +608,8 @@ OPENERS = {  # the program that $BROWSER names
 def test_opener_of_any_behaviour_does_not_disturb_the_login(
     desk: Desk, kind: str
 ) -> None:
-    opened, page = desk.home.path / "opened", desk.home.path / "page"
+    opened = desk.home.path / "opened"
+    page = desk.home.path / "page"
     code = OPENER.format(opened=str(opened))
     if kind != "missing":
         page.write_text(f"#!{sys.executable} -IS\n{code}{OPENERS[kind]}\n")

@@ -174,7 +174,9 @@ def strict_json(line: bytes) -> dict[str, Any]:
 
 def asked(stream: bytes) -> Asked:
     """Return what a stream asks for, parsed independently of the server."""
-    may, must, tokens = Counter[str](), Counter[str](), set[str]()
+    may = Counter[str]()
+    must = Counter[str]()
+    tokens = set[str]()
     names: dict[str, str] = {}
     cancelled = set()
     initialized = stream.startswith(INITIALIZE)
@@ -418,7 +420,8 @@ def check_config(config: bytes, credentials: bytes) -> None:
         theirs = full["profiles"], full["sso_sessions"]
     except botocore.exceptions.ConfigParseError:
         theirs = None
-    refusal, ours = "", None
+    refusal = ""
+    ours = None
     try:
         ours = inside.read_config()
     except inside.Failure as failure:

@@ -117,8 +117,9 @@ def test_manifests_and_skill_name_the_tools() -> None:
     skill = (ROOT / "skills" / "aws-sso-refresh" / "SKILL.md").read_text()
     [allowed] = re.findall(r"^allowed-tools: (.+)$", skill, re.MULTILINE)
     prefixes = ("mcp__aws-sso__", "mcp__plugin_aws-sso-mcp_aws-sso__")
-    full = sorted(prefix + name for prefix in prefixes for name in inside.TOOLS)
-    assert sorted(allowed.split()) == full
+    full = [prefixes[0] + name for name in inside.TOOLS]
+    full += [prefixes[1] + name for name in inside.TOOLS]
+    assert sorted(allowed.split()) == sorted(full)
     body = skill.split("---\n")[2]
     assert all(f"`{name}`" in body for name in full)
 
@@ -552,8 +553,11 @@ class Commands(NamedTuple):
 
 
 def pages() -> dict[str, str]:
-    paths = [path for page in PAGES for path in sorted(ROOT.glob(page))]
-    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+    texts = {}
+    for pattern in PAGES:
+        for path in sorted(ROOT.glob(pattern)):
+            texts[path.relative_to(ROOT).as_posix()] = path.read_text()
+    return texts
 
 
 def commands() -> Iterator[Commands]:
@@ -568,11 +572,20 @@ def commands() -> Iterator[Commands]:
 
 
 def runnable() -> list[Commands]:
-    return [
-        each
-        for each in commands()
-        if not {line for line, _ in each.steps} <= set(NOT_RUN)
-    ]
+    found = []
+    for each in commands():
+        lines = {line for line, _ in each.steps}
+        if not lines <= set(NOT_RUN):
+            found.append(each)
+    return found
+
+
+def all_steps() -> list[tuple[str, str]]:
+    """Return all commands of the pages, each with the words that it must print."""
+    steps = []
+    for each in commands():
+        steps += each.steps
+    return steps
 
 
 def host_of(command: str) -> str | None:
@@ -627,24 +640,25 @@ def test_public_url_is_replaced_by_the_checkout(tools: Machine, told: Commands) 
 
 
 def test_every_command_of_the_pages_is_known() -> None:
-    lines = [line for each in commands() for line, _ in each.steps]
+    steps = all_steps()
+    lines = [line for line, _ in steps]
     assert set(NOT_RUN) <= set(lines)
     assert len(lines) > 50
-    shown = [
-        step for text in pages().values() for step in COMMAND.findall(text) if step[1]
-    ]
-    assert shown == [step for each in commands() for step in each.steps if step[1]]
+    shown = []
+    for text in pages().values():
+        shown += [step for step in COMMAND.findall(text) if step[1]]
+    assert shown == [step for step in steps if step[1]]
 
 
 def test_commands_can_be_pasted_into_zsh() -> None:
     """Interactive zsh has no comments, and refuses a pattern that matches no file."""
-    lines = [line for each in commands() for line, _ in each.steps]
+    lines = [line for line, _ in all_steps()]
     assert [line for line in lines if re.search(r"[#*?\[]", line)] == []
 
 
 def test_figures_are_the_same_everywhere() -> None:
     texts = [*pages().values(), (ROOT / "interop" / "install.py").read_text()]
-    sizes = [size for text in texts for size in re.findall(r"([1-9]\.\d) GB", text)]
+    sizes = re.findall(r"([1-9]\.\d) GB", "\n".join(texts))
     assert len(sizes) == 3
     assert len(set(sizes)) == 1
     rows = matrix.parts_of_page()[1].splitlines()[2:]
@@ -655,10 +669,11 @@ def test_figures_are_the_same_everywhere() -> None:
 
 def test_uvx_by_name_is_shown_as_not_yet_on_pypi() -> None:
     """A paragraph with `uvx aws-sso-mcp` says that the package must be on PyPI first."""
-    told = [each for text in pages().values() for each in text.split("\n\n")]
-    shown = [each for each in told if "`uvx aws-sso-mcp`" in each]
+    paragraphs = "\n\n".join(pages().values()).split("\n\n")
+    shown = [each for each in paragraphs if "`uvx aws-sso-mcp`" in each]
     assert len(shown) == 3
-    assert [each for each in shown if "is on PyPI" not in " ".join(each.split())] == []
+    for paragraph in shown:
+        assert "is on PyPI" in " ".join(paragraph.split())
 
 
 def test_first_screen_of_readme_can_be_pasted() -> None:
@@ -674,19 +689,16 @@ LINK = r"""(?:\]\(|^\[\w+\]: |src(?:set)?=")([^)\s"]+)"""
 
 def test_links_have_a_target() -> None:
     texts = pages()
-    anchors = {
-        page: {
-            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-            for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-        }
-        for page, text in texts.items()
-    }
-    links = [
-        (page, link)
-        for page, text in texts.items()
-        for link in re.findall(LINK, text, re.MULTILINE)
-        if not link.startswith("https://")
-    ]
+    anchors: dict[str, set[str]] = {}
+    links = []
+    for page, text in texts.items():
+        anchors[page] = set()
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+            words = re.sub(r"[^\w -]", "", heading.lower())
+            anchors[page].add(words.replace(" ", "-"))
+        for link in re.findall(LINK, text, re.MULTILINE):
+            if not link.startswith("https://"):
+                links.append((page, link))
     assert len(links) > 20
     for page, link in links:
         path, _, anchor = link.partition("#")
@@ -715,8 +727,11 @@ def entries() -> dict[str, Any]:
     found = re.findall(
         r"^### Entry [ABC]\n\n```json\n(.*?)\n```", text, re.MULTILINE | re.DOTALL
     )
-    told = [json.loads(each) for each in found]
-    return {key: entry["aws-sso"] for each in told for key, entry in each.items()}
+    result = {}
+    for text in found:
+        for key, entry in json.loads(text).items():
+            result[key] = entry["aws-sso"]
+    return result
 
 
 def test_configuration_entries_start_the_server(machine: Machine) -> None:
@@ -771,10 +786,8 @@ def test_codex_approval_of_the_page_is_accepted(machine: Machine) -> None:
         "mcp_servers.aws-sso.tools.refresh_aws_sso_token.approval_mode",
         "plugins",
     ):
-        first, second = (
-            tables.replace('"approve"', '"approv"', 1),
-            '"approv"'.join(tables.rsplit('"approve"', 1)),
-        )
+        first = tables.replace('"approve"', '"approv"', 1)
+        second = '"approv"'.join(tables.rsplit('"approve"', 1))
         config.write_text(servers + (second if wrong == "plugins" else first))
         assert f"in `{wrong}`" in machine.run("codex mcp list", code=1)
 

@@ -110,12 +110,17 @@ class Outcome(NamedTuple):
 
 
 def right_outcome(state: State) -> Outcome:
-    pages = 0 if is_silent(state) else 1
-    status = "valid" if is_accepted(state) else "logged_in" if pages else "refreshed"
-    status = "failed" if state.profile == "not assigned" else status
-    return Outcome(
-        status, pages, pages, not (is_accepted(state) and state.token == "revoked")
-    )
+    pages = 1
+    status = "logged_in"
+    if is_silent(state):
+        pages = 0
+        status = "refreshed"
+    if is_accepted(state):
+        status = "valid"
+    if state.profile == "not assigned":
+        status = "failed"
+    keeps_revoked_token = is_accepted(state) and state.token == "revoked"
+    return Outcome(status, pages, pages, not keeps_revoked_token)
 
 
 # --- What a state is in files -----------------------------------------------------------
@@ -141,10 +146,8 @@ def arrange(place: Workplace, state: State) -> None:
     (key,) = session.values()
     place.centre.refuse_refresh = state.refresh_token == "refused"
     if state.token != "absent":
-        is_refreshable, is_revoked = (
-            state.refresh_token != "none",
-            state.token == "revoked",
-        )
+        is_refreshable = state.refresh_token != "none"
+        is_revoked = state.token == "revoked"
         lifetime_s = TOKENS[state.token]
         token = place.centre.issue_token(
             lifetime_s, refreshable=is_refreshable, revoked=is_revoked

@@ -178,7 +178,8 @@ async def test_next_call_joins_the_login_of_a_cancelled_call(desktop: Desktop) -
 async def test_profile_name_reaches_the_cli_unchanged_or_is_refused(
     desktop: Desktop,
 ) -> None:
-    arriving, refused = ("Zoë's own", "--x"), ("100%", "a&b", 'a"b', "a^b")
+    arriving = ("Zoë's own", "--x")
+    refused = ("100%", "a&b", 'a"b', "a^b")
     role = (
         "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Developer\n"
     )

@@ -71,14 +71,13 @@ def test_actions_are_pinned_to_a_commit(path: Path) -> None:
 
 
 def test_every_excluded_step_exists() -> None:
-    steps = [
-        step["run"]
-        for path in WORKFLOWS
-        for job in read(path.name)["jobs"].values()
-        for step in job.get("steps", ())
-        if "run" in step
-    ]
-    assert all(any(step.startswith(words) for step in steps) for words in NOT_RUN)
+    steps = []
+    for path in WORKFLOWS:
+        for job in read(path.name)["jobs"].values():
+            for step in job.get("steps", ()):
+                steps.append(step.get("run", ""))
+    for words in NOT_RUN:
+        assert any(step.startswith(words) for step in steps), words
 
 
 # --- What they run ----------------------------------------------------------------------

@@ -33,7 +33,8 @@ def status() -> Any:
 load = {"botocore": botocore, "choice": choice, "status": status}[sys.argv[1]]
 load()  # imports the modules
 for _ in sys.stdin:
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     load()
     times = time.perf_counter() - wall, time.process_time() - cpu
     print(json.dumps([each * 1000 for each in times]), flush=True)

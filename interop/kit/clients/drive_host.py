@@ -133,7 +133,8 @@ class Codex(Host):
         self.write(id=request_id, method=method, params=params)
 
     def take(self, message: dict[str, Any]) -> None:
-        method, params = message.get("method"), message.get("params") or {}
+        method = message.get("method")
+        params = message.get("params") or {}
         if method == "mcpServer/startupStatus/updated" and params["status"] == "ready":
             self.ready.set()
         elif method == "mcpServer/elicitation/request":
@@ -194,7 +195,8 @@ class ClaudeCode(Host):
     def take(self, message: dict[str, Any]) -> None:
         if message["type"] == "control_response":
             response = message["response"]
-            result, error = response.get("response"), response.get("error")
+            result = response.get("response")
+            error = response.get("error")
             self.answered(response["request_id"], result, error)
 
     def list_tools(self) -> None:
