@@ -122,7 +122,7 @@ def find_aws() -> str | Path:
             older = f" ({', '.join(found)} is none)" if found else ""
             raise InstallError(
                 f"it needs an AWS CLI v2. There is none on PATH{older}, and Debian's cannot be "
-                f"brought here: {error}. Install one, then try again: {AWS_GUIDE}"
+                f"installed: {error}. Install one, then try again: {AWS_GUIDE}"
             ) from error
     return "aws-newest"
 

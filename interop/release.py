@@ -69,16 +69,14 @@ def set_version(version: str) -> list[str]:
     """Write a version everywhere; return the lines that still contain the last one."""
     last = current()
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
-        raise RefusedError(f"{version!r} is no version: three numbers, as in 1.2.3")
+        raise RefusedError(f"{version!r} is not a version: three numbers, as in 1.2.3")
     if numbers(version) < numbers(last):
-        raise RefusedError(f"{version} is below {last}")
+        raise RefusedError(f"{version} is lower than {last}")
     if git("status", "--porcelain"):
-        raise RefusedError("something is not committed: see git status")
+        raise RefusedError("there are uncommitted changes: see git status")
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if not UNRELEASED.search(changes):
-        raise RefusedError(
-            "CHANGELOG.md has no section that is unreleased: what is new?"
-        )
+        raise RefusedError("CHANGELOG.md has no unreleased section: what is new?")
     heading = f"## {version} - {date.today().isoformat()}"  # noqa: DTZ011 - where the user is
     write("CHANGELOG.md", UNRELEASED.sub(heading, changes, count=1))
     for name, pattern in PLACES.items():
@@ -238,9 +236,7 @@ def main() -> int:
     try:
         if options.version:
             for line in set_version(options.version):
-                sys.stdout.write(
-                    f"holds the last version still, see whether it should: {line}\n"
-                )
+                sys.stdout.write(f"still contains the last version, check it: {line}\n")
         found = [] if options.no_pins else list(pins())
     except (RefusedError, InstallError) as refused:
         sys.stderr.write(f"{refused}\n")

@@ -1,9 +1,9 @@
 """The real programs that interop uses: which ones, where they are, how they are installed.
 
 `interop/install.py` installs them, each into a folder of its own, without touching the system.
-AWS CLI v2 and the newest Pythons come from Debian's packages, through a private apt state that
-knows this machine's mirror; everything else from the Python index and the npm registry that this
-machine's pip and npm are set up for.
+AWS CLI v2 and the newest Pythons come from Debian's packages, through a private apt state with
+this machine's mirror; everything else comes from the Python index and the npm registry that this
+machine uses.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def make_venv(
     except InstallError as error:
         why = str(error).rpartition("ERROR: ")[2]
         raise InstallError(
-            f"pip could not install what it should ({why}). Does it reach a Python index? "
+            f"pip could not install the packages ({why}). Can it reach a Python index? "
             f"`{base} -m pip config list` and $PIP_INDEX_URL say which. If a package cannot be "
             f"built for this Python, put a 3.{newest_minor} on PATH"
         ) from error
@@ -405,7 +405,7 @@ def debian_mirror() -> str:
     for uri in uris.split():
         if re.search(r"debian(\.list)?/?$", uri):
             return uri
-    raise InstallError("this machine's apt knows no Debian mirror")
+    raise InstallError("this machine's apt has no Debian mirror")
 
 
 def debian_keyring() -> Path:

@@ -25,7 +25,7 @@ from kit.workplace import SERVER
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANSWER_LIMIT_S = 10  # for an answer; a call waits 2 s for the user at most
+ANSWER_LIMIT_S = 8  # for an answer; a call waits 2 s for the user at most
 END_LIMIT_S = 4  # for a server's end after the end of its input
 
 # A frame of a function of the server. What Python says when it cannot load its own library is

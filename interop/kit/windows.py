@@ -76,7 +76,7 @@ def install(folder: Path, *pythons: str) -> str:
     """Install into the component's folder, with Pythons such as "3.9"; return the versions."""
     if platform.machine() != "x86_64":
         raise InstallError(
-            "Wine runs Windows' programs for x86-64, and this machine is another"
+            "Wine runs Windows programs for x86-64 only; this is another processor"
         )
     step(folder, "Wine, from Debian's sid")
     packages = (*WINE, *LIBRARIES, *OSSLSIGNCODE)

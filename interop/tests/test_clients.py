@@ -99,7 +99,7 @@ def test_cancelled_call_gets_no_answer_and_leaves_the_login(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     if client.cancels == "never":
-        pytest.skip("it gives up no call")
+        pytest.skip("it never cancels a call")
     with Driver(client, place) as driver:
         call = driver.call(profile="dev")
         assert place.centre.wait_for(lambda: bool(place.centre.pages))

@@ -68,14 +68,14 @@ def test_release_writes_the_version_everywhere(copy: Path) -> None:
 def test_invalid_version_is_refused(copy: Path, version: str) -> None:
     done = run_release(copy, version or " ")
     assert done.returncode == 1
-    assert "is no version" in done.stderr or "is below" in done.stderr
+    assert "is not a version" in done.stderr or "is lower than" in done.stderr
     assert subprocess.check_output(["git", "status", "--porcelain"], cwd=copy) == b""
 
 
 def test_checkout_with_something_uncommitted_is_refused(copy: Path) -> None:
     (copy / "new").touch()
     done = run_release(copy, "9.8.7")
-    assert (done.returncode, "not committed" in done.stderr) == (1, True)
+    assert (done.returncode, "uncommitted changes" in done.stderr) == (1, True)
     assert VERSION in (copy / "plugin.json").read_text()
 
 

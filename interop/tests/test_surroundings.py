@@ -109,11 +109,11 @@ def can(*argv: str) -> bool:
 
 pytestmark = [
     pytest.mark.skipif(
-        os.geteuid() != 0, reason="needs root, to plant what others own"
+        os.geteuid() != 0, reason="needs root, to create files of other users"
     ),
     pytest.mark.skipif(
         not can("unshare", "-m", "mount", "--bind", "/dev/null", "/etc/hostname"),
-        reason="needs mount namespaces, to have users of its own",
+        reason="needs mount namespaces, to have its own users",
     ),
 ]
 
@@ -665,7 +665,7 @@ def test_container_root_may_use_a_mounted_home(world: World) -> None:
 def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> None:
     user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
     if not can(*user, "unshare", *options, "true"):
-        pytest.skip("this kernel lets no user make a user namespace")
+        pytest.skip("this kernel refuses user namespaces")
     world.configure("alice", ALICE)
     # Without a map, the group of a user looks like any other group.
     for layout in (folder_of_root, home_with_umask_002)[: len(options[0]) - 1]:
