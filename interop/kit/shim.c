@@ -1,11 +1,12 @@
-/* Let calls of libc fail in one process, without touching the machine: LD_PRELOAD this library.
+/* A library for LD_PRELOAD that makes chosen calls of libc fail, in one process only.
  *
- * $SHIM_CONTROL names a file of at least sizeof(struct control) bytes. It is mapped, so that a test
- * can say at any time which calls shall fail, and read what was called: kit/shim.py is the other
- * side. Nothing is counted while `armed` is 0, or in a child of the process.
- * $SHIM_ARM_AT, if set: armed when a file with this path is opened as a script.
+ * $SHIM_CONTROL: a file of at least sizeof(struct control) bytes. It is mapped, so that a test can
+ *     choose the calls that fail, and read how often each function was called (kit/shim.py).
+ * $SHIM_ARM_AT: a script; the library is armed when the process opens it. Without it, the test sets
+ *     `armed`.
  *
- * Linux with glibc, 64 bits. vfork is answered by fork, as a wrapper may not return from a vfork.
+ * Calls are counted only while armed, and never in child processes.
+ * Needs Linux, glibc, 64 bits. vfork becomes fork, because a wrapper cannot return after vfork.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -46,7 +47,7 @@ static const char *const names[] = {FUNCTIONS(NAME)};
 
 struct control {
     int32_t armed;      /* written by the test, as all that follows up to `function` */
-    int32_t error;      /* the errno of a call that fails */
+    int32_t error;      /* the errno of a call that fails; 0: the process is killed instead */
     int32_t first;      /* the first call that fails: 1, 2, ... since it was armed */
     int32_t times;      /* how many calls in a row fail */
     char function[24];  /* its name in FUNCTIONS */
@@ -92,6 +93,7 @@ static int fails(enum number number) {
     if (strcmp(c->function, names[number]) != 0) return 0;
     if (call < c->first || call - c->first >= c->times) return 0;
     __atomic_add_fetch(&c->failed, 1, __ATOMIC_SEQ_CST);
+    if (c->error == 0) raise(SIGKILL);
     errno = c->error;
     return 1;
 }
@@ -140,7 +142,7 @@ OPEN(open64)
 OPENAT(openat)
 OPENAT(openat64)
 
-/* Python opens its script so. It never fails: what it opens is the begin of what is tried. */
+/* Python opens its script with fopen64. It never fails: it only arms. */
 static void arm_for(const char *path) {
     if (control && arm_at && strcmp(path, arm_at) == 0)
         __atomic_store_n(&control->armed, 1, __ATOMIC_SEQ_CST);

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 SOURCE = Path(__file__).with_name("shim.c")
 LIBRARY = "shim.so"
+KILL = "KILL"
 NO_COMPILER = "not built: no C compiler (cc) on PATH"
 
 # struct control in shim.c: armed, error, first, times, function, failed; then the rows of `seen`.
@@ -46,7 +47,7 @@ class Fault(NamedTuple):
     function: str
     """As in FUNCTIONS of shim.c."""
     error: str
-    """The name of an errno."""
+    """The name of an errno, or KILL: then the process is killed at the call."""
     first: int
     """The first call that fails, counted from 1 since the shim was armed."""
     times: int = 1
@@ -82,7 +83,9 @@ class Shim:
 
     def prepare(self, fault: Fault) -> None:
         """Choose the calls that fail once the shim is armed."""
-        number = getattr(errno, fault.error)
+        number = 0
+        if fault.error != KILL:
+            number = getattr(errno, fault.error)
         name = os.fsencode(fault.function)
         HEADER.pack_into(self._shared, 0, 0, number, fault.first, fault.times, name, 0)
 

@@ -49,6 +49,7 @@ class Violation(enum.Enum):
     NEEDLESS_PAGE = "a page was opened that nobody needs"
     STDOUT = "there is something else than JSON-RPC on stdout"
     SECRET = "there is a secret in what was written"
+    DEAD_END = "another server gets neither a URL nor a token within 15 s"
 
 
 class Stage:
@@ -255,6 +256,14 @@ class Server:
 
     def call(self, tool: str = TOOL) -> dict[str, Any] | None:
         return self.result(self.send_call(tool))
+
+    def wait_until_killed(self) -> bool:
+        """Return whether the shim has killed the server."""
+        try:
+            self._process.wait(END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     # --- The promises
 
