@@ -31,7 +31,7 @@ TOOLS: dict[str, dict[str, Any]] = {
 }
 MAX_LINE_BYTES = aws_sso_mcp.MAX_LINE_BYTES
 MAX_OUTPUT_BYTES = aws_sso_mcp.MAX_OUTPUT_BYTES
-MAX_COMPLAINTS = aws_sso_mcp.MAX_COMPLAINTS
+MAX_COMPLAINTS = aws_sso_mcp.MAX_LOG_LINES
 
 
 # --- Tools ------------------------------------------------------------------------------
@@ -82,41 +82,41 @@ def serve(stream: bytes, last: bytes) -> Served:
     threads: list[threading.Thread] = []
     uncaught: list[Any] = []
     over = threading.Event()
-    in_thread = aws_sso_mcp.in_thread
+    start_thread = aws_sso_mcp.start_thread
 
     def stub(
         call: Call, profile: str | None = None, force: bool = False
     ) -> dict[str, Any]:
-        call.report(f"asked for {profile} \ud800")
-        with aws_sso_mcp.CHANGED:
-            aws_sso_mcp.CHANGED.wait_for(
-                lambda: call.cancelled or over.is_set() or not force, 9
+        call.report_progress(f"asked for {profile} \ud800")
+        with aws_sso_mcp.SHARED_STATE:
+            aws_sso_mcp.SHARED_STATE.wait_for(
+                lambda: call.is_cancelled or over.is_set() or not force, 9
             )
-        if call.cancelled:
+        if call.is_cancelled:
             raise Failure("cancelled", "")
         if profile == "fail":
-            raise Failure("not_sso", "\ud800", unusable="\udfff")
+            raise Failure("not_sso", "\ud800", unusable_profile="\udfff")
         if profile == "raise":
             raise StubError
         return {"success": True, "message": f"{profile}\ud800\n\u2028"}
 
     def remember(*arguments: Any) -> threading.Thread:
-        threads.append(in_thread(*arguments))
+        threads.append(start_thread(*arguments))
         return threads[-1]
 
     tool = aws_sso_mcp.TOOLS["refresh_aws_sso_token"]._replace(function=stub)
     with (
         mock.patch.dict(aws_sso_mcp.TOOLS, refresh_aws_sso_token=tool),
-        mock.patch.object(aws_sso_mcp, "in_thread", remember),
+        mock.patch.object(aws_sso_mcp, "start_thread", remember),
         mock.patch.object(threading, "excepthook", uncaught.append),
         mock.patch.object(sys, "stderr", io.StringIO()) as errors,
     ):
-        server = aws_sso_mcp.Server(written.append)
+        server = aws_sso_mcp.McpServer(written.append)
         aws_sso_mcp.serve(partial(io.BytesIO(stream).read, CHUNK), server)
         server.handle_line(last)
-        with aws_sso_mcp.CHANGED:
+        with aws_sso_mcp.SHARED_STATE:
             over.set()
-            aws_sso_mcp.CHANGED.notify_all()
+            aws_sso_mcp.SHARED_STATE.notify_all()
         for thread in threads:
             thread.join(DEADLINE_S)
             assert not thread.is_alive()
@@ -126,13 +126,15 @@ def serve(stream: bytes, last: bytes) -> Served:
 
 def line_handler(written: list[bytes]) -> Callable[[bytes], None]:
     """Return the function that handles a line, for a server that writes into a list."""
-    return aws_sso_mcp.Server(written.append).handle_line
+    return aws_sso_mcp.McpServer(written.append).handle_line
 
 
 def serve_endless(stream: BinaryIO) -> list[bytes]:
     """Serve a stream and return the lines that were written."""
     written: list[bytes] = []
-    aws_sso_mcp.serve(partial(stream.read, CHUNK), aws_sso_mcp.Server(written.append))
+    aws_sso_mcp.serve(
+        partial(stream.read, CHUNK), aws_sso_mcp.McpServer(written.append)
+    )
     return written
 
 
@@ -173,7 +175,7 @@ def read_config() -> Config:
 
 
 def token_file_name(session: str) -> str:
-    return aws_sso_mcp.cache_name(session)
+    return aws_sso_mcp.cache_file_name(session)
 
 
 class KnownToken(NamedTuple):
@@ -190,20 +192,20 @@ def known_token(session: str) -> KnownToken:
     sso = aws_sso_mcp.SsoSession(session, "https://x.awsapps.com/start", "us-east-1")
     with mock.patch("time.sleep"):
         token = aws_sso_mcp.read_token(sso)
-    expiry = aws_sso_mcp.expiry(token)
+    expiry = aws_sso_mcp.expiry_keys(token)
     return KnownToken(
         token is not None, aws_sso_mcp.token_state(token), expiry, repr(token)
     )
 
 
 def epoch(text: Any) -> float | None:
-    return aws_sso_mcp.epoch(text)
+    return aws_sso_mcp.parse_time(text)
 
 
 # --- What AWS's tools say ---------------------------------------------------------------
 
 Prompt = tuple[Optional[str], Optional[str]]  # URL and user code
-REASONS = {str(row[0]) for row in aws_sso_mcp.FAILURES} | {
+REASONS = {known.reason for known in aws_sso_mcp.FAILURES} | {
     "session_expired",
     "aws_cli_failed",
 }
@@ -258,7 +260,7 @@ class Reader(aws_sso_mcp.Process):
 
     def __init__(self) -> None:
         self.argv = ["aws", "sso", "login"]
-        self.code = 255
+        self.exit_code = 255
         self.output = {"stdout": "", "stderr": ""}
         self.seen: list[Prompt] = []
         self._news = mock.Mock(
@@ -271,8 +273,8 @@ class Reader(aws_sso_mcp.Process):
         for chunk in filter(None, chunks):
             theirs.send(chunk)
         theirs.close()
-        self._popen = mock.Mock(**{stream: ours})
-        self._read(stream)
+        self._popen = mock.Mock()
+        self._read(stream, ours)
 
 
 # --- Programs that other Pythons run ----------------------------------------------------
