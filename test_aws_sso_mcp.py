@@ -3709,7 +3709,9 @@ class ChoosingTest(ConfiguredTest):
         self.assertEqual(("p", "parameter"), found)
         self.assertEqual(("dev", "server"), self.choice(server="a"))
         answer = refresh_here(server="b")
-        self.assertEqual(("ops", "server"), (answer["profile"], answer["profileSource"]))
+        self.assertEqual(
+            ("ops", "server"), (answer["profile"], answer["profileSource"])
+        )
         expected = "from the environment of MCP server 'b', whose entry has none"
         self.assertIn(expected, answer["message"])
 
@@ -6498,7 +6500,9 @@ class StatusCommandTest(CommandTest):
         header, first, profiles, second, *_ = self.printed("status").splitlines()
         self.assertRegex(first, r"^corp +valid +3 h 20 min +nothing to do$")
         self.assertEqual("  dev, ops", profiles)
-        self.assertRegex(second, r"^old.awsapps.com/start +absent +- +one sign-in page$")
+        self.assertRegex(
+            second, r"^old.awsapps.com/start +absent +- +one sign-in page$"
+        )
         self.assertEqual(header.index("TOKEN"), second.index("absent"))
         self.assertEqual(header.index("TO REFRESH"), second.index("one sign-in page"))
 
@@ -6741,7 +6745,7 @@ class HostileTextTest(LinearTimeTest):
     def test_config_files(self) -> None:
         def read(text: str) -> None:
             with contextlib.suppress(Failure):
-                aws_sso_mcp.parse_ini("config", f"[a]\n{text}\n")
+                aws_sso_mcp.parse_ini(Path("config"), f"[a]\n{text}\n")
 
         for piece in ("[", "#", "\n", " y = 1\n", " y\n"):
             self.assert_linear(read, piece)

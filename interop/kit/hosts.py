@@ -148,7 +148,7 @@ class ResponsesHandler(BaseHTTPRequestHandler):
             "status": "completed",
             "output": [item],
         }
-        events = [
+        events: list[dict[str, Any]] = [
             {"type": "response.created", "response": {"id": "resp_1"}},
             {"type": "response.output_item.done", "output_index": 0, "item": item},
             {"type": "response.completed", "response": {**response, "usage": usage}},
