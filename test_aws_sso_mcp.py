@@ -1709,9 +1709,11 @@ class ClientEnvironmentTest(ConfiguredTest):
         files = {
             f"/proc/{parent}/status": status.encode(),
             f"/proc/{parent}/environ": "\0".join(pairs).encode(),
+            "/proc/self/loginuid": b"4294967295",  # nobody has logged in
         }
         if program == "client":
-            files["/proc/1/status"] = status.encode()
+            files["/proc/1/status"] = status.replace("PPid:\t1", "PPid:\t0").encode()
+            files["/proc/1/environ"] = b""
 
         def read(path: Path, kind: str) -> bytes:
             self.assertEqual("process", kind)
@@ -1746,8 +1748,8 @@ class ClientEnvironmentTest(ConfiguredTest):
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
 
     def test_unreadable_process_above_a_launcher_is_skipped(self) -> None:
-        with self.client(0, program="sh"):
-            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
+        with self.client(1000, program="sh"):
+            self.assertEqual(CLIENT_VARIABLES, client_environment())
 
     def test_client_of_another_user_tells_nothing(self) -> None:
         with self.client(1000, client_uid=1001):
@@ -1758,6 +1760,12 @@ class ClientEnvironmentTest(ConfiguredTest):
             elevated = mock.patch.dict(os.environ, {name: "1000"})
             with self.subTest(name), self.client(1000), elevated:
                 self.assertEqual({}, client_environment())
+
+    def test_client_tells_nothing_to_root_when_proc_cannot_be_read(self) -> None:
+        with self.client(0, program="sh"):  # what is above the shell is gone
+            self.assertEqual({}, client_environment())
+        with self.client(0):
+            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
 
     def test_client_tells_nothing_to_a_setuid_or_setgid_server(self) -> None:
         for name in ("geteuid", "getegid"):
