@@ -4212,6 +4212,9 @@ class LoginOutputTest(Test):
             "https://us-east-1.signin.aws/platform/authorize?request_uri=x",
             "https://oidc.us-east-1.api.aws/authorize?x=1",
             "https://oidc-fips.us-gov-west-1.amazonaws.com/authorize?x=1",
+            "https://oidc.us-isob-east-1.sc2s.sgov.gov/authorize?x=1",
+            "https://oidc.ap-southeast-7.amazonaws.com:443/authorize?x=1",
+            "https://ssoins-1.portal.us-east-1.app.aws/",
         )
         for url in hosts_of_aws:
             with self.subTest(url):
@@ -4235,10 +4238,44 @@ class LoginOutputTest(Test):
             "javascript:alert(1)",
             "https://x.aws/\x1b[2J",
             "https://x.aws/' --flag",
+            # Buckets, and other pages that customers have below AWS's domains.
+            "https://oidc.s3.amazonaws.com/",
+            "https://oidc.s3-us-west-2.amazonaws.com/",
+            "https://oidc.s3-website-us-east-1.amazonaws.com/",
+            "https://device.sso.s3.amazonaws.com/",
+            "https://oidc.s3-accelerate.amazonaws.com/",
+            "https://oidc.amazonaws.com/",
+            "https://oidc.us-east-1.on.aws/",
+            "https://oidc.us-east-1.elb.amazonaws.com/",
+            "https://x.apps.app.aws/",
+            "https://app.aws/",
+            # Digits and letters of other scripts.
+            "https://oidc.us-east-\u0661.amazonaws.com/",
+            "https://oidc.u\u017f-east-1.amazonaws.com/",
+            "https://oidc.us-east-1.amazonaws.com:\u0661/",
         )
         for url in other_urls:
             with self.subTest(url):
                 self.assertFalse(is_aws_url(url))
+
+    def test_url_that_a_shell_would_act_on_is_not_opened(self) -> None:
+        # A user, or an assistant, may paste it without quotes.
+        host = "https://oidc.us-east-1.amazonaws.com/"
+        texts = (
+            "?x=$(id)", "?x=$HOME", "?x=`id`", "?x='", '?x="', "?x=1;id", "?x=1|id", "?x=1>y",
+            "?x=1<y", "?x=(y)", "?x={a,b}", "?x=[a]", "?x=*", "?x=!1", "?x=^", "?x=\\", "?x=1 y",
+            "?x=1&id", "?x=1&&id=1", "?x=1&/bin/id=1", "?x&", "?x=\u00e9", "?x=1\n",
+        )  # fmt: skip
+        for text in texts:
+            with self.subTest(text):
+                self.assertFalse(is_aws_url(host + text))
+        for text in (
+            "?x=1&y=2&z=",
+            "start/#/device?user_code=A&b=c",
+            "?x=%24&y=a+b:c/d@e,f=~-._",
+        ):
+            with self.subTest(text):
+                self.assertTrue(is_aws_url(host + text))
 
     def test_hosts_of_every_partition_are_hosts_of_aws(self) -> None:
         suffixes = """
@@ -4247,8 +4284,17 @@ class LoginOutputTest(Test):
             api.amazonwebservices.eu api.aws.ic.gov api.aws.scloud api.cloud-aws.adc-e.uk
             api.aws.hci.ic.gov
         """
-        of_aws = ("oidc.us-iso-east-1", "oidc-fips.us-iso-east-1", "device.sso.x-1")
-        of_customers = ("x", "x.s3.us-iso-east-1", "oidc.x.execute-api.y-1")
+        of_aws = (
+            "oidc.us-iso-east-1",
+            "oidc-fips.us-iso-east-1",
+            "device.sso.eu-isoe-west-1",
+        )
+        of_customers = (
+            "x",
+            "x.s3.us-iso-east-1",
+            "oidc.x.execute-api.us-iso-east-1",
+            "oidc.s3",
+        )
         for suffix in suffixes.split():
             with self.subTest(suffix):
                 self.assertFalse(is_aws_url(f"https://{suffix}/?a"))
