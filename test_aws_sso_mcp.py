@@ -1508,7 +1508,7 @@ class ProgramTrustTest(ConfiguredTest):
 
     def trusting(self, users: set[int], groups: set[int]) -> Any:
         """Let the server trust these users and groups: a test has only one of each."""
-        trusted = aws_sso_mcp.Trusted(users, groups, projects=set())
+        trusted = aws_sso_mcp.Trusted(users, groups, set(), projects=set())
         return mock.patch.object(aws_sso_mcp, "trusted_owners", lambda: trusted)
 
     def test_program_in_a_project_is_never_executed(self) -> None:
@@ -1638,6 +1638,52 @@ class ProgramTrustTest(ConfiguredTest):
                 # Only root could give a file to another group.
                 trusted = aws_sso_mcp.trusted_owners()
             self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
+    def test_first_group_of_another_account_is_not_trusted(self) -> None:
+        import grp
+        import pwd
+
+        me = pwd.struct_passwd(("me", "x", os.geteuid(), 4242, "", "/", ""))
+        rows = (
+            ((os.geteuid() + 1, 4243), True),
+            ((os.geteuid(), 4242), True),  # a second name of the same user
+            ((os.geteuid() + 1, 4242), False),
+        )
+        group = grp.struct_group(("me", "x", 4242, []))
+        for (uid, gid), expected in rows:
+            other = pwd.struct_passwd(("other", "x", uid, gid, "", "/", ""))
+            accounts = mock.patch("pwd.getpwall", return_value=[me, other])
+            user = mock.patch("pwd.getpwuid", return_value=me)
+            with accounts, user, mock.patch("grp.getgrgid", return_value=group):
+                trusted = aws_sso_mcp.trusted_owners()
+            self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells it to Python")
+    def test_access_control_list_that_lets_others_write_is_refused(self) -> None:
+        aws = self.program(self.bin / "aws")
+        nobody = 0xFFFFFFFF
+        # tag, permissions, number: the owner, the group, the mask, all others
+        entries = [(1, 7, nobody), (4, 5, nobody), (16, 7, nobody), (32, 5, nobody)]
+        rows = (
+            ((2, 7, os.geteuid() + 1), False),  # a user
+            ((8, 7, os.getegid() + 1), False),  # a group
+            ((2, 5, os.geteuid() + 1), True),
+            ((2, 7, os.geteuid()), True),
+        )
+        for entry, expected in rows:
+            content = struct.pack("<I", 2)
+            for fields in sorted([*entries, entry]):
+                content += struct.pack("<HHI", *fields)
+            try:
+                os.setxattr(aws, "system.posix_acl_access", content)
+            except OSError:
+                self.skipTest("this file system has no access control lists")
+            users = {0, os.geteuid()}
+            with self.subTest(entry), self.trusting(users, {os.getegid()}):
+                problem = self.problem(aws)
+                self.assertEqual(expected, problem == "")
+                self.assertEqual(expected, "access control list" not in problem)
 
     def test_folder_is_no_program(self) -> None:
         (self.bin / "aws").mkdir()
