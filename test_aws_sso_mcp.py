@@ -2633,6 +2633,47 @@ class ConfigMistakesTest(ConfiguredTest):
                 self.assertEqual("p", self.login_profile(text, "p"))
 
 
+class LongChainTest(ConfiguredTest):
+    """Configurations that would take long to read if each profile cost more than the last."""
+
+    def assert_fast(self, sections: Iterable[str]) -> dict[str, Any]:
+        self.home.write_config("\n".join(sections))
+        started = time.thread_time()
+        answer = status_here()
+        self.assertLess(
+            time.thread_time() - started, 2
+        )  # milliseconds, but for imports
+        return answer
+
+    def test_long_chain_of_source_profiles_is_read_in_linear_time(self) -> None:
+        for last in ("p0", "p1200"):  # a loop, and a chain without an end
+            sections = []
+            for number in range(1200):
+                source = last if number == 1199 else f"p{number + 1}"
+                sections.append(
+                    f"[profile p{number}]\nrole_arn = x\nsource_profile = {source}"
+                )
+            with self.subTest(last):
+                self.assert_fast(sections)
+
+    def test_chain_of_a_hundred_profiles_leads_to_its_sso_settings(self) -> None:
+        sections = [CONFIG.replace("[profile dev]", "[profile p99]")]
+        for number in range(99):
+            source = f"p{number + 1}"
+            sections.append(
+                f"[profile p{number}]\nrole_arn = x\nsource_profile = {source}"
+            )
+        self.home.write_config("\n".join(sections))
+        self.assertEqual("p99", refresh_here("p0")["loginProfile"])
+
+    def test_long_credential_processes_are_read_in_linear_time(self) -> None:
+        sections = []
+        for number in range(100):
+            command = f"aws --profile p{number + 1} " + "x" * 16_000
+            sections.append(f"[profile p{number}]\ncredential_process = {command}")
+        self.assert_fast(sections)
+
+
 class ProfileInCommandTest(unittest.TestCase):
     def test_each_rule_finds_the_profile_in_its_own_sample(self) -> None:
         for rule in aws_sso_mcp.NAMING_RULES:

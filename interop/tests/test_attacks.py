@@ -531,6 +531,28 @@ def test_credential_process_of_an_sso_profile_is_not_run(newest: Workplace) -> N
     assert not ran.exists()
 
 
+def test_value_with_line_breaks_adds_no_section_to_a_refresh(
+    newest: Workplace, tmp_path: Path
+) -> None:
+    """A plugin that only a section `plugins` could name."""
+    ran = newest.home / "ran"
+    plugin = tmp_path / "plugin" / "evil.py"
+    plugin.parent.mkdir()
+    plugin.write_text(f"open({str(ran)!r}, 'w')\ndef awscli_initialize(cli): pass\n")
+    lines = (
+        f"x\n  [plugins]\n  cli_legacy_plugin_path = {plugin.parent}\n  evil = evil\n"
+    )
+    config = (newest.home / ".aws" / "config").read_text()
+    with server(newest) as client:
+        assert client.refresh(profile="dev")["status"] == "logged_in"
+        newest.expire_token()
+        newest.write_config(
+            config.replace("[profile dev]", f"[profile dev]\nca_bundle = {lines}")
+        )
+        client.refresh(profile="dev")
+    assert not ran.exists()
+
+
 def test_history_of_the_cli_reveals_no_secret(newest: Workplace) -> None:
     config = (newest.home / ".aws" / "config").read_text()
     newest.write_config(f"[default]\ncli_history = enabled\n{config}")
