@@ -2289,6 +2289,32 @@ class SsoProfileTest(ConfiguredTest):
                 self.assertEqual("dev", self.login_profile(process, "p"))
                 self.assertEqual("dev", self.login_profile(role, "q"))
 
+    def test_credential_process_that_exports_the_default_profile_is_traced(
+        self,
+    ) -> None:
+        default = CONFIG.replace("[profile dev]", "[default]")
+        commands = (
+            "aws configure export-credentials",
+            "/opt/aws/bin/aws configure export-credentials --format process",
+            '"C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe" configure export-credentials',
+            "env -u AWS_PROFILE aws configure export-credentials",
+            "sh -c 'aws configure export-credentials'",
+        )
+        for command in commands:
+            text = f"{default}[profile p]\ncredential_process = {command}\n"
+            with self.subTest(command):
+                self.assertEqual("default", self.login_profile(text, "p"))
+        named = "env AWS_PROFILE=ops aws configure export-credentials"
+        text = f"{default}[profile p]\ncredential_process = {named}\n"
+        self.assertEqual("ops", self.login_profile(text, "p"))
+
+    def test_default_profile_that_exports_its_own_credentials_is_not_traced(
+        self,
+    ) -> None:
+        process = "credential_process = aws configure export-credentials\n"
+        answer = self.failed_refresh(f"{CONFIG}[default]\n{process}", "default")
+        self.assertEqual("not_sso", answer["reason"])
+
     def test_credential_process_that_names_no_other_profile_is_not_traced(self) -> None:
         commands = (
             "other-tool",
@@ -4942,6 +4968,13 @@ class LoginFailureTest(ProcessTest):
         self.assertEqual("aws_cli_v1", client.refresh(profile="dev")["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
         self.assertIn("version 1", client.status()["awsCli"]["problem"])
+
+    def test_version_1_that_python_runs_as_a_module_is_recognized(self) -> None:
+        client = self.local()
+        call = client.call(profile="dev")
+        error = V1_ERROR.replace("aws: error", "__main__.py: error")
+        self.stand_ins.next_run("aws").do(stderr=error, exit=2)
+        self.assertEqual("aws_cli_v1", client.result(call)["reason"])
 
     def test_replaced_version_1_of_the_cli_is_tried_again(self) -> None:
         client = self.local()
