@@ -4020,6 +4020,15 @@ class CliFailureTest(ProcessTest):
             ("wrong_start_url", "An error occurred (InvalidRequestException) when calling the"
              " RegisterClient operation: "),
             ("wrong_start_url", "The sso_start_url must use the https scheme."),
+            ("wrong_start_url", "Could not resolve start URL 'https://sso.example.com' to an"
+             " AWS-owned endpoint. Final URL: 'https://sso.example.com'"),
+            ("wrong_start_url", "Failed to resolve start URL: HTTP 404"),
+            ("aws_error", "Failed to resolve start URL: HTTP 503"),
+            ("network", "An error occurred (Configuration): Failed to resolve start URL: [Errno"
+             " -2] Name or service not known"),
+            ("network", "Failed to resolve start URL: [Errno 111] Connection refused"),
+            ("network", "Failed to resolve start URL: timed out"),
+            ("certificate", "Failed to resolve start URL: [SSL: CERTIFICATE_VERIFY_FAILED]"),
             ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
             ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
             ("proxy", 'Failed to connect to proxy URL: "http://127.0.0.1:1"'),
