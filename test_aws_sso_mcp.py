@@ -1096,7 +1096,9 @@ class ConfiguredTest(Test):
         self.assertEqual("aws_cli_not_found", answer["reason"], "no login was tried")
         return str(answer.get("loginProfile", answer["profile"]))
 
-    def failed_refresh(self, text: str, profile: str | None = None) -> dict[str, Any]:
+    def failed_refresh(
+        self, text: str | bytes, profile: str | None = None
+    ) -> dict[str, Any]:
         """Return the answer to a call that must fail before any program is started."""
         self.home.write_config(text)
         answer = refresh_here(profile)
@@ -2302,6 +2304,32 @@ class SsoProfileTest(ConfiguredTest):
                 self.assertEqual("dev", self.login_profile(process, "p"))
                 self.assertEqual("dev", self.login_profile(role, "q"))
 
+    def test_credential_process_that_exports_the_default_profile_is_traced(
+        self,
+    ) -> None:
+        default = CONFIG.replace("[profile dev]", "[default]")
+        commands = (
+            "aws configure export-credentials",
+            "/opt/aws/bin/aws configure export-credentials --format process",
+            '"C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe" configure export-credentials',
+            "env -u AWS_PROFILE aws configure export-credentials",
+            "sh -c 'aws configure export-credentials'",
+        )
+        for command in commands:
+            text = f"{default}[profile p]\ncredential_process = {command}\n"
+            with self.subTest(command):
+                self.assertEqual("default", self.login_profile(text, "p"))
+        named = "env AWS_PROFILE=ops aws configure export-credentials"
+        text = f"{default}[profile p]\ncredential_process = {named}\n"
+        self.assertEqual("ops", self.login_profile(text, "p"))
+
+    def test_default_profile_that_exports_its_own_credentials_is_not_traced(
+        self,
+    ) -> None:
+        process = "credential_process = aws configure export-credentials\n"
+        answer = self.failed_refresh(f"{CONFIG}[default]\n{process}", "default")
+        self.assertEqual("not_sso", answer["reason"])
+
     def test_credential_process_that_names_no_other_profile_is_not_traced(self) -> None:
         commands = (
             "other-tool",
@@ -2391,12 +2419,172 @@ class ConfigMistakesTest(ConfiguredTest):
                 self.assertIn(expected, problems)
 
     def test_wrong_name_of_a_session_gets_a_suggestion(self) -> None:
-        for value in ("Corp", "corp # main", '"corp"'):
+        text = f"{self.GOOD}[profile p]\nsso_session = Corp\n"
+        message = self.failed_refresh(text, "p")["message"]
+        self.assertIn(str(self.config_path), message)
+        self.assertIn("If you mean 'corp', write that", message)
+
+    def test_name_with_something_around_it_is_shown_without(self) -> None:
+        values = ("corp # main", "corp ; main organisation", "`corp`", '"corp"', "corp,",
+                  "corp\t# main", "\u201ccorp\u201d")  # fmt: skip
+        for value in values:
             with self.subTest(value):
                 text = f"{self.GOOD}[profile p]\nsso_session = {value}\n"
-                message = self.failed_refresh(text, "p")["message"]
-                self.assertIn(str(self.config_path), message)
-                self.assertIn("If you mean 'corp', write that.", message)
+                answer = self.failed_refresh(text.encode(), "p")
+                self.assertEqual("sso_session_not_found", answer["reason"])
+                expected = (
+                    "AWS tools take quotes and comments as a part of the value."
+                    " Write: sso_session = corp."
+                )
+                self.assertIn(expected, answer["message"])
+                self.assertIn(expected, " ".join(status_here()["problems"]))
+
+    def test_comment_behind_a_source_profile_is_named(self) -> None:
+        text = f"{CONFIG}[profile p]\nrole_arn = x\nsource_profile = dev # main\n"
+        message = self.failed_refresh(text, "p")["message"]
+        self.assertIn("Write: source_profile = dev.", message)
+
+    def test_profile_that_contradicts_its_session_is_refused(self) -> None:
+        rows = (  # lines of the profile, lines of the session, key, values, where to delete
+            ("sso_start_url = https://x.awsapps.com/start/", "", "sso_start_url",
+             " ('https://x.awsapps.com/start/' and 'https://x.awsapps.com/start')",
+             "profile 'p'"),
+            ("sso_region = eu-west-1", "", "sso_region", " ('eu-west-1' and 'us-east-1')",
+             "profile 'p'"),
+            ("region = eu-west-1", "region = secret-1", "region", "", "[sso-session corp]"),
+            ("s3 =\n  a = b", "s3 = secret", "s3", "", "[sso-session corp]"),
+        )  # fmt: skip
+        for own, other, key, values, place in rows:
+            text = f"{self.GOOD}{other}\n[profile p]\n{self.PROFILE}{own}\n"
+            role = "[profile q]\nrole_arn = x\nsource_profile = p\n"
+            with self.subTest(own):
+                expected = (
+                    "Profile 'p' and its [sso-session corp] have different values for"
+                    f" {key}{values}. AWS tools refuse such a profile, even after a"
+                    f" login. In {self.config_path}, delete the line {key} of {place},"
+                    " or write the right value in both."
+                )
+                answer = self.failed_refresh(text, "p")
+                self.assertEqual("sso_inconsistent", answer["reason"])
+                self.assertIn(expected, answer["message"])
+                self.assertIn(expected, status_here()["problems"])
+                answer = self.failed_refresh(text + role, "q")
+                self.assertEqual("sso_inconsistent", answer["reason"])
+
+    def test_profile_may_repeat_what_its_session_says(self) -> None:
+        text = f"{self.GOOD}[profile p]\n{self.PROFILE}{self.SESSION}"
+        self.assertEqual("p", self.login_profile(text, "p"))
+
+    def test_profile_that_only_logs_in_may_contradict_its_session(self) -> None:
+        # AWS tools then use the session's values.
+        text = f"{self.GOOD}[profile p]\nsso_session = corp\nsso_region = eu-west-1\n"
+        self.assertEqual("p", self.login_profile(text, "p"))
+
+    def test_account_and_role_may_be_in_the_session(self) -> None:
+        role = "sso_account_id = 123456789012\n"
+        text = f"{self.GOOD}{role}[profile p]\nsso_session = corp\nsso_role_name = R\n"
+        self.assertEqual("p", self.login_profile(text, "p"))
+        [session] = status_here("p")["sessions"]
+        expected = {"profile": "p", "accountId": "123456789012", "roleName": "R"}
+        self.assertEqual([expected], session["profiles"])
+
+    def test_profile_with_half_a_role_is_refused(self) -> None:
+        account, role = "sso_account_id = 123456789012", "sso_role_name = R"
+        for line, missing in ((account, "sso_role_name"), (role, "sso_account_id")):
+            text = f"{self.GOOD}[profile p]\nsso_session = corp\n{line}\n"
+            with self.subTest(line):
+                answer = self.failed_refresh(text, "p")
+                self.assertEqual("sso_incomplete", answer["reason"])
+                self.assertIn(f"Profile 'p' has no {missing}.", answer["message"])
+
+    def test_repeated_section_or_key_is_named_with_both_lines(self) -> None:
+        rows = (
+            ("[profile a]\nx = 1\n\n[profile a] # again\n", 4,
+             "it repeats [profile a], which is already in line 1."),
+            ("[b]\nx = 1\n[profile a]\nx : 1\ny = 1\nX = 2\n", 6,
+             "it repeats x in [profile a], which is already in line 4."),
+            (f"[profile a]\n{'secret' * 9} = 1\n{'secret' * 9} = 1\n", 3,
+             "it repeats a key in [profile a], which is already in line 2."),
+        )  # fmt: skip
+        for text, line, words in rows:
+            with self.subTest(text):
+                message = self.failed_refresh(text)["message"]
+                self.assertIn(f"{self.config_path}, line {line}: {words}", message)
+                self.assertNotIn("secret", message)
+
+    def test_invisible_character_in_a_name_is_named(self) -> None:
+        for code in ("200B", "FEFF", "00AD", "2060", "202A"):
+            character = chr(int(code, 16))
+            text = f"{self.GOOD}[profile dev{character}]\n{self.PROFILE}"
+            with self.subTest(code):
+                answer = self.failed_refresh(text.encode(), "dev")
+                expected = (
+                    f"The name in [profile dev] has an invisible character (U+{code})."
+                    " Type the name again."
+                )
+                self.assertIn(expected, answer["message"])
+                self.assertIn(expected, status_here()["problems"])
+                self.assertNotIn("candidates", answer)
+                session = self.GOOD.replace("corp]", f"corp{character}]")
+                text = f"{session}[profile p]\n{self.PROFILE}"
+                message = self.failed_refresh(text.encode(), "p")["message"]
+                self.assertIn("The name in [sso-session corp] has an", message)
+
+    def test_invisible_blank_in_a_header_is_named(self) -> None:
+        text = f"{self.GOOD}[profile\xa0dev]\n{self.PROFILE}"
+        message = self.failed_refresh(text.encode(), "dev")["message"]
+        expected = "It has an invisible character (U+00A0). Write [profile dev]."
+        self.assertIn(expected, message)
+
+    def test_special_character_in_a_value_is_named(self) -> None:
+        good = f"{self.GOOD}[profile p]\n{self.PROFILE}"
+        rows = (
+            ("sso_session = corp", "sso_session = corp\u200b", "invisible", "U+200B"),
+            ("sso_region = us-east-1", "sso_region = us\u2011east-1", "instead of", "U+2011"),
+            ("sso_start_url = https://x.awsapps.com/start",
+             "sso_start_url = https://x.awsapps.com\u2060/start", "invisible", "U+2060"),
+            ("sso_role_name = R", "sso_role_name = \u200bR", "invisible", "U+200B"),
+        )  # fmt: skip
+        for right, wrong, words, code in rows:
+            with self.subTest(code):
+                text = good.replace(right, wrong)
+                message = self.failed_refresh(text.encode(), "p")["message"]
+                self.assertIn(words, message)
+                self.assertIn(code, message)
+                self.assertIn(f"Write: {right}.", message)
+
+    def test_misspelled_key_is_named(self) -> None:
+        good = f"{self.GOOD}[profile p]\n{self.PROFILE}"
+        rows = (
+            ("sso_session", "sso-session"),
+            ("sso_session", "sso_session\u200b"),
+            ("sso_region", "sso-region"),
+            ("sso_start_url", "start_url"),
+            ("sso_account_id", "account_id"),
+            ("sso_role_name", "sso_rolename"),
+        )
+        for right, wrong in rows:
+            with self.subTest(wrong):
+                text = good.replace(f"{right} =", f"{wrong} =")
+                message = self.failed_refresh(text.encode(), "p")["message"]
+                expected = f"AWS tools ignore {wrong!r} there: write {right}."
+                self.assertIn(expected, message)
+
+    def test_invalid_account_or_role_is_named_before_any_login(self) -> None:
+        account, role = "sso_account_id = 123456789012", "sso_role_name = R"
+        rows = (  # the wrong line, the other line, the right line
+            ("sso_account_id = 123456789012 # main", role, account),
+            ('sso_account_id = "123456789012"', role, account),
+            ("sso_account_id = 12345678901", role, f"{account}, for example"),
+            ("sso_role_name = R ; main", account, role),
+            ("sso_role_name = `R`", account, role),
+        )
+        for wrong, other, right in rows:
+            with self.subTest(wrong):
+                text = f"{self.GOOD}[profile p]\nsso_session = corp\n{wrong}\n{other}\n"
+                answer = self.failed_refresh(text, "p")
+                self.assertEqual("sso_invalid", answer["reason"])
+                self.assertIn(f"Write: {right}.", answer["message"])
 
     def test_wrong_case_of_a_profile_gets_a_suggestion(self) -> None:
         text = f"{self.GOOD}[profile dev]\n{self.PROFILE}"
@@ -2415,6 +2603,12 @@ class ConfigMistakesTest(ConfiguredTest):
         region = "sso_region = us-east-1"
         rows = (  # the wrong line, the other line, the right line
             ("sso_region = us-east-1 # main", url, region),
+            ("sso_region = us-east-1;", url, region),
+            ("sso_start_url = `https://x.awsapps.com/start`", region, url),
+            ("sso_start_url = <https://x.awsapps.com/start>", region, url),
+            ("sso_start_url = https://x.awsapps.com/start,", region, url),
+            ("sso_start_url = https://x.awsapps.com/start ; main", region, url),
+            ("sso_start_url = [x](https://x.awsapps.com/start)", region, url),
             ('sso_region = "us-east-1"', url, region),
             ("sso_region = EU (Ireland)", url, "sso_region = us-east-1, for example"),
             ('sso_start_url = "https://x.awsapps.com/start"', region, url),
@@ -3810,6 +4004,15 @@ class CliFailureTest(ProcessTest):
             ("wrong_start_url", "An error occurred (InvalidRequestException) when calling the"
              " RegisterClient operation: "),
             ("wrong_start_url", "The sso_start_url must use the https scheme."),
+            ("wrong_start_url", "Could not resolve start URL 'https://sso.example.com' to an"
+             " AWS-owned endpoint. Final URL: 'https://sso.example.com'"),
+            ("wrong_start_url", "Failed to resolve start URL: HTTP 404"),
+            ("aws_error", "Failed to resolve start URL: HTTP 503"),
+            ("network", "An error occurred (Configuration): Failed to resolve start URL: [Errno"
+             " -2] Name or service not known"),
+            ("network", "Failed to resolve start URL: [Errno 111] Connection refused"),
+            ("network", "Failed to resolve start URL: timed out"),
+            ("certificate", "Failed to resolve start URL: [SSL: CERTIFICATE_VERIFY_FAILED]"),
             ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
             ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
             ("proxy", 'Failed to connect to proxy URL: "http://127.0.0.1:1"'),
@@ -4758,6 +4961,13 @@ class LoginFailureTest(ProcessTest):
         self.assertEqual("aws_cli_v1", client.refresh(profile="dev")["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
         self.assertIn("version 1", client.status()["awsCli"]["problem"])
+
+    def test_version_1_that_python_runs_as_a_module_is_recognized(self) -> None:
+        client = self.local()
+        call = client.call(profile="dev")
+        error = V1_ERROR.replace("aws: error", "__main__.py: error")
+        self.stand_ins.next_run("aws").do(stderr=error, exit=2)
+        self.assertEqual("aws_cli_v1", client.result(call)["reason"])
 
     def test_replaced_version_1_of_the_cli_is_tried_again(self) -> None:
         client = self.local()
