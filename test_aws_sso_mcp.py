@@ -1712,9 +1712,11 @@ class ClientEnvironmentTest(ConfiguredTest):
         files = {
             f"/proc/{parent}/status": status.encode(),
             f"/proc/{parent}/environ": "\0".join(pairs).encode(),
+            "/proc/self/loginuid": b"4294967295",  # nobody has logged in
         }
         if program == "client":
-            files["/proc/1/status"] = status.encode()
+            files["/proc/1/status"] = status.replace("PPid:\t1", "PPid:\t0").encode()
+            files["/proc/1/environ"] = b""
 
         def read(path: Path, kind: str) -> bytes:
             self.assertEqual("process", kind)
@@ -1749,8 +1751,8 @@ class ClientEnvironmentTest(ConfiguredTest):
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
 
     def test_unreadable_process_above_a_launcher_is_skipped(self) -> None:
-        with self.client(0, program="sh"):
-            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
+        with self.client(1000, program="sh"):
+            self.assertEqual(CLIENT_VARIABLES, client_environment())
 
     def test_client_of_another_user_tells_nothing(self) -> None:
         with self.client(1000, client_uid=1001):
@@ -1761,6 +1763,12 @@ class ClientEnvironmentTest(ConfiguredTest):
             elevated = mock.patch.dict(os.environ, {name: "1000"})
             with self.subTest(name), self.client(1000), elevated:
                 self.assertEqual({}, client_environment())
+
+    def test_client_tells_nothing_to_root_when_proc_cannot_be_read(self) -> None:
+        with self.client(0, program="sh"):  # what is above the shell is gone
+            self.assertEqual({}, client_environment())
+        with self.client(0):
+            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
 
     def test_client_tells_nothing_to_a_setuid_or_setgid_server(self) -> None:
         for name in ("geteuid", "getegid"):
@@ -4016,6 +4024,7 @@ class CliFailureTest(ProcessTest):
             ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
             ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
             ("proxy", 'Failed to connect to proxy URL: "http://127.0.0.1:1"'),
+            ("proxy", "An HTTP Client raised an unhandled exception: Failed to parse: http://x"),
             ("certificate", "SSL validation failed for https://x [SSL: CERTIFICATE_VERIFY_FAILED]"),
             ("aws_error", f"An error occurred (500) (reached max retries: 2) {operation}"),
             ("aws_error", f"An error occurred (429) {operation}"),
@@ -4035,7 +4044,54 @@ class CliFailureTest(ProcessTest):
                 answer = self.answer(client, f"\n{text}\n")
                 self.assertEqual(reason, answer["reason"])
                 is_quoted = "The AWS CLI said" in answer["message"]
-                self.assertEqual(bool(text), is_quoted)
+                may_be_quoted = bool(text) and reason not in ("network", "proxy")
+                self.assertEqual(may_be_quoted, is_quoted)
+
+    def test_line_that_says_what_is_wrong_is_quoted(self) -> None:
+        not_found = "The config profile (x) could not be found"
+        rows = (  # stderr, and what is quoted of it
+            (f"warning: x\n{not_found}\nsee help", f" said: {not_found}.)"),
+            ("usage: aws x\naws: error: unknown y\n\nhelp", " said: aws: error: unknown y.)"),
+            ("Traceback:\n  File x\nImportError: no x\nhelp", " said: ImportError: no x.)"),
+            ("[ERROR] Failed to execute script\nhelp", " said: [ERROR] Failed to execute script.)"),
+            ("odd", " said: odd.)"),
+            ("usage: __main__.py [options] <command>\nfor help:\n\n  help", ""),
+        )  # fmt: skip
+        client = self.local()
+        for stderr, quotation in rows:
+            with self.subTest(stderr):
+                message = self.answer(client, stderr)["message"]
+                self.assertIn(quotation, message)
+                self.assertEqual(bool(quotation), "The AWS CLI said" in message)
+
+    def test_no_piece_of_the_login_to_a_proxy_is_quoted(self) -> None:
+        rows = (  # a proxy, and what a program makes of it
+            ("http://me:hunter2@proxy:1", "http://me:hunter2@proxy:1"),
+            ("http://me:hunter2@proxy:1", "hunter2"),
+            ("http://me:hunter2@proxy:1", "HUNTER2"),
+            ("http://me:hunter2@proxy:1", "//me"),
+            ("http://me:hunter2#x@proxy:1", "me:hunter2"),
+            ("http://me:a/hunter2@proxy:1", "2/hunter2"),
+            ("http://me:a@hunter2@proxy:1", "hunter2@proxy"),
+            ("http://me:hunter%32@proxy:1", "hunter2"),
+            ("http://me:hunter2@proxy:1", "hunter%32"),
+            ("http:\\\\me:hunter2@proxy:1", "hunter2"),
+            ("socks5://hunter2@proxy", "hunter2"),
+            ("me:hunter2@proxy", "hunter2"),
+            ("http://me:hunter2 x@proxy:1", "hunter2"),
+        )
+        for proxy, shown in rows:
+            for name in ("HTTPS_PROXY", "all_proxy", "Http_Proxy"):
+                with self.subTest(proxy, shown=shown, name=name):
+                    client = self.local(**{name: proxy})
+                    answer = self.answer(client, f"odd: {shown} is bad")
+                    self.assertEqual("aws_cli_failed", answer["reason"])
+                    self.assertNotIn("The AWS CLI said", answer["message"])
+
+    def test_proxy_without_a_login_keeps_nothing_from_being_quoted(self) -> None:
+        client = self.local(HTTPS_PROXY="http://proxy:1", NO_PROXY="localhost")
+        answer = self.answer(client, "odd: http://proxy:1")
+        self.assertIn("The AWS CLI said: odd: http://proxy:1.", answer["message"])
 
     def test_prefix_of_newer_clis_is_no_part_of_the_error(self) -> None:
         client = self.local()

@@ -474,6 +474,30 @@ def test_proxy_password_is_not_revealed(place: Workplace) -> None:
         assert "hunter2" not in json.dumps(answer)
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://me:hunter2#mine@127.0.0.1:1",
+        "http://me:hunter2/mine@127.0.0.1:1",
+        "http://me:hunter2?mine@127.0.0.1:1",
+        "http://me:hunter2\\mine@127.0.0.1:1",
+        "http://me:hunter2@127.0.0.1:99999",
+        "http://me:hunter2@127.0.0.1:x",
+        "http:/me:hunter2@127.0.0.1:1",
+        "http:\\\\me:hunter2@127.0.0.1:1",
+        "socks5://me:hunter2@127.0.0.1:1",
+        "ftp://me:hunter2@127.0.0.1:1",
+    ],
+)
+def test_no_piece_of_a_proxys_password_is_quoted(newest: Workplace, proxy: str) -> None:
+    """The AWS CLI hides the password only of a URL that it can parse."""
+    with server(newest, HTTPS_PROXY=proxy, https_proxy=proxy) as client:
+        answer = client.refresh(profile="dev")
+        assert (answer["status"], answer["reason"]) == ("failed", "proxy")
+        for piece in ("hunter2", "mine"):
+            assert piece not in json.dumps(answer)
+
+
 # --- What the config of the AWS CLI can do ----------------------------------------------
 
 

@@ -840,7 +840,7 @@ def test_root_started_by_a_user_runs_none_of_their_programs(
     assert world.ran("evil") == ""
     seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
     assert not seen & {"BROWSER", "DBUS_SESSION_BUS_ADDRESS"}
-    assert ("DISPLAY" in seen) is bool(forks)  # of a process of root
+    assert "DISPLAY" not in seen  # also not that of the launcher, which runs as root
 
 
 def test_browser_of_the_client_is_run(world: World) -> None:
@@ -892,3 +892,77 @@ def test_home_that_does_not_exist_is_reported(world: World) -> None:
     said = world.run(world.argv(54321, world.python, "-IS", server, "status"))
     assert "Set HOME" in said
     assert "Traceback" not in said
+
+
+# --- Root that another user has become ------------------------------------------------------
+
+
+def ask_as_root(world: World, prefix: list[str], before: str = "") -> str:
+    """Start the server as root, in Bob's home, whose `aws` is Bob's; return its message.
+
+    `prefix` is the way to the server: programs that keep it as their child, or become it.
+    """
+    if not world.at("bob/.aws").exists():
+        world.plant("bob/.local/bin/aws", SHARED)
+        world.give(SHARED, "bob/.local", "bob/.local/bin")
+        world.configure("bob", SHARED)
+    pairs = [f"HOME={world.at('bob')}", "PATH=/usr/bin:/bin"]
+    server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+    clean = ["/usr/bin/env", "-i", *pairs, *server]  # clients pass on few variables
+    argv = world.argv(ROOT, *prefix, *clean, before=before)
+    refreshed, _ = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    return str(refreshed["message"])
+
+
+KEEP = ["/bin/sh", "-c", '"$@"; true', "-"]  # a shell that stays, as a client does
+
+
+@pytest.mark.parametrize("name", ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"])
+def test_root_by_sudo_runs_nothing_of_the_user(world: World, name: str) -> None:
+    """The variable is in the environment of the client, or of whatever started the client."""
+    for others in ([], KEEP, [*KEEP, *KEEP]):
+        prefix = ["/usr/bin/env", f"{name}={SHARED}", *KEEP]
+        if others:
+            prefix += ["/usr/bin/env", "-i", *others]
+        assert "belongs to another user" in ask_as_root(world, prefix)
+    assert world.ran("evil") == ""
+
+
+def test_root_whose_login_was_another_users_runs_nothing_of_the_user(
+    world: World,
+) -> None:
+    """As `su` leaves it."""
+    before = f"echo {SHARED} >/proc/self/loginuid || exit 1;"
+    if not can("sh", "-c", before):
+        pytest.skip("this kernel does not let the test set who has logged in")
+    assert "belongs to another user" in ask_as_root(world, KEEP, before)
+    assert world.ran("evil") == ""
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_root_below_a_process_of_another_user_runs_nothing_of_the_user(
+    world: World,
+) -> None:
+    where = {"path": "/usr/bin:/bin", "home": world.at("bob"), "forks": 1}
+    source = world.make("launcher.c", text=LAUNCHER % where)
+    launcher = world.at("launcher")
+    subprocess.run(["gcc", "-o", launcher, source], check=True)
+    launcher.chmod(0o4755)
+    user = ["setpriv", f"--reuid={SHARED}", f"--regid={SHARED}", "--clear-groups"]
+    prefix = [*user, *KEEP, str(launcher)]
+    assert "belongs to another user" in ask_as_root(world, prefix)
+    assert world.ran("evil") == ""
+
+
+def test_root_that_cannot_read_proc_runs_nothing_of_the_user(world: World) -> None:
+    before = "mount -t tmpfs none /proc;"
+    assert "belongs to another user" in ask_as_root(world, KEEP, before)
+    assert world.ran("evil") == ""
+
+
+def test_root_that_nobody_became_runs_the_programs_of_its_homes_owner(
+    world: World,
+) -> None:
+    """This shows that the tests above can fail."""
+    ask_as_root(world, KEEP)
+    assert world.ran("evil").startswith(f"{world.at('bob')}/.local/bin/aws as 0")
