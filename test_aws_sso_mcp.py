@@ -2026,6 +2026,36 @@ aws_sso_mcp.main([])
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
         self.assertTrue(run.gone())
 
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_pipes_that_another_process_made_non_blocking_lose_no_message(self) -> None:
+        # They are as Node leaves what it hands on to its children.
+        for ready_first in (True, False):
+            with self.subTest(ready_first=ready_first):
+                stdin, to_server = os.pipe()
+                from_server, stdout = os.pipe()
+                for fd in (stdin, stdout):
+                    os.set_blocking(fd, ready_first)
+                process = subprocess.Popen(
+                    APART.argv(str(self.home.path)), env=self.stand_ins.environment(),
+                    stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                )  # fmt: skip
+                request = json.dumps({"id": 1, "method": "server/discover"}).encode()
+                os.write(to_server, request + b"\n")
+                with open(from_server, "rb") as answers:
+                    answers.readline()
+                    for fd in (stdin, stdout):
+                        os.set_blocking(fd, False)
+                        os.close(fd)
+                    # More than a pipe holds, and read only once that pipe is full.
+                    lines = (request.replace(b"1", b"2") + b"\n") * 601
+                    writer = threading.Thread(target=os.write, args=(to_server, lines))
+                    writer.start()
+                    writer.join()
+                    os.close(to_server)
+                    self.assertEqual(601, len(answers.readlines()))
+                _, errors = process.communicate(timeout=DEADLINE_S)
+                self.assertEqual((0, b""), (process.returncode, errors))
+
     def test_stray_prints_do_not_reach_the_client(self) -> None:
         # Whatever a thread prints while the server answers.
         script = """
@@ -6343,6 +6373,44 @@ class ElicitationTest(ProcessTest):
 
 
 # --- Command line -----------------------------------------------------------------------
+
+
+class NonBlockingStreamTest(CommandTest):
+    """Commands on pipes that another process has made non-blocking."""
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_output_is_complete(self) -> None:
+        self.home.write_config(config_with(sessions=20, profiles=400))
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with open(reader, encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [*APART.argv(str(self.home.path)), "status", "--json"],
+                env=self.stand_ins.environment(), stdout=writer,
+            )  # fmt: skip
+            os.close(writer)
+            text = output.read()
+            self.assertEqual(1, process.wait(DEADLINE_S))
+        self.assertGreater(len(text), 2 * 65536, "a pipe must have been full")
+        self.assertEqual(20, len(json.loads(text)["sessions"]))
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_event_for_the_hook_is_waited_for(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        process = subprocess.Popen(
+            [*APART.argv(str(self.home.path)), "hook"],
+            env=self.stand_ins.environment(), stdin=reader, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(reader)
+        event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash"}
+        event["error"] = "Error loading SSO Token: Token for corp does not exist"
+        with open(writer, "wb") as file:
+            with self.assertRaises(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            file.write(json.dumps(event).encode())
+        output, _ = process.communicate(timeout=DEADLINE_S)
+        self.assertIn(b"refresh_aws_sso_token", output)
 
 
 class PrintedTextTest(ConfiguredTest):
