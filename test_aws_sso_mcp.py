@@ -6375,6 +6375,111 @@ class ElicitationTest(ProcessTest):
 # --- Command line -----------------------------------------------------------------------
 
 
+class StartTest(CommandTest):
+    """What keeps the server from starting is said in one line on stderr."""
+
+    def run_with(self, prepare: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the server file after these statements of Python, without stdin."""
+        script = (
+            f"import os, sys, runpy; sys.argv = {[str(SERVER), *arguments]!r}; {prepare};"
+            f"runpy.run_path({str(SERVER)!r}, run_name='__main__')"
+        )
+        return subprocess.run(
+            [PYTHON, "-IS", "-c", script], env=self.stand_ins.environment(),
+            input='{"id": 1, "method": "ping"}\n', capture_output=True,
+            encoding="utf-8", timeout=60, check=False,
+        )  # fmt: skip
+
+    def assert_says(self, expected: str, prepare: str, code: int = 2) -> None:
+        with self.subTest(prepare):
+            run = self.run_with(prepare)
+            self.assertEqual((code, ""), (run.returncode, run.stdout), run.stderr)
+            self.assertIn(expected, run.stderr)
+            self.assertEqual(1, run.stderr.count("\n"), run.stderr)
+
+    def test_closed_stdin_or_stdout(self) -> None:
+        for fds in ("(0)", "(1)", "range(0, 2)"):
+            close = f"os.close{fds}"
+            if "range" in fds:
+                close = "os.closerange(0, 2)"
+            self.assert_says("stdin or stdout is closed", close)
+
+    @unittest.skipUnless(POSIX, "Windows has no such limit")
+    def test_no_descriptors(self) -> None:
+        # Python itself has 0, 1 and 2. The next ones are for the client's pipes, the null
+        # device, a module and the pipe of the signals.
+        for limit in range(4, 7):
+            limits = f"(resource.RLIMIT_NOFILE, ({limit}, {limit}))"
+            prepare = f"import resource; resource.setrlimit{limits}"
+            with self.subTest(limit=limit):
+                run = self.run_with(prepare)
+                if run.returncode == 0:
+                    self.assertIn('"id": 1', run.stdout)
+                else:
+                    self.assertEqual((2, ""), (run.returncode, run.stdout))
+                    self.assertIn("oo many open files", run.stderr)
+                    self.assertEqual(1, run.stderr.count("\n"), run.stderr)
+
+    def test_no_null_device(self) -> None:
+        self.assert_says("No such file", "os.devnull = '/nowhere/null'")
+
+    def test_library_that_is_not_complete(self) -> None:
+        # As Debian's python3-minimal. Its sys.path is that of the library.
+        hide = (
+            "sys.modules.pop('{0}', None); find = sys.meta_path[-1].find_spec;"
+            "sys.meta_path[-1] = type('Finder', (), {{'find_spec': lambda self, name, *more:"
+            " None if name == '{0}' else find(name, *more)}})()"
+        )
+        self.assert_says("needs a complete Python 3", hide.format("json"), code=1)
+        for module in ("difflib", "shlex", "subprocess"):
+            expected = f"cannot import its module {module}: it is not installed"
+            self.assert_says(expected, hide.format(module))
+
+    def test_every_module_that_is_imported_late_is_looked_for(self) -> None:
+        late = set()
+        for node in ast.walk(ast.parse(SERVER.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.Import):
+                        late.update(alias.name for alias in inner.names)
+                    elif isinstance(inner, ast.ImportFrom):
+                        late.add(str(inner.module))
+        # Only Windows needs these two; Python 3.9 and 3.10 have no tomllib.
+        late -= {"ctypes", "msvcrt", "tomllib"}
+        looked_for = aws_sso_mcp.LAZY_MODULES + aws_sso_mcp.LAZY_MODULES_ON_POSIX
+        self.assertEqual(late, set(looked_for))
+
+    def test_folder_of_the_library_that_was_unreadable_once_is_read_again(self) -> None:
+        error = ModuleNotFoundError("No module named 'difflib'", name="difflib")
+        failing = mock.patch.object(aws_sso_mcp, "choose_profile", side_effect=error)
+        finder = mock.Mock()
+        with failing, mock.patch("sys.meta_path", [*sys.meta_path, finder]):
+            answer = refresh_here("dev")
+        self.assertEqual("incomplete_python", answer["reason"])
+        self.assertIn("apt install python3", answer["message"])
+        finder.invalidate_caches.assert_called_once()
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_ignored_child_signal_does_not_hide_exit_codes(self) -> None:
+        ignore = functools.partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
+        client = Client(self, self.stand_ins.environment(), preexec_fn=ignore)
+        client.initialize()
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=DENIED, exit=255)
+        self.assertEqual("denied", client.result(call)["reason"])
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_blocked_signals_end_the_server_and_its_programs(self) -> None:
+        everything = set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}
+        block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, everything)
+        client = Client(self, self.stand_ins.environment(), preexec_fn=block)
+        client.initialize()
+        _, run = self.start_login(client)
+        client.process.send_signal(signal.SIGTERM)
+        self.assertTrue(run.gone())
+        client.close(128 + signal.SIGTERM)
+
+
 class NonBlockingStreamTest(CommandTest):
     """Commands on pipes that another process has made non-blocking."""
 
