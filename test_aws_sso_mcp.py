@@ -14,6 +14,7 @@ and real hosts are in interop/.
 
 from __future__ import annotations
 
+import _thread
 import ast
 import builtins
 import configparser
@@ -42,6 +43,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 import types
 import unittest
 import zipfile
@@ -876,7 +878,7 @@ class LocalClient(Client):
         self.module.__file__ = str(SERVER)
         exec(server_code(), vars(self.module))
         vars(self.module).update(isolated(self.module))
-        self._before = set(threading.enumerate())
+        self._threads_before = _thread._count()  # noqa: SLF001 - see `close`
         self._server = new_server(self._take, self.module)
 
     def write(self, line: bytes) -> None:
@@ -891,10 +893,11 @@ class LocalClient(Client):
         """Wait until all threads of the server have ended; return its stderr."""
         assert code == 0
         self.test.stand_ins.hang_up()
-        for thread in set(threading.enumerate()) - self._before:
-            with contextlib.suppress(RuntimeError):  # it is about to start
-                thread.join(DEADLINE_S)
-            self.test.assertFalse(thread.is_alive(), thread)
+        # The server starts its threads with `_thread`, so `threading` does not list them.
+        for _ in until_deadline():
+            if _thread._count() <= self._threads_before:  # noqa: SLF001
+                break
+            time.sleep(0.001)
         return self._checked(self._stderr.getvalue())
 
 
@@ -2015,6 +2018,18 @@ aws_sso_mcp.main([])
         client.send("ping")
         self.assertTrue(run.gone())
         client.close()
+
+    def test_thread_that_never_begins_fails_and_is_not_waited_for(self) -> None:
+        # As one that finds no memory for its first step.
+        client = self.local()
+        client.set_limit("THREAD_START_LIMIT_S", 0.01)
+        with mock.patch("_thread.start_new_thread") as start:
+            answer = client.ask("tools/call", {"name": "get_aws_sso_status"})
+            self.assertIn("more threads", answer["error"]["message"])
+            # Should it begin after all, it does nothing.
+            [begin, arguments] = start.call_args[0]
+            begin(*arguments)
+        self.assertTrue(client.status()["success"])
 
     @unittest.skipUnless(POSIX, "Windows has no fork")
     def test_children_of_a_program_are_killed_with_it(self) -> None:
@@ -4523,22 +4538,22 @@ class LoginTest(ProcessTest):
 
     def test_failure_to_start_any_thread_is_answered(self) -> None:
         client = self.local()
-        with mock.patch("threading.Thread.start", side_effect=RuntimeError):
+        with mock.patch("_thread.start_new_thread", side_effect=RuntimeError):
             answer = client.answer(client.call(profile="dev"))
         self.assertIn("does not allow more threads", answer["error"]["message"])
 
     def test_failure_to_start_the_thread_of_a_login_is_answered(self) -> None:
         client = self.local()
-        start = threading.Thread.start
-        started: list[threading.Thread] = []
+        start = _thread.start_new_thread
+        started: list[object] = []
 
-        def start_only_one(thread: threading.Thread) -> None:
+        def start_only_one(function: Any, arguments: Any) -> None:
             if started:
                 raise RuntimeError("can't start new thread")
-            started.append(thread)
-            start(thread)
+            started.append(function)
+            start(function, arguments)
 
-        with mock.patch("threading.Thread.start", start_only_one):
+        with mock.patch("_thread.start_new_thread", start_only_one):
             answer = client.refresh(profile="dev")
         self.assertEqual("no_thread", answer["reason"])
         # The next call does not wait for the login that could not start.
@@ -4546,7 +4561,7 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", client.result(call)["status"])
 
-    def test_no_file_is_accessed_while_the_condition_is_held(self) -> None:
+    def test_no_file_thread_or_program_is_used_while_the_condition_is_held(self) -> None:
         client = self.local()
         module = client.module  # no client can see what the server holds
         held: list[str] = []
@@ -4554,14 +4569,14 @@ class LoginTest(ProcessTest):
         def watched(name: str) -> Any:
             function = getattr(module, name)
 
-            def watch(*arguments: Any) -> Any:
+            def watch(*arguments: Any, **options: Any) -> Any:
                 if module.SHARED_STATE._is_owned():
                     held.append(name)
-                return function(*arguments)
+                return function(*arguments, **options)
 
             return watch
 
-        for name in ("read_file", "write_file", "modified_at"):
+        for name in ("read_file", "write_file", "modified_at", "start_thread", "Process"):
             setattr(module, name, watched(name))
         call, run = self.start_login(client)
         [session] = client.status(profile="dev")["sessions"]
@@ -6211,6 +6226,59 @@ class CallTest(ProcessTest):
         self.assertEqual("logged_in", client.result(number)["status"])
         client.close()
         self.assertFalse(client.is_answered(str(number)))
+
+
+class MemoryTest(ProcessTest):
+    """A request is answered, also when there is not enough memory for a while."""
+
+    def failing_once(self, module: Any, name: str) -> Any:
+        """Return a patch that lets the next call of a function find no memory."""
+        function = getattr(module, name)
+        effects = [MemoryError()]
+
+        def fail_once(*arguments: Any, **options: Any) -> Any:
+            if effects:
+                raise effects.pop()
+            return function(*arguments, **options)
+
+        return mock.patch.object(module, name, fail_once)
+
+    def test_request_that_could_not_be_parsed_at_first_is_answered(self) -> None:
+        client = self.local()
+        with self.failing_once(client.module.json, "loads"):
+            client.write(b'{"id": "a", "method": "ping"}')
+        self.assertEqual({}, client.answer("a")["result"])
+
+    def test_answer_that_is_too_large_is_replaced_by_an_error(self) -> None:
+        client = self.local()
+        tool = {"name": "get_aws_sso_status"}
+        for method, params in (("ping", {}), ("tools/list", {}), ("tools/call", tool)):
+            with self.subTest(method):
+                with self.failing_once(client.module, "to_ascii_json"):
+                    answer = client.ask(method, params)
+                message = answer["error"]["message"]
+                self.assertEqual("Out of memory. Try again later.", message)
+
+    def test_tool_without_memory_says_so(self) -> None:
+        client = self.local()
+        with mock.patch.object(client.module, "read_aws_config", side_effect=MemoryError):
+            answer = client.status()
+        self.assertEqual("out_of_memory", answer["reason"])
+        self.assertNotIn("bug", answer["message"])
+
+    def test_login_without_memory_says_so(self) -> None:
+        client = self.local()
+        with mock.patch.object(client.module, "parse_login_output", side_effect=MemoryError):
+            answer = client.refresh(profile="dev")
+        self.assertEqual("out_of_memory", answer["reason"])
+
+    def test_small_file_is_read_with_little_memory(self) -> None:
+        self.home.patch(self)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        read_config()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        self.assertLess(peak_bytes, 4 << 20)
 
 
 URL_MODE: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
