@@ -14,6 +14,7 @@ and real hosts are in interop/.
 
 from __future__ import annotations
 
+import _thread
 import ast
 import builtins
 import configparser
@@ -41,6 +42,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 import types
 import unittest
 import zipfile
@@ -875,7 +877,7 @@ class LocalClient(Client):
         self.module.__file__ = str(SERVER)
         exec(server_code(), vars(self.module))
         vars(self.module).update(isolated(self.module))
-        self._before = set(threading.enumerate())
+        self._threads_before = _thread._count()  # noqa: SLF001 - see `close`
         self._server = new_server(self._take, self.module)
 
     def write(self, line: bytes) -> None:
@@ -896,10 +898,11 @@ class LocalClient(Client):
         """Wait until all threads of the server have ended; return its stderr."""
         assert code == 0
         self.test.stand_ins.hang_up()
-        for thread in set(threading.enumerate()) - self._before:
-            with contextlib.suppress(RuntimeError):  # it is about to start
-                thread.join(DEADLINE_S)
-            self.test.assertFalse(thread.is_alive(), thread)
+        # The server starts its threads with `_thread`, so `threading` does not list them.
+        for _ in until_deadline():
+            if _thread._count() <= self._threads_before:  # noqa: SLF001
+                break
+            time.sleep(0.001)
         return self._checked(self._stderr.getvalue())
 
 
@@ -2041,6 +2044,18 @@ aws_sso_mcp.main([])
         self.assertTrue(run.gone())
         client.close()
 
+    def test_thread_that_never_begins_fails_and_is_not_waited_for(self) -> None:
+        # As one that finds no memory for its first step.
+        client = self.local()
+        client.set_limit("THREAD_START_LIMIT_S", 0.01)
+        with mock.patch("_thread.start_new_thread") as start:
+            answer = client.ask("tools/call", {"name": "get_aws_sso_status"})
+            self.assertIn("more threads", answer["error"]["message"])
+            # Should it begin after all, it does nothing.
+            [begin, arguments] = start.call_args[0]
+            begin(*arguments)
+        self.assertTrue(client.status()["success"])
+
     @unittest.skipUnless(POSIX, "Windows has no fork")
     def test_children_of_a_program_are_killed_with_it(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
@@ -2050,6 +2065,36 @@ aws_sso_mcp.main([])
         self.home.write_token(60, age_s=0)  # by a login in a terminal
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
         self.assertTrue(run.gone())
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_pipes_that_another_process_made_non_blocking_lose_no_message(self) -> None:
+        # They are as Node leaves what it hands on to its children.
+        for ready_first in (True, False):
+            with self.subTest(ready_first=ready_first):
+                stdin, to_server = os.pipe()
+                from_server, stdout = os.pipe()
+                for fd in (stdin, stdout):
+                    os.set_blocking(fd, ready_first)
+                process = subprocess.Popen(
+                    APART.argv(str(self.home.path)), env=self.stand_ins.environment(),
+                    stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                )  # fmt: skip
+                request = json.dumps({"id": 1, "method": "server/discover"}).encode()
+                os.write(to_server, request + b"\n")
+                with open(from_server, "rb") as answers:
+                    answers.readline()
+                    for fd in (stdin, stdout):
+                        os.set_blocking(fd, False)
+                        os.close(fd)
+                    # More than a pipe holds, and read only once that pipe is full.
+                    lines = (request.replace(b"1", b"2") + b"\n") * 601
+                    writer = threading.Thread(target=os.write, args=(to_server, lines))
+                    writer.start()
+                    writer.join()
+                    os.close(to_server)
+                    self.assertEqual(601, len(answers.readlines()))
+                _, errors = process.communicate(timeout=DEADLINE_S)
+                self.assertEqual((0, b""), (process.returncode, errors))
 
     def test_stray_prints_do_not_reach_the_client(self) -> None:
         # Whatever a thread prints while the server answers.
@@ -4736,22 +4781,22 @@ class LoginTest(ProcessTest):
 
     def test_failure_to_start_any_thread_is_answered(self) -> None:
         client = self.local()
-        with mock.patch("threading.Thread.start", side_effect=RuntimeError):
+        with mock.patch("_thread.start_new_thread", side_effect=RuntimeError):
             answer = client.answer(client.call(profile="dev"))
         self.assertIn("does not allow more threads", answer["error"]["message"])
 
     def test_failure_to_start_the_thread_of_a_login_is_answered(self) -> None:
         client = self.local()
-        start = threading.Thread.start
-        started: list[threading.Thread] = []
+        start = _thread.start_new_thread
+        started: list[object] = []
 
-        def start_only_one(thread: threading.Thread) -> None:
+        def start_only_one(function: Any, arguments: Any) -> None:
             if started:
                 raise RuntimeError("can't start new thread")
-            started.append(thread)
-            start(thread)
+            started.append(function)
+            start(function, arguments)
 
-        with mock.patch("threading.Thread.start", start_only_one):
+        with mock.patch("_thread.start_new_thread", start_only_one):
             answer = client.refresh(profile="dev")
         self.assertEqual("no_thread", answer["reason"])
         # The next call does not wait for the login that could not start.
@@ -4759,7 +4804,7 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", client.result(call)["status"])
 
-    def test_no_file_is_accessed_while_the_condition_is_held(self) -> None:
+    def test_no_file_thread_or_program_is_used_while_the_condition_is_held(self) -> None:
         client = self.local()
         module = client.module  # no client can see what the server holds
         held: list[str] = []
@@ -4767,14 +4812,14 @@ class LoginTest(ProcessTest):
         def watched(name: str) -> Any:
             function = getattr(module, name)
 
-            def watch(*arguments: Any) -> Any:
+            def watch(*arguments: Any, **options: Any) -> Any:
                 if module.SHARED_STATE._is_owned():
                     held.append(name)
-                return function(*arguments)
+                return function(*arguments, **options)
 
             return watch
 
-        for name in ("read_file", "write_file", "modified_at"):
+        for name in ("read_file", "write_file", "modified_at", "start_thread", "Process"):
             setattr(module, name, watched(name))
         call, run = self.start_login(client)
         [session] = client.status(profile="dev")["sessions"]
@@ -6434,6 +6479,59 @@ class CallTest(ProcessTest):
         self.assertFalse(client.is_answered(str(number)))
 
 
+class MemoryTest(ProcessTest):
+    """A request is answered, also when there is not enough memory for a while."""
+
+    def failing_once(self, module: Any, name: str) -> Any:
+        """Return a patch that lets the next call of a function find no memory."""
+        function = getattr(module, name)
+        effects = [MemoryError()]
+
+        def fail_once(*arguments: Any, **options: Any) -> Any:
+            if effects:
+                raise effects.pop()
+            return function(*arguments, **options)
+
+        return mock.patch.object(module, name, fail_once)
+
+    def test_request_that_could_not_be_parsed_at_first_is_answered(self) -> None:
+        client = self.local()
+        with self.failing_once(client.module.json, "loads"):
+            client.write(b'{"id": "a", "method": "ping"}')
+        self.assertEqual({}, client.answer("a")["result"])
+
+    def test_answer_that_is_too_large_is_replaced_by_an_error(self) -> None:
+        client = self.local()
+        tool = {"name": "get_aws_sso_status"}
+        for method, params in (("ping", {}), ("tools/list", {}), ("tools/call", tool)):
+            with self.subTest(method):
+                with self.failing_once(client.module, "to_ascii_json"):
+                    answer = client.ask(method, params)
+                message = answer["error"]["message"]
+                self.assertEqual("Out of memory. Try again later.", message)
+
+    def test_tool_without_memory_says_so(self) -> None:
+        client = self.local()
+        with mock.patch.object(client.module, "read_aws_config", side_effect=MemoryError):
+            answer = client.status()
+        self.assertEqual("out_of_memory", answer["reason"])
+        self.assertNotIn("bug", answer["message"])
+
+    def test_login_without_memory_says_so(self) -> None:
+        client = self.local()
+        with mock.patch.object(client.module, "parse_login_output", side_effect=MemoryError):
+            answer = client.refresh(profile="dev")
+        self.assertEqual("out_of_memory", answer["reason"])
+
+    def test_small_file_is_read_with_little_memory(self) -> None:
+        self.home.patch(self)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        read_config()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        self.assertLess(peak_bytes, 4 << 20)
+
+
 URL_MODE: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
 
 
@@ -6594,6 +6692,149 @@ class ElicitationTest(ProcessTest):
 
 
 # --- Command line -----------------------------------------------------------------------
+
+
+class StartTest(CommandTest):
+    """What keeps the server from starting is said in one line on stderr."""
+
+    def run_with(self, prepare: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the server file after these statements of Python, without stdin."""
+        script = (
+            f"import os, sys, runpy; sys.argv = {[str(SERVER), *arguments]!r}; {prepare};"
+            f"runpy.run_path({str(SERVER)!r}, run_name='__main__')"
+        )
+        return subprocess.run(
+            [PYTHON, "-IS", "-c", script], env=self.stand_ins.environment(),
+            input='{"id": 1, "method": "ping"}\n', capture_output=True,
+            encoding="utf-8", timeout=60, check=False,
+        )  # fmt: skip
+
+    def assert_says(self, expected: str, prepare: str, code: int = 2) -> None:
+        with self.subTest(prepare):
+            run = self.run_with(prepare)
+            self.assertEqual((code, ""), (run.returncode, run.stdout), run.stderr)
+            self.assertIn(expected, run.stderr)
+            self.assertEqual(1, run.stderr.count("\n"), run.stderr)
+
+    def test_closed_stdin_or_stdout(self) -> None:
+        for fds in ("(0)", "(1)", "range(0, 2)"):
+            close = f"os.close{fds}"
+            if "range" in fds:
+                close = "os.closerange(0, 2)"
+            self.assert_says("stdin or stdout is closed", close)
+
+    @unittest.skipUnless(POSIX, "Windows has no such limit")
+    def test_no_descriptors(self) -> None:
+        # Python itself has 0, 1 and 2. The next ones are for the client's pipes, the null
+        # device, a module and the pipe of the signals.
+        for limit in range(4, 7):
+            limits = f"(resource.RLIMIT_NOFILE, ({limit}, {limit}))"
+            prepare = f"import resource; resource.setrlimit{limits}"
+            with self.subTest(limit=limit):
+                run = self.run_with(prepare)
+                if run.returncode == 0:
+                    self.assertIn('"id": 1', run.stdout)
+                else:
+                    self.assertEqual((2, ""), (run.returncode, run.stdout))
+                    self.assertIn("oo many open files", run.stderr)
+                    self.assertEqual(1, run.stderr.count("\n"), run.stderr)
+
+    def test_no_null_device(self) -> None:
+        self.assert_says("No such file", "os.devnull = '/nowhere/null'")
+
+    def test_library_that_is_not_complete(self) -> None:
+        # As Debian's python3-minimal. Its sys.path is that of the library.
+        hide = (
+            "sys.modules.pop('{0}', None); find = sys.meta_path[-1].find_spec;"
+            "sys.meta_path[-1] = type('Finder', (), {{'find_spec': lambda self, name, *more:"
+            " None if name == '{0}' else find(name, *more)}})()"
+        )
+        self.assert_says("needs a complete Python 3", hide.format("json"), code=1)
+        for module in ("difflib", "shlex", "subprocess"):
+            expected = f"cannot import its module {module}: it is not installed"
+            self.assert_says(expected, hide.format(module))
+
+    def test_every_module_that_is_imported_late_is_looked_for(self) -> None:
+        late = set()
+        for node in ast.walk(ast.parse(SERVER.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.Import):
+                        late.update(alias.name for alias in inner.names)
+                    elif isinstance(inner, ast.ImportFrom):
+                        late.add(str(inner.module))
+        # Only Windows needs these two; Python 3.9 and 3.10 have no tomllib.
+        late -= {"ctypes", "msvcrt", "tomllib"}
+        looked_for = aws_sso_mcp.LAZY_MODULES + aws_sso_mcp.LAZY_MODULES_ON_POSIX
+        self.assertEqual(late, set(looked_for))
+
+    def test_folder_of_the_library_that_was_unreadable_once_is_read_again(self) -> None:
+        error = ModuleNotFoundError("No module named 'difflib'", name="difflib")
+        failing = mock.patch.object(aws_sso_mcp, "choose_profile", side_effect=error)
+        finder = mock.Mock()
+        with failing, mock.patch("sys.meta_path", [*sys.meta_path, finder]):
+            answer = refresh_here("dev")
+        self.assertEqual("incomplete_python", answer["reason"])
+        self.assertIn("apt install python3", answer["message"])
+        finder.invalidate_caches.assert_called_once()
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_ignored_child_signal_does_not_hide_exit_codes(self) -> None:
+        ignore = functools.partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
+        client = Client(self, self.stand_ins.environment(), preexec_fn=ignore)
+        client.initialize()
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=DENIED, exit=255)
+        self.assertEqual("denied", client.result(call)["reason"])
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_blocked_signals_end_the_server_and_its_programs(self) -> None:
+        everything = set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}
+        block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, everything)
+        client = Client(self, self.stand_ins.environment(), preexec_fn=block)
+        client.initialize()
+        _, run = self.start_login(client)
+        client.process.send_signal(signal.SIGTERM)
+        self.assertTrue(run.gone())
+        client.close(128 + signal.SIGTERM)
+
+
+class NonBlockingStreamTest(CommandTest):
+    """Commands on pipes that another process has made non-blocking."""
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_output_is_complete(self) -> None:
+        self.home.write_config(config_with(sessions=20, profiles=400))
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with open(reader, encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [*APART.argv(str(self.home.path)), "status", "--json"],
+                env=self.stand_ins.environment(), stdout=writer,
+            )  # fmt: skip
+            os.close(writer)
+            text = output.read()
+            self.assertEqual(1, process.wait(DEADLINE_S))
+        self.assertGreater(len(text), 2 * 65536, "a pipe must have been full")
+        self.assertEqual(20, len(json.loads(text)["sessions"]))
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_event_for_the_hook_is_waited_for(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        process = subprocess.Popen(
+            [*APART.argv(str(self.home.path)), "hook"],
+            env=self.stand_ins.environment(), stdin=reader, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(reader)
+        event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash"}
+        event["error"] = "Error loading SSO Token: Token for corp does not exist"
+        with open(writer, "wb") as file:
+            with self.assertRaises(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            file.write(json.dumps(event).encode())
+        output, _ = process.communicate(timeout=DEADLINE_S)
+        self.assertIn(b"refresh_aws_sso_token", output)
 
 
 class PrintedTextTest(ConfiguredTest):
