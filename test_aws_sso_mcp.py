@@ -4022,8 +4022,7 @@ class BrowserGuessTest(Test):
             ),
         ):
             # A login for each row would take long.
-            is_here, _ = aws_sso_mcp.find_browser()
-            return not is_here
+            return not aws_sso_mcp.find_browser().is_here
 
     def test_ssh_and_missing_screens_are_remote(self) -> None:
         ssh = {"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}
@@ -4034,7 +4033,9 @@ class BrowserGuessTest(Test):
             (screen, "linux", False),
             ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", False),
             ({"BROWSER": "wslview", "WSL_DISTRO_NAME": "Ubuntu"}, "linux", False),
-            ({"WSL_DISTRO_NAME": "Ubuntu"}, "linux", True),
+            # Windows forwards localhost to WSL.
+            ({"WSL_DISTRO_NAME": "Ubuntu"}, "linux", False),
+            ({**ssh, "WSL_DISTRO_NAME": "Ubuntu"}, "linux", True),
             ({}, "linux", True),
             ({"DISPLAY": ""}, "linux", True),
             ({}, "darwin", False),
@@ -4053,6 +4054,8 @@ class BrowserGuessTest(Test):
     def test_setting_overrides_the_guess(self) -> None:
         rows = (
             ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser"}, False),
+            ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser:8400"}, False),
+            ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "browser:0"}, False),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "device"}, True),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "${unset}"}, False),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "nonsense"}, False),
@@ -4095,6 +4098,56 @@ class BrowserGuessTest(Test):
                 self.assertEqual(theirs.get("DISPLAY"), child.get("DISPLAY"))
                 self.assertNotIn("SECRET", child)
                 client.stdin.close()
+
+
+class ForwardedPortTest(ProcessTest):
+    """`AWS_SSO_MCP_LOGIN=browser:PORT`: a user over SSH forwards one port."""
+
+    def forwarded(self) -> Client:
+        return self.local(AWS_SSO_MCP_LOGIN="browser:8400", SSH_TTY="/dev/pts/1")
+
+    def test_url_is_told_at_once_and_no_page_is_opened(self) -> None:
+        client = self.forwarded()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.assertIn("--redirect-port=8400", run.argv)
+        self.assertNotIn("--use-device-code", run.argv)
+        answer = client.result(call)
+        self.assertEqual("pending", answer["status"])
+        self.assertIn("the machine that forwards port 8400", answer["message"])
+        joined = client.call(profile="dev")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(joined)["status"])
+        self.assertEqual(
+            [], [argv for argv in self.stand_ins.seen if argv[0] == "page"]
+        )
+
+    def test_older_cli_is_refused_with_the_version_that_is_needed(self) -> None:
+        client = self.forwarded()
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        run.do(stderr="\nUnknown options: --redirect-port=8400\n", exit=252)
+        answer = client.result(call)
+        self.assertEqual("aws_cli_too_old", answer["reason"])
+        self.assertIn("2.37.2", answer["message"])
+
+
+class WslTest(ProcessTest):
+    """Simulated: tests cannot run in WSL."""
+
+    @unittest.skipUnless(sys.platform == "linux", "WSL is a Linux")
+    def test_page_is_opened_and_its_url_told_at_once(self) -> None:
+        environment = self.stand_ins.environment(WSL_DISTRO_NAME="Ubuntu")
+        del environment["AWS_SSO_MCP_LOGIN"]
+        client = LocalClient(self, environment)
+        client.initialize()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.assertNotIn("--use-device-code", run.argv)
+        self.page()
+        answer = client.result(call)
+        self.assertEqual("pending", answer["status"])
+        self.assertIn(answer["loginUrl"], answer["message"])
 
 
 class LoginOutputTest(Test):
