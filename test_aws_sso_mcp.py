@@ -44,6 +44,7 @@ import threading
 import time
 import tracemalloc
 import types
+import typing
 import unittest
 import zipfile
 from datetime import datetime
@@ -4311,8 +4312,7 @@ class BrowserGuessTest(Test):
             ),
         ):
             # A login for each row would take long.
-            is_here, _ = aws_sso_mcp.find_browser()
-            return not is_here
+            return not aws_sso_mcp.find_browser().is_here
 
     def test_ssh_and_missing_screens_are_remote(self) -> None:
         ssh = {"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}
@@ -4323,7 +4323,9 @@ class BrowserGuessTest(Test):
             (screen, "linux", False),
             ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", False),
             ({"BROWSER": "wslview", "WSL_DISTRO_NAME": "Ubuntu"}, "linux", False),
-            ({"WSL_DISTRO_NAME": "Ubuntu"}, "linux", True),
+            # Windows forwards localhost to WSL.
+            ({"WSL_DISTRO_NAME": "Ubuntu"}, "linux", False),
+            ({**ssh, "WSL_DISTRO_NAME": "Ubuntu"}, "linux", True),
             ({}, "linux", True),
             ({"DISPLAY": ""}, "linux", True),
             ({}, "darwin", False),
@@ -4342,6 +4344,8 @@ class BrowserGuessTest(Test):
     def test_setting_overrides_the_guess(self) -> None:
         rows = (
             ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser"}, False),
+            ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser:8400"}, False),
+            ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "browser:0"}, False),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "device"}, True),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "${unset}"}, False),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "nonsense"}, False),
@@ -4384,6 +4388,56 @@ class BrowserGuessTest(Test):
                 self.assertEqual(theirs.get("DISPLAY"), child.get("DISPLAY"))
                 self.assertNotIn("SECRET", child)
                 client.stdin.close()
+
+
+class ForwardedPortTest(ProcessTest):
+    """`AWS_SSO_MCP_LOGIN=browser:PORT`: a user over SSH forwards one port."""
+
+    def forwarded(self) -> Client:
+        return self.local(AWS_SSO_MCP_LOGIN="browser:8400", SSH_TTY="/dev/pts/1")
+
+    def test_url_is_told_at_once_and_no_page_is_opened(self) -> None:
+        client = self.forwarded()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.assertIn("--redirect-port=8400", run.argv)
+        self.assertNotIn("--use-device-code", run.argv)
+        answer = client.result(call)
+        self.assertEqual("pending", answer["status"])
+        self.assertIn("the machine that forwards port 8400", answer["message"])
+        joined = client.call(profile="dev")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(joined)["status"])
+        self.assertEqual(
+            [], [argv for argv in self.stand_ins.seen if argv[0] == "page"]
+        )
+
+    def test_older_cli_is_refused_with_the_version_that_is_needed(self) -> None:
+        client = self.forwarded()
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        run.do(stderr="\nUnknown options: --redirect-port=8400\n", exit=252)
+        answer = client.result(call)
+        self.assertEqual("aws_cli_too_old", answer["reason"])
+        self.assertIn("2.37.2", answer["message"])
+
+
+class WslTest(ProcessTest):
+    """Simulated: tests cannot run in WSL."""
+
+    @unittest.skipUnless(sys.platform == "linux", "WSL is a Linux")
+    def test_page_is_opened_and_its_url_told_at_once(self) -> None:
+        environment = self.stand_ins.environment(WSL_DISTRO_NAME="Ubuntu")
+        del environment["AWS_SSO_MCP_LOGIN"]
+        client = LocalClient(self, environment)
+        client.initialize()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.assertNotIn("--use-device-code", run.argv)
+        self.page()
+        answer = client.result(call)
+        self.assertEqual("pending", answer["status"])
+        self.assertIn(answer["loginUrl"], answer["message"])
 
 
 class LoginOutputTest(Test):
@@ -4804,7 +4858,9 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", client.result(call)["status"])
 
-    def test_no_file_thread_or_program_is_used_while_the_condition_is_held(self) -> None:
+    def test_no_file_thread_or_program_is_used_while_the_condition_is_held(
+        self,
+    ) -> None:
         client = self.local()
         module = client.module  # no client can see what the server holds
         held: list[str] = []
@@ -4819,7 +4875,13 @@ class LoginTest(ProcessTest):
 
             return watch
 
-        for name in ("read_file", "write_file", "modified_at", "start_thread", "Process"):
+        for name in (
+            "read_file",
+            "write_file",
+            "modified_at",
+            "start_thread",
+            "Process",
+        ):
             setattr(module, name, watched(name))
         call, run = self.start_login(client)
         [session] = client.status(profile="dev")["sessions"]
@@ -6512,14 +6574,18 @@ class MemoryTest(ProcessTest):
 
     def test_tool_without_memory_says_so(self) -> None:
         client = self.local()
-        with mock.patch.object(client.module, "read_aws_config", side_effect=MemoryError):
+        with mock.patch.object(
+            client.module, "read_aws_config", side_effect=MemoryError
+        ):
             answer = client.status()
         self.assertEqual("out_of_memory", answer["reason"])
         self.assertNotIn("bug", answer["message"])
 
     def test_login_without_memory_says_so(self) -> None:
         client = self.local()
-        with mock.patch.object(client.module, "parse_login_output", side_effect=MemoryError):
+        with mock.patch.object(
+            client.module, "parse_login_output", side_effect=MemoryError
+        ):
             answer = client.refresh(profile="dev")
         self.assertEqual("out_of_memory", answer["reason"])
 
@@ -6552,7 +6618,11 @@ class ElicitationTest(ProcessTest):
         self.assertEqual("elicitation/create", request["method"])
         self.assertEqual("url", request["params"]["mode"])
         self.assertEqual(FULL_DEVICE_URL, request["params"]["url"])
-        self.assertIn("ABCD-EFGH", request["params"]["message"])
+        # Dialogs cut the message off: what protects the user comes first, and no URL.
+        message = request["params"]["message"]
+        self.assertTrue(message.startswith("Approve only if the page shows ABCD-EFGH."))
+        self.assertIn(HOST, message)
+        self.assertNotIn("http", message)
         return call, run, request
 
     def respond(self, client: Client, request: dict[str, Any], **response: Any) -> None:
@@ -6691,13 +6761,258 @@ class ElicitationTest(ProcessTest):
                 self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
 
 
+class TaskTest(ProcessTest):
+    """A login goes on as a task (SEP-2663) of a client that declares the extension."""
+
+    TASKS: typing.ClassVar[dict[str, Any]] = {
+        "extensions": {"io.modelcontextprotocol/tasks": {}}
+    }
+
+    def meta(self, **capabilities: Any) -> dict[str, Any]:
+        key = "io.modelcontextprotocol/clientCapabilities"
+        return {**ENVELOPE, key: {**self.TASKS, **capabilities}}
+
+    def call(self, client: Client, meta: dict[str, Any], **arguments: Any) -> Any:
+        """Send a call of the refresh tool; return its id."""
+        arguments = {"profile": "dev", **arguments}
+        params = {
+            "name": "refresh_aws_sso_token",
+            "arguments": arguments,
+            "_meta": meta,
+        }
+        return client.send("tools/call", params)
+
+    def ask(self, client: Client, method: str, **params: Any) -> dict[str, Any]:
+        """Return the whole response to a request about a task."""
+        return client.ask(method, {**params, "_meta": self.meta()})
+
+    def get(self, client: Client, task_id: str) -> dict[str, Any]:
+        result: dict[str, Any] = self.ask(client, "tasks/get", taskId=task_id)["result"]
+        self.assertEqual("complete", result["resultType"])
+        return result
+
+    def until(self, client: Client, task_id: str, status: str) -> dict[str, Any]:
+        """Poll a task until it has this status."""
+        task = self.get(client, task_id)
+        for _ in until_deadline():
+            if task["status"] == status:
+                break
+            task = self.get(client, task_id)
+        return task
+
+    def task_of_login(self, client: Client, **capabilities: Any) -> tuple[str, Run]:
+        """Return the task of a call whose page was opened here, and the login."""
+        call = self.call(client, self.meta(**capabilities))
+        run = self.prompt()
+        self.page()
+        task = client.answer(call)["result"]
+        self.assertEqual("task", task["resultType"])
+        self.assertEqual("working", task["status"])
+        self.assertNotIn("content", task)
+        return task["taskId"], run
+
+    def remote(self) -> Client:
+        environment = self.stand_ins.environment(AWS_SSO_MCP_LOGIN="device", BROWSER="")
+        client = LocalClient(self, environment)
+        client.initialize()
+        return client
+
+    def test_login_becomes_a_task_whose_result_is_that_of_the_call(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        working = self.get(client, task_id)
+        self.assertEqual("working", working["status"])
+        self.assertNotIn("result", working)
+        self.assertIn("sign-in page", working["statusMessage"])
+        self.assertEqual(1000, working["pollIntervalMs"])
+        self.assertGreater(working["ttlMs"], 11 * 60 * 1000)
+        self.assertRegex(working["createdAt"], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+        self.stand_ins.log_in(run)
+        result = self.until(client, task_id, "completed")["result"]
+        self.assertEqual("logged_in", result["structuredContent"]["status"])
+        self.assertEqual(
+            result["structuredContent"], json.loads(result["content"][0]["text"])
+        )
+        self.assertIs(False, result["isError"])
+        # It can be asked for again.
+        self.assertEqual(result, self.get(client, task_id)["result"])
+
+    def test_failed_login_completes_the_task_with_the_failure(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        run.do(stderr=DENIED, exit=254)
+        result = self.until(client, task_id, "completed")["result"]
+        self.assertIs(True, result["isError"])
+        self.assertEqual("denied", result["structuredContent"]["reason"])
+
+    def test_task_waits_longer_than_a_call(self) -> None:
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.3")
+        client = LocalClient(self, environment)
+        task_id, run = self.task_of_login(client)
+        end = time.monotonic() + 0.6
+        for _ in until_deadline():
+            self.assertEqual("working", self.get(client, task_id)["status"])
+            if time.monotonic() > end:
+                break
+        self.stand_ins.log_in(run)
+        task = self.until(client, task_id, "completed")
+        status = task["result"]["structuredContent"]["status"]
+        self.assertEqual("logged_in", status)
+
+    def test_call_without_a_page_is_answered_without_a_task(self) -> None:
+        self.home.write_token(60)
+        client = LocalClient(self, self.stand_ins.environment())
+        call = self.call(client, self.meta())
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        self.assertEqual("valid", result["structuredContent"]["status"])
+
+    def test_client_that_does_not_declare_tasks_gets_none(self) -> None:
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.5")
+        client = LocalClient(self, environment)
+        call = self.call(client, ENVELOPE)
+        self.prompt()
+        self.page()
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        self.assertEqual("pending", result["structuredContent"]["status"])
+
+    def test_client_that_cannot_show_the_page_gets_the_plain_answer(self) -> None:
+        client = self.remote()
+        call = self.call(client, self.meta())
+        self.prompt(DEVICE_PROMPT)
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        self.assertEqual(FULL_DEVICE_URL, result["structuredContent"]["loginUrl"])
+
+    def task_with_question(self, client: Client) -> tuple[str, Run]:
+        call = self.call(client, self.meta(**URL_MODE))
+        run = self.prompt(DEVICE_PROMPT)
+        task = client.answer(call)["result"]
+        self.assertEqual("task", task["resultType"])
+        self.assertEqual("input_required", task["status"])
+        return task["taskId"], run
+
+    def update(self, client: Client, task_id: str, responses: Any) -> None:
+        response = self.ask(
+            client, "tasks/update", taskId=task_id, inputResponses=responses
+        )
+        self.assertEqual("complete", response["result"]["resultType"])
+
+    def test_client_that_can_show_the_page_is_asked_within_the_task(self) -> None:
+        client = self.remote()
+        task_id, run = self.task_with_question(client)
+        for _ in range(2):  # the same question until it is answered
+            question = self.get(client, task_id)["inputRequests"]["login"]
+            self.assertEqual("elicitation/create", question["method"])
+            self.assertEqual(FULL_DEVICE_URL, question["params"]["url"])
+        self.update(client, task_id, {"another": {"action": "accept"}})
+        self.assertEqual("input_required", self.get(client, task_id)["status"])
+        for _ in range(2):
+            self.update(client, task_id, {"login": {"action": "accept"}})
+            task = self.get(client, task_id)
+            self.assertEqual("working", task["status"])
+            self.assertNotIn("inputRequests", task)
+        # It was answered: another answer changes nothing.
+        self.update(client, task_id, {"login": {"action": "decline"}})
+        self.assertEqual("working", self.get(client, task_id)["status"])
+        self.stand_ins.log_in(run)
+        result = self.until(client, task_id, "completed")["result"]
+        self.assertEqual("logged_in", result["structuredContent"]["status"])
+
+    def test_no_completes_the_task_with_the_plain_answer(self) -> None:
+        rows: list[Any] = [{"action": "decline"}, {"action": "cancel"}, {}, None]
+        client = self.remote()
+        for response in rows:
+            with self.subTest(response):
+                task_id, run = self.task_with_question(client)
+                self.update(client, task_id, {"login": response})
+                result = self.until(client, task_id, "completed")["result"]
+                answer = result["structuredContent"]
+                self.assertEqual("pending", answer["status"])
+                self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
+                self.assertIs(False, result["isError"])
+                # The next call joins the login and does not ask again.
+                joined = client.call(profile="dev")
+                self.stand_ins.log_in(run)
+                self.assertEqual("logged_in", client.result(joined)["status"])
+                self.home.token_path().unlink()
+
+    def test_cancelled_task_gives_up_the_call_but_not_the_login(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        for _ in range(2):
+            response = self.ask(client, "tasks/cancel", taskId=task_id)
+            self.assertEqual("complete", response["result"]["resultType"])
+        self.assertEqual("cancelled", self.get(client, task_id)["status"])
+        other_id, _ = self.join(client)
+        self.stand_ins.log_in(run)
+        self.until(client, other_id, "completed")
+        self.assertEqual("cancelled", self.get(client, task_id)["status"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def join(self, client: Client) -> tuple[str, Any]:
+        """Return the task of another call for the login that runs."""
+        call = self.call(client, self.meta())
+        task = client.answer(call)["result"]
+        self.assertEqual("task", task["resultType"])
+        return task["taskId"], call
+
+    def test_unknown_task_is_refused(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        ids: list[Any] = ["", "0" * 32, None, 1, True, [], {}, "x" * 100_000]
+        for method in ("tasks/get", "tasks/update", "tasks/cancel"):
+            for task_id in ids:
+                with self.subTest(method, id=str(task_id)[:40]):
+                    response = self.ask(client, method, taskId=task_id)
+                    self.assertEqual(-32602, response["error"]["code"])
+            self.assertEqual(-32602, self.ask(client, method)["error"]["code"])
+
+    def test_tasks_are_bounded_and_the_oldest_finished_goes_first(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        first_id, run = self.task_of_login(client)
+        self.ask(client, "tasks/cancel", taskId=first_id)
+        ids = []
+        for _ in range(64):
+            task_id, _call = self.join(client)
+            ids.append(task_id)
+        self.assertEqual(64, len(set(ids)))
+        gone = self.ask(client, "tasks/get", taskId=first_id)
+        self.assertEqual(-32602, gone["error"]["code"])
+        # All 64 are unfinished: the next call waits without a task.
+        call = self.call(client, self.meta())
+        self.stand_ins.log_in(run)
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        for task_id in ids:
+            self.until(client, task_id, "completed")
+
+    def test_only_modern_discovery_declares_tasks(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        response = client.ask("server/discover", {"_meta": ENVELOPE})
+        self.assertEqual(
+            self.TASKS["extensions"], response["result"]["capabilities"]["extensions"]
+        )
+        self.assertEqual({"tools": {}}, client.initialize()["capabilities"])
+        response = client.ask("tasks/get", {"taskId": "x"})
+        self.assertEqual(-32601, response["error"]["code"])
+
+    def test_end_of_file_ends_the_login_of_a_task(self) -> None:
+        client = Client(self, self.stand_ins.environment())
+        _, run = self.task_of_login(client)
+        client.close()
+        self.assertTrue(run.gone())
+
+
 # --- Command line -----------------------------------------------------------------------
 
 
 class StartTest(CommandTest):
     """What keeps the server from starting is said in one line on stderr."""
 
-    def run_with(self, prepare: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_with(
+        self, prepare: str, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run the server file after these statements of Python, without stdin."""
         script = (
             f"import os, sys, runpy; sys.argv = {[str(SERVER), *arguments]!r}; {prepare};"
