@@ -1264,7 +1264,7 @@ class SettingsTest(ConfiguredTest):
             ("AWS_SSO_MCP_WAIT_SECONDS", "abc", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "-1", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "inf", "a number of seconds"),
-            ("AWS_SSO_MCP_LOGIN", "foo", "`browser` or `device`"),
+            ("AWS_SSO_MCP_LOGIN", "foo", "`browser`, `device` or `browser:PORT`"),
         )
         for name, value, expected in rows:
             with self.subTest(value), mock.patch.dict(os.environ, {name: value}):
