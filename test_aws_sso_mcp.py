@@ -8546,6 +8546,8 @@ GUARDED_NAMES = {
     "_processes": "_process_lock",
     "forget_ended_processes": "_process_lock",
     "_running": "self._lock",
+    "_tasks": "self._lock",
+    "_find_task": "self._lock",
     "_write": "self._lock",
 }
 # Of these, each assignment needs the lock. A stale value does no harm to those who read them.
@@ -8558,8 +8560,8 @@ GUARDED_ASSIGNMENTS = {
     "is_cancelled": "SHARED_STATE",
     "is_hurried": "SHARED_STATE",
 }
-# The first is only called with the lock. The second takes it and never returns.
-FUNCTIONS_WITH_LOCK = ("forget_ended_processes", "exit_now")
+# The first two are only called with the lock. The third takes it and never returns.
+FUNCTIONS_WITH_LOCK = ("forget_ended_processes", "_find_task", "exit_now")
 
 
 def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> list[str]:
