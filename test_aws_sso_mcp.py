@@ -183,10 +183,13 @@ def isolated(server: Any) -> dict[str, Any]:
     def inside(places: Any) -> Any:
         if isinstance(places, tuple):
             return tuple(map(inside, places))
+        if isinstance(places, dict):
+            return {name: inside(place) for name, place in places.items()}
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
     constants = {"POLL_INTERVAL_S": server.POLL_INTERVAL_S / 10}
-    for name in ("AWS_PLACES", "MACHINE_FOLDERS", "CONTAINER_MARKS"):
+    names = ("AWS_PLACES", "CONTAINER_MARKS", "MACHINE_FOLDERS", "MACHINE_FOLDER_ELSEWHERE")
+    for name in names:
         constants[name] = inside(vars(server)[name])
     return constants
 
@@ -3005,9 +3008,6 @@ CLIENT_SAMPLES = {
         .codex/plugins/cache/x/x/x/.mcp.json
         .copilot/installed-plugins/x/x/.mcp.json
     """,
-    "extension": """
-        .config/Claude/Claude Extensions/x/manifest.json
-    """,
     "toml mcp_servers": """
         .codex/config.toml
         project/.codex/config.toml
@@ -3073,13 +3073,6 @@ CLIENT_SAMPLES = {
     """,
 }
 TOML_ENTRY = 'command = "x"\nargs = ["--profile", "dev"]\n'
-EXTENSION = {
-    "name": "bedrock",
-    "display_name": "Bedrock of ours",
-    "server": {
-        "mcp_config": {"command": "x", "env": {"AWS_PROFILE": "${user_config.p}"}}
-    },
-}
 CLIENT_TEXTS = {
     "mcpServers": json.dumps({"mcpServers": {"bedrock": ENTRY}}),
     "projects/./mcpServers": json.dumps(
@@ -3089,7 +3082,6 @@ CLIENT_TEXTS = {
     + json.dumps(ENTRY)
     + ",},}",
     "*": json.dumps({"bedrock": ENTRY}),
-    "extension": json.dumps(EXTENSION),
     "toml mcp_servers": "[mcp_servers.bedrock]\n" + TOML_ENTRY,
     "mcp/servers": json.dumps({"mcp": {"servers": {"bedrock": ENTRY}}}),
     "amp.mcpServers": json.dumps({"amp.mcpServers": {"bedrock": ENTRY}}),
@@ -3182,12 +3174,8 @@ class ClientFileTest(ClientTest):
             "LOCALAPPDATA",
         ):
             variables[name] = str(self.home.path / "variables" / name)
-        self.write(
-            ".config/Claude/Claude Extensions Settings/x.json",
-            '{"userConfig": {"p": "dev"}}',
-        )
         machine = self.home.path / "machine"
-        folders = (("", str(machine / "etc")),)
+        folder = str(machine / "etc")
         for place, paths in CLIENT_SAMPLES.items():
             text = CLIENT_TEXTS[place].replace("PROJECT", str(self.project))
             if place.startswith("toml") and sys.version_info < (3, 11):
@@ -3196,7 +3184,7 @@ class ClientFileTest(ClientTest):
                 file = self.write(path, text)
                 with (
                     self.subTest(path),
-                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDERS", folders),
+                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDER_ELSEWHERE", folder),
                 ):
                     self.assertEqual("dev", self.profile_of("bedrock", **variables))
                 file.unlink()
@@ -3324,25 +3312,6 @@ class ClientFileTest(ClientTest):
             with self.subTest(text):
                 self.write(".cursor/mcp.json", text)
                 self.assertEqual("dev", self.profile_of("x"))
-
-    def test_the_settings_of_a_desktop_extension_are_filled_in(self) -> None:
-        folder = ".config/Claude/Claude Extensions"
-        self.write(f"{folder}/a/manifest.json", json.dumps(EXTENSION))
-        self.assertEqual("server_without_profile", self.refusal("bedrock").reason)
-        default = {**EXTENSION, "user_config": {"p": {"default": "old"}, "q": 7}}
-        self.write(f"{folder}/a/manifest.json", json.dumps(default))
-        self.assertEqual("old", self.profile_of("bedrock"))
-        settings = self.write(
-            f"{folder} Settings/a.json", '{"userConfig": {"p": "ops"}}'
-        )
-        for name in ("bedrock", "Bedrock of ours"):
-            self.assertEqual("ops", self.profile_of(name))
-        self.write(".cursor/mcp.json", {"bedrock": ENTRY})
-        self.assertEqual("server_ambiguous", self.refusal("bedrock").reason)
-        settings.write_text(
-            '{"isEnabled": false, "userConfig": {"p": "ops"}}', encoding="utf-8"
-        )
-        self.assertEqual("dev", self.profile_of("bedrock"))
 
     def test_files_that_cannot_be_read_are_passed_over_and_named(self) -> None:
         self.write(".gemini/settings.json", {"x": ENTRY})
@@ -7711,7 +7680,7 @@ DOORS: dict[str, Collection[str]] = {
     ),
     "SearchBudget": ("profile_of_server",),
     "matching_files": ("entries_at",),
-    ".read_client_text": ("read_client_file", "read_extension", "read_env_file"),
+    ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
     ".acquire": ("Login._take_lock",),
     ".release": ("Login.run",),
