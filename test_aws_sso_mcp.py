@@ -8086,7 +8086,7 @@ class KeyGuard(SourceVisitor):
     def is_key(self, node: ast.AST | None, table: str) -> bool:
         """Tell whether an argument can only be a key of a table."""
         if isinstance(node, ast.Constant):
-            self.used.add(f"{table}: {node.value}")
+            self.used.add(f"{table}: {node.value!s}")
             return node.value in self.keys[table]
         if not isinstance(node, ast.Name):
             return False
@@ -8133,7 +8133,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
      "f'{os.system(1)}'", "f'{1:{os.system(1)}}'", "assert os.system('x')", "return os.system",
      "yield os.system", "raise Failure('x', os.system('x'))", "with os.system('x'): pass",
      "try: pass\nexcept os.system('x'): pass", "for os.system in []: pass", "os.system = None",
-     "del os.system"),
+     "del os.system", "if TYPE_CHECKING: pass\nelse: os.system('x')"),
     ("os", "import os as o1; o1.system('x')"), ("os.*", "from os import *"),
     ("json.loads", "json.loads = home"),
     # a module under another name
@@ -8200,7 +8200,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
     ("Process", "Process(['/bin/sh', '-c', 'x'])", "run = Process", "class Inner(Process): pass",
      "isinstance(1, Process)", "partial(Process, ['x'])", "Process.__init__", "Process = None",
      "def Process(): pass", "[Process for Process in 'x']", "def inner_function(Process): pass"),
-    ("json", "import json as Process"), ("read_file", "run = read_file", "read_file('x')"),
+    ("json", "import json as read_file"), ("read_file", "run = read_file", "read_file('x')"),
     ("write_file", "write_file('x', 'y')", "class Inner:\n    run = write_file"),
     ("._popen", "run._popen.kill()"),
     # names that are imported, bound again
@@ -8246,26 +8246,16 @@ REACHING_MODULES = """
 """
 # What must not be found, in whichever section.
 HARMLESS_LINES = [
-    "re.fullmatch('x', 'x')",
-    "from json import loads; loads('1')",
-    "json.loads(json.dumps({}))",
-    "'a'.replace('b', 'c')",
-    "'a'.replace('b', 'c', 1)",
-    "' a '.strip().partition(' ')",
-    "folder / 'x'",
-    "folder.name",
-    "folder.parent.parent.stem",
-    "folder.with_name('x').with_suffix('.json')",
-    "folder.joinpath('x').is_absolute()",
-    "folder.parts[0].casefold()",
-    "os.environ.get('X')",
-    "numbers = [1, 2]; numbers.append(3); numbers.sort()",
-    "f'{len([1]):>{2}}'",
-    "with contextlib.suppress(ValueError): int('x')",
+    "re.fullmatch('x', 'x')", "from json import loads; loads('1')",
+    "json.loads(json.dumps({}))", "'a'.replace('b', 'c')", "'a'.replace('b', 'c', 1)",
+    "' a '.strip().partition(' ')", "folder / 'x'", "folder.name",
+    "folder.parent.parent.stem", "folder.with_name('x').with_suffix('.json')",
+    "folder.joinpath('x').is_absolute()", "folder.parts[0].casefold()",
+    "os.environ.get('X')", "numbers = [1, 2]; numbers.append(3); numbers.sort()",
+    "f'{len([1]):>{2}}'", "with contextlib.suppress(ValueError): int('x')",
     "def inner_function(text: Process) -> open: return text",
     "class Inner:\n    size = 1\n    def double(self): return self.size",
-    "if TYPE_CHECKING:\n    from pathlib import Path",
-    "time.monotonic() - time.time()",
+    "if TYPE_CHECKING:\n    from pathlib import Path", "time.monotonic() - time.time()",
 ]
 # fmt: on
 
