@@ -3641,6 +3641,7 @@ class ClientFilesTimeTest(ClientTest, LinearTimeTest):
             self.assert_linear(
                 lambda text: aws_sso_mcp.read_env_file(text, self.project, budget),
                 piece,
+                size=5_000,
             )
 
         def read_env_text(text: str) -> None:
