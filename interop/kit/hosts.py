@@ -143,8 +143,12 @@ class ResponsesHandler(BaseHTTPRequestHandler):
             about = {"type": "message", "id": "msg_1", "role": "assistant"}
             item = {**about, "content": [text]}
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-        response = {"id": "resp_1", "status": "completed", "output": [item]}
-        events = [
+        response: dict[str, Any] = {
+            "id": "resp_1",
+            "status": "completed",
+            "output": [item],
+        }
+        events: list[dict[str, Any]] = [
             {"type": "response.created", "response": {"id": "resp_1"}},
             {"type": "response.output_item.done", "output_index": 0, "item": item},
             {"type": "response.completed", "response": {**response, "usage": usage}},
