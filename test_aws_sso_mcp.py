@@ -1548,9 +1548,25 @@ class ProgramTrustTest(ConfiguredTest):
         self.assertIn("is part of a project", self.problem(planted))
         self.assertEqual("", self.problem(planted, chosen_by_user=True))
 
+    def test_project_reaches_up_to_the_outermost_folder_with_git(self) -> None:
+        project = self.home.path / "project"
+        planted = self.program(project / ".venv" / "bin" / "aws")
+        inner = project / "packages" / "api"
+        self.work_in(inner)
+        self.assertEqual("", self.problem(planted))
+        (project / ".git").mkdir()
+        self.assertIn("is part of a project", self.problem(planted))
+        (inner / ".git").touch()  # a submodule
+        self.assertIn("is part of a project", self.problem(planted))
+        self.work_in(self.home.path / "elsewhere")
+        self.assertEqual("", self.problem(planted))
+        with mock.patch.dict(os.environ, CLAUDE_PROJECT_DIR=str(inner)):
+            self.assertIn("is part of a project", self.problem(planted))
+
     def test_home_folder_and_its_parents_are_no_project(self) -> None:
         aws = self.program(self.bin / "aws")
         home = self.home.path
+        (home / ".git").mkdir()
         for folder in (home, home.parent, Path(home.anchor)):
             self.work_in(folder)
             self.assertEqual("", self.problem(aws))
