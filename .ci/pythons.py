@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Print one Python for each version from 3.9 on that is here, oldest first.
+"""Print the path of one Python per version from 3.9 on, oldest first.
 
-Those of PATH, of pyenv, and of interop's component `pythons`; not the version that runs this.
+Searches PATH, pyenv and interop's component `pythons`; leaves out the version that runs this.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""See the server work, without an AWS account: `python3 interop/demo.py [AWS-COMPONENT]`.
+"""Show the server at work, without an AWS account: `python3 interop/demo.py [AWS-COMPONENT]`.
 
-Starts an Identity Center on this machine, writes a throw-away HOME with one profile, connects the
-official MCP client, and shows what an assistant and its person see. The AWS CLI is the real one:
-the v2 of this machine, else one that install.py brings from Debian; or the component named.
+Starts an Identity Center on this machine, writes a temporary HOME with one profile, connects the
+official MCP client, and shows what an assistant and its user see. The AWS CLI is a real one: the
+machine's v2, else one that install.py gets from Debian; or the named component.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ sso_role_name = Developer
 
 
 def main() -> int:
-    """Bring what is missing, then run the demo with the Python that has it."""
+    """Install what is missing, then run the demo with the Python that has it."""
     parser = argparse.ArgumentParser(
         description="See the server work, without an AWS account."
     )
@@ -87,7 +87,7 @@ def main() -> int:
             say_next(f"Or install the AWS CLI v2 yourself, then try again: {AWS_GUIDE}")
         if code:
             return code
-    if not os.path.samefile(sys.prefix, real("demo")):
+    if not Path(sys.prefix).samefile(real("demo")):
         python = real("demo") / "bin" / "python"
         os.execv(python, [str(python), __file__, *sys.argv[1:]])
     return asyncio.run(demo(aws))
@@ -98,14 +98,14 @@ def say_next(text: str) -> None:
 
 
 def end_unheard(error: BaseException) -> None:
-    """Say why stdout takes no more, unless its reader has gone; what comes yet goes nowhere."""
+    """Report why stdout cannot be written, unless its reader has gone; discard the rest."""
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         say_next(f"The demo ends here: {error}")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def find_aws() -> str | Path:
-    """Return the AWS CLI v2 on PATH, else the name of the component that install.py can bring.
+    """Return the AWS CLI v2 on PATH, else the name of the component that install.py can install.
 
     Raises InstallError with the next step when there is neither.
     """
@@ -122,13 +122,13 @@ def find_aws() -> str | Path:
             older = f" ({', '.join(found)} is none)" if found else ""
             raise InstallError(
                 f"it needs an AWS CLI v2. There is none on PATH{older}, and Debian's cannot be "
-                f"brought here: {error}. Install one, then try again: {AWS_GUIDE}"
+                f"installed: {error}. Install one, then try again: {AWS_GUIDE}"
             ) from error
     return "aws-newest"
 
 
 def is_v2(path: str) -> bool:
-    # With no more than the demo will give it: a shim may need the person's HOME.
+    # With the environment of the demo: a shim may need the user's HOME.
     env = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
     try:
         told = subprocess.run(
@@ -159,8 +159,9 @@ async def demo(aws: str | Path) -> int:
 
 
 async def went_well(show: Show) -> bool:
-    """Play the scenes, and return whether each call was answered as it should be."""
-    place, centre = show.place, show.place.centre
+    """Run the scenes; return whether every call got the expected answer."""
+    place = show.place
+    centre = show.place.centre
     command = ("sts", "get-caller-identity", "--profile", "dev")
     show.run_aws(*command)
     async with place.client() as client:
@@ -187,7 +188,7 @@ async def went_well(show: Show) -> bool:
 
 
 class Show:
-    """What the demo prints: as wide as the terminal, in colour where that shows colours."""
+    """The demo's output: as wide as the terminal, in colour if the terminal supports it."""
 
     def __init__(self, place: Workplace) -> None:
         from rich.console import Console
@@ -213,7 +214,8 @@ class Show:
         words = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         self._print("", "")
         self._row("assistant", f"refresh_aws_sso_token({words})", "bold")
-        began, pages = time.monotonic(), len(self.place.centre.pages)
+        began = time.monotonic()
+        pages = len(self.place.centre.pages)
         answer = await refresh(client, **arguments)
         seconds = time.monotonic() - began
         opened = self.place.centre.pages[pages:]
@@ -227,11 +229,12 @@ class Show:
         return bool(answer["status"] == expected)
 
     def ending(self, server: Path) -> int:
-        """Show what is left, and the status; return 0 when nothing is."""
+        """Show which processes are left, and the status; return 0 if none are."""
         from kit.processes import cli_left
 
         place = self.place
-        leaks, left = place.secrets_written(), cli_left(place.home)
+        leaks = place.secrets_written()
+        left = cli_left(place.home)
         centre = place.centre
         seen = Path("/proc").is_dir()  # not on macOS
         self.tell(
@@ -250,18 +253,18 @@ class Show:
         return 1 if leaks or left else 0
 
     def _row(self, who: str, text: str, style: str = "") -> None:
-        """Print who says or does something, and what, beside that."""
+        """Print an actor, and what it says or does beside it."""
         self._print(f"{who:11}", "cyan", end="")
         self._print(fitted(text, 11).lstrip(), style)
 
     def _print(self, text: str, style: str, end: str = "\n") -> None:
         try:
             self.console.print(text, style=style, end=end)
-        except (OSError, SystemExit) as error:  # rich exits where the reader has gone
+        except (OSError, SystemExit) as error:  # rich exits if the reader has gone
             end_unheard(error)
             task = asyncio.current_task()
             assert task
-            task.cancel()  # so that the server and the folder go too
+            task.cancel()  # so that the server ends and the folder is removed
 
 
 def width() -> int:
@@ -269,7 +272,7 @@ def width() -> int:
 
 
 def fitted(text: str, indent: int = 0) -> str:
-    """Return a text as lines that fit the terminal; no word is broken, a long query is cut."""
+    """Return a text as lines that fit the terminal; words stay whole, a long query is cut."""
     words = [shortened(word, indent) if "?" in word else word for word in text.split()]
     margin = " " * indent
     lines = textwrap.TextWrapper(

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Install the real programs that interop runs against, without touching the system.
+"""Install the real programs that interop uses, without changing the system.
 
-    python3 interop/install.py [NAME ...]      those of kit/components.py, or those named
-    python3 interop/install.py --where [NAME]  print the folder that they are in, or one of them
+    python3 interop/install.py [NAME ...]      install all of kit/components.py, or those named
+    python3 interop/install.py --where [NAME]  print the folder of all, or of one
 
-They come into `$AWS_SSO_MCP_REAL`, else into `aws-sso-mcp-interop` in `$XDG_CACHE_HOME` or
-`~/.cache`: 4.8 GB, in two minutes with a fast line. What is there already stays as it is, unless
-its pin changed; to renew a component, remove its folder.
+The folder is `$AWS_SSO_MCP_REAL`, else `aws-sso-mcp-interop` in `$XDG_CACHE_HOME` or `~/.cache`:
+4.8 GB, in two minutes with a fast connection. An installed component stays as it is unless its pin
+changed. To install it again, remove its folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def bring(component: Component) -> bool:
-    """Install a component unless it is there, say what became of it, and return whether it is."""
+    """Install a component unless it is installed; print the result; return whether it is there."""
     try:
         if not installed(component.name):
             install(component)
@@ -49,12 +49,12 @@ def bring(component: Component) -> bool:
 
 
 def main(names: list[str]) -> int:
-    """Install the components named, or all; return 1 when one of them cannot be had.
+    """Install the named components, or all; return 1 if one cannot be installed.
 
-    An interrupt ends what runs, and leaves nothing of it.
+    An interrupt stops all installations and removes what is incomplete.
     """
     if names[:1] == ["--where"]:
-        say(os.path.join(REAL, *names[1:]))
+        say(str(REAL.joinpath(*names[1:])))
         return 0
     known = {component.name: component for component in COMPONENTS}
     unknown = sorted(set(names) - set(known))
@@ -67,7 +67,9 @@ def main(names: list[str]) -> int:
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         ThreadPoolExecutor(4) as pool,
     ):
-        os.environ["TMPDIR"] = folder  # of pip, which an interrupt ends in the middle
+        os.environ["TMPDIR"] = (
+            folder  # pip's temporary files, which an interrupt would leave
+        )
         coming = {pool.submit(bring, known[name]): name for name in names or known}
         try:
             while missing := wait(coming, timeout=5).not_done:

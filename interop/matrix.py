@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Print as a Markdown table what the last runs of test_clients.py and test_hosts.py measured.
+"""Print what the last runs of test_clients.py and test_hosts.py measured, as a Markdown table.
 
 python3 interop/matrix.py            print it
-python3 interop/matrix.py --write    write it into docs/clients.md, in place of the last one
+python3 interop/matrix.py --write    replace the table in docs/clients.md
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLUMNS = {
 
 
 class Matrix:
-    """A row for each client, written by tests as they go; what no test reached stays empty."""
+    """One row per client, filled by the tests; cells that no test reached stay empty."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, str]] = {}
@@ -40,7 +40,7 @@ class Matrix:
         row.update(cells)
 
     def save(self) -> None:
-        """Add the rows to those that other runs, and other workers of this one, have saved."""
+        """Merge the rows into those that other runs and other workers have saved."""
         rows = json.loads(FILE.read_text()) if FILE.is_file() else {}
         for name, row in self.rows.items():
             rows.setdefault(name, {}).update(row)
@@ -51,13 +51,15 @@ def table(rows: dict[str, dict[str, str]]) -> str:
     keys = ("version", *COLUMNS)
     header = ("client", "version", *COLUMNS.values())
     names = sorted(rows, key=str.casefold)
-    cells = [(name, *(rows[name].get(key, "-") for key in keys)) for name in names]
-    lines = (header, ["---"] * len(header), *cells)
+    lines = [header, ("---",) * len(header)]
+    for name in names:
+        cells = [rows[name].get(key, "-") for key in keys]
+        lines.append((name, *cells))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def parts_of_page() -> tuple[str, str, str]:
-    """Return what the page holds before the table, the table, and what comes after."""
+    """Return the page's text before the table, the table, and the text after it."""
     before, shown, after = re.split(
         r"(?m)(^\| client \| version .*\n(?:\|.*\n)+)", PAGE.read_text()
     )

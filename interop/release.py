@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make this checkout the one of a version, and see whether what it is tried with is the newest.
+"""Write a version into this checkout, and compare the pins with the newest versions.
 
-    python3 interop/release.py VERSION        write the version wherever it stands, and the table
-    python3 interop/release.py                print a table of pins, beside the newest there are
-    python3 interop/release.py --write-pins   write the newest into kit/components.py
+    python3 interop/release.py VERSION        write the version everywhere, and print the table
+    python3 interop/release.py                print a table of the pins and the newest versions
+    python3 interop/release.py --write-pins   write the newest versions into kit/components.py
 
-A version is three numbers, not below the last one; the checkout must hold nothing uncommitted, and
-CHANGELOG.md a section that is `unreleased`, which gets the version and today's date. Pins are asked
-for at the npm registry, the Python index and Debian, as this machine's npm, pip and apt know them.
-A component whose name ends in a number stays on that line: `mcp-1` on 1.x.
+A version is three numbers, not lower than the last one. Everything must be committed, and
+CHANGELOG.md must have an `unreleased` section, which gets the version and today's date. The newest
+versions come from the npm registry, the Python index and Debian that this machine is set up for.
+A component whose name ends in a number stays on that version line: `mcp-1` on 1.x.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 JSON = r'(?m)^(\s*"version": ")([^"]+)(?=",$)'
-PLACES = {  # a pattern: what stands before the version, and the version
+PLACES = {  # pattern with two groups: the text before the version, and the version
     "aws_sso_mcp.py": r'(?m)^(__version__ = ")([^"]+)(?="$)',
     "plugin.json": JSON,
     ".claude-plugin/plugin.json": JSON,
@@ -50,7 +50,7 @@ UNRELEASED = re.compile(
 
 
 class RefusedError(Exception):
-    """The message says why nothing was written."""
+    """The release is refused; the message says why."""
 
 
 def current() -> str:
@@ -61,25 +61,23 @@ def current() -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Return what orders versions: all numbers in them."""
+    """Return all numbers of a version, for comparing versions."""
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def set_version(version: str) -> list[str]:
-    """Write a version wherever ours stands; return the lines that hold the last one still."""
+    """Write a version everywhere; return the lines that still contain the last one."""
     last = current()
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
-        raise RefusedError(f"{version!r} is no version: three numbers, as in 1.2.3")
+        raise RefusedError(f"{version!r} is not a version: three numbers, as in 1.2.3")
     if numbers(version) < numbers(last):
-        raise RefusedError(f"{version} is below {last}")
+        raise RefusedError(f"{version} is lower than {last}")
     if git("status", "--porcelain"):
-        raise RefusedError("something is not committed: see git status")
+        raise RefusedError("there are uncommitted changes: see git status")
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if not UNRELEASED.search(changes):
-        raise RefusedError(
-            "CHANGELOG.md has no section that is unreleased: what is new?"
-        )
-    heading = f"## {version} - {date.today().isoformat()}"  # noqa: DTZ011 - where the person is
+        raise RefusedError("CHANGELOG.md has no unreleased section: what is new?")
+    heading = f"## {version} - {date.today().isoformat()}"  # noqa: DTZ011 - where the user is
     write("CHANGELOG.md", UNRELEASED.sub(heading, changes, count=1))
     for name, pattern in PLACES.items():
         text, count = re.subn(
@@ -108,18 +106,18 @@ PIN = re.compile(r"(\S+?)(==|@)(\d[\w.-]*)")  # of the Python index, or of npm
 
 
 class Pin(NamedTuple):
-    """A version that a component asks for, or brought when it was installed."""
+    """A version that a component requires, or that was installed with it."""
 
     component: str
     package: str
     pinned: str
     newest: str
     written: bool = True
-    """Whether it stands in kit/components.py."""
+    """Whether it is written in kit/components.py."""
 
 
 def pins() -> Iterator[Pin]:
-    """Yield all pins, each beside the newest version of its line."""
+    """Yield all pins, each with the newest version of its line."""
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(pins_of, COMPONENTS):
             yield from found
@@ -140,7 +138,7 @@ def pins_of(component: components.Component) -> list[Pin]:
 
 
 def newest(versions: Sequence[str], line: str) -> str:
-    """Return the newest version of a line: of `1` it is the newest 1.x."""
+    """Return the newest version of a line; of line `1` the newest 1.x."""
     return max(
         (
             each
@@ -153,7 +151,7 @@ def newest(versions: Sequence[str], line: str) -> str:
 
 
 def of_python_index(component: components.Component, package: str) -> list[str]:
-    # The component's own Python knows what is meant for it.
+    # The component's own Python sees only versions that support it.
     python = real(component.name) / "bin" / "python"
     argv = (
         python if python.exists() else sys.executable,
@@ -183,15 +181,16 @@ def of_debian(component: components.Component) -> Pin:
 
 
 def rewritten(source: str, pin: Pin) -> str:
-    """Return the table's source with the newest version of a pin."""
+    """Return the source of the table with a pin set to the newest version."""
     start = source.index(f'"{pin.component}"')
     old = re.compile(rf'(?<=[=@]){re.escape(pin.pinned)}(?=")')
-    before, after = source[:start], source[start:]
+    before = source[:start]
+    after = source[start:]
     return before + old.sub(pin.newest, after, count=1)
 
 
 def write_pins(found: Sequence[Pin]) -> None:
-    """Write the newest into the table of components, and into the workflow that builds."""
+    """Write the newest versions into the table of components and into the release workflow."""
     path = Path(components.__file__)
     source = path.read_text(encoding="utf-8")
     workflow = (ROOT / RELEASE).read_text(encoding="utf-8")
@@ -208,14 +207,13 @@ def write_pins(found: Sequence[Pin]) -> None:
 def table(found: Sequence[Pin]) -> str:
     lines = [("component", "package", "here", "newest", ""), ("---",) * 5]
     for pin in found:
-        old = (
-            ""
-            if pin.pinned == pin.newest
-            else "old"
-            if pin.written
-            else "install it anew"
-        )
-        lines.append((pin.component, pin.package, pin.pinned, pin.newest, old))
+        if pin.pinned == pin.newest:
+            advice = ""
+        elif pin.written:
+            advice = "old"
+        else:
+            advice = "install it again"
+        lines.append((pin.component, pin.package, pin.pinned, pin.newest, advice))
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "".join(
         f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in lines
@@ -238,9 +236,7 @@ def main() -> int:
     try:
         if options.version:
             for line in set_version(options.version):
-                sys.stdout.write(
-                    f"holds the last version still, see whether it should: {line}\n"
-                )
+                sys.stdout.write(f"still contains the last version, check it: {line}\n")
         found = [] if options.no_pins else list(pins())
     except (RefusedError, InstallError) as refused:
         sys.stderr.write(f"{refused}\n")

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Measure the server: beside a floor, its peers, the plain AWS CLI, botocore, and its goals.
+"""Measure the server, and compare it with a floor, peers, the AWS CLI, botocore and its goals.
 
     python3 interop/bench [NAME ...] [--quick] [--markdown FILE]
 
-takes the measures of `MEASURES` (all of them, or those named) and prints one table, which is
-Markdown too. Peers are components of install.py; those that are not there are left out. Times
-come from a machine with other things to do, so subjects take turns, times are medians, and a goal
-is a ratio or a difference within one run. `--quick` proves that the benchmark still works: its
-figures mean nothing. The exit code says nothing of goals. `$AWS_SSO_MCP_FILE` is the
-`aws_sso_mcp.py` to measure, when it is not this repository's.
+runs the measurements in `MEASURES` (all, or those named) and prints one Markdown table. Peers are
+components of install.py; those that are not installed are left out. Other programs disturb the
+times, so subjects take turns, times are medians, and a goal is a ratio or a difference within one
+run. `--quick` only proves that the benchmark still works: its figures mean nothing. The exit code
+does not depend on goals. `$AWS_SSO_MCP_FILE` names another `aws_sso_mcp.py` to measure.
 
-Top to bottom: the table, processes, requests, homes, subjects, then a function for each measure.
+From top to bottom: the table, processes, requests, homes, subjects, one function per measurement.
 """
 
 from __future__ import annotations
@@ -48,21 +47,21 @@ SERVER = Path(
     os.environ.get("AWS_SSO_MCP_FILE") or INTEROP.parent / "aws_sso_mcp.py"
 ).absolute()
 PEERS = HERE / "peers"
-NAN = math.nan  # what cannot be measured here
+NAN = math.nan  # not measurable here
 
 
 # --- The table --------------------------------------------------------------------------
 
 
 class Sample(NamedTuple):
-    """One measurement, or medians of many."""
+    """One measurement, or the medians of many."""
 
     wall_ms: float = NAN
     cpu_ms: float = NAN
     rss_mb: float = NAN
-    """The most that was resident."""
+    """Peak resident memory."""
     pss_mb: float = NAN
-    """Of what is resident, the process's share."""
+    """Proportional share of resident memory."""
 
 
 def medians(samples: Sequence[Sample]) -> Sample:
@@ -70,7 +69,7 @@ def medians(samples: Sequence[Sample]) -> Sample:
 
 
 class Row(NamedTuple):
-    """One line of the table; its fields are the columns."""
+    """One row of the table; its fields are the columns."""
 
     measure: str
     subject: str
@@ -89,7 +88,8 @@ COLUMNS = Row(
 
 
 def row(measure: str, subject: str, sample: Sample) -> Row:
-    times, sizes = sample[:2], sample[2:]
+    times = sample[:2]
+    sizes = sample[2:]
     cells = [text(value, "ms" if value >= 1 else "us") for value in times]
     return Row(measure, subject, *cells, *(text(value, "MB") for value in sizes))
 
@@ -104,7 +104,7 @@ def text(value: float, unit: str) -> str:
 def ratio(
     of: Row, value: float, base: float, to: str, at_most: float | None = None
 ) -> Row:
-    """Return the row with how many times `to` it took, and whether that was the goal."""
+    """Return the row with its ratio to `to`, and whether that meets the goal."""
     of = of._replace(beside=f"{value / base:.2f} x {to}")
     if at_most is None or math.isnan(value / base):
         return of
@@ -114,7 +114,7 @@ def ratio(
 
 
 def difference(of: Row, ms: float, to: str, at_most: float | None = None) -> Row:
-    """Return the row with how much later than `to` it was, and whether that was the goal."""
+    """Return the row with its difference from `to`, and whether that meets the goal."""
     of = of._replace(beside=f"{ms:+.0f} ms to {to}")
     if at_most is None:
         return of
@@ -137,7 +137,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 class Process:
-    """A server on pipes, and what it takes; `environment` is all that it gets."""
+    """A server on pipes, and its resource use; `environment` is its whole environment."""
 
     def __init__(self, argv: Sequence[str], environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -152,7 +152,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let it end as a client would."""
+        """End it as a client would."""
         self._process.__exit__(None, None, None)
 
     def tell(self, lines: bytes) -> None:
@@ -171,7 +171,7 @@ class Process:
         return line
 
     def answer_all(self, request: bytes, count: int) -> None:
-        """Send a request `count` times without waiting, and take all answers."""
+        """Send a request `count` times without waiting, then read all answers."""
         assert self._process.stdout
         writer = threading.Thread(target=self.tell, args=(request * count,))
         writer.start()
@@ -180,9 +180,9 @@ class Process:
         writer.join()
 
     def cpu_ms(self) -> float:
-        """Return the CPU time of all its threads so far, by the clock that Linux gives a process.
+        """Return the CPU time of all its threads so far, from Linux's clock of the process.
 
-        Its number is that of clock_getcpuclockid(3), which Python does not offer.
+        The clock's id is that of clock_getcpuclockid(3), which Python does not have.
         """
         try:
             return time.clock_gettime(~self._process.pid << 3 | 2) * 1000
@@ -190,7 +190,7 @@ class Process:
             return NAN
 
     def memory_mb(self, *keys: str) -> list[float]:
-        """Return sizes that Linux's proc(5) tells by `keys`, such as VmRSS."""
+        """Return sizes from proc(5) with these `keys`, such as VmRSS."""
         told = ""
         with contextlib.suppress(OSError):
             for name in ("status", "smaps_rollup"):
@@ -253,7 +253,7 @@ output = json
 
 
 class Home:
-    """A person's HOME, with a config and, in the token cache, tokens good for an hour."""
+    """A user's HOME with a config and tokens that are valid for an hour."""
 
     def __init__(self, folder: Path, config: str, sessions: Sequence[str] = ()) -> None:
         self.path = folder
@@ -271,13 +271,13 @@ class Home:
 
 
 class Bench(NamedTuple):
-    """What the measures share."""
+    """What the measurements share."""
 
     folder: Path
     quick: bool
 
     def times(self, full: int) -> int:
-        """Return how often to repeat something."""
+        """Return the number of repetitions."""
         return max(1, full // 50) if self.quick else full
 
     def home(self, config: str, sessions: Sequence[str] = ()) -> Home:
@@ -288,7 +288,7 @@ class Bench(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A server to measure, and the one to set it beside."""
+    """A server to measure, and the one to compare it with."""
 
     name: str
     argv: tuple[str, ...]
@@ -300,7 +300,7 @@ def ours(python: str) -> tuple[str, ...]:
 
 
 def floor(python: str) -> tuple[str, ...]:
-    """Return how to start a server that has our results in store."""
+    """Return how to start a server that answers with our results, stored in advance."""
     with Process(ours(python), {}) as server:
         server.tell(INITIALIZE + PING + LIST + MODERN[0])
         methods = ("initialize", "ping", "tools/list", "server/discover")
@@ -310,7 +310,7 @@ def floor(python: str) -> tuple[str, ...]:
 
 @functools.lru_cache(None)
 def pythons() -> dict[str, str]:
-    """Return the Pythons to measure on by version: the oldest promised, 3.11, the newest."""
+    """Return the Pythons to measure on by version: the oldest supported, 3.11, the newest."""
     listed = subprocess.run(
         [sys.executable, INTEROP.parent / ".ci" / "pythons.py"],
         stdout=subprocess.PIPE,
@@ -336,7 +336,8 @@ def newest() -> str:
 
 @functools.lru_cache(None)
 def on_python(version: str) -> list[Subject]:
-    python, name = pythons()[version], f"floor, Python {version}"
+    python = pythons()[version]
+    name = f"floor, Python {version}"
     return [
         Subject(name, floor(python)),
         Subject(f"ours, Python {version}", ours(python), beside=name),
@@ -345,7 +346,7 @@ def on_python(version: str) -> list[Subject]:
 
 @functools.lru_cache(None)
 def packaged(bench: Bench, version: str) -> Subject:
-    """Return ours as pipx and uvx install it: compiled once, in a venv of its own."""
+    """Return ours as pipx and uvx install it: compiled, in its own venv."""
     folder = bench.folder / f"venv-{version}"
     subprocess.run(
         [pythons()[version], "-m", "venv", "--without-pip", folder], check=True
@@ -363,7 +364,7 @@ def packaged(bench: Bench, version: str) -> Subject:
 
 @functools.lru_cache(None)
 def peers() -> list[Subject]:
-    """Return the servers of others that are installed, each set beside ours on its Python."""
+    """Return the installed peers, each compared with ours on the same Python."""
     found = []
     for component, script in (("mcp-2", "python_sdk.py"), ("fastmcp", "fast_mcp.py")):
         if there(component):
@@ -386,7 +387,7 @@ def peers() -> list[Subject]:
 
 
 def everyone(bench: Bench | None = None) -> list[Subject]:
-    """Return all subjects; with `bench`, also ours as a package."""
+    """Return all subjects; with `bench` also ours as a package."""
     found = []
     for version in pythons():
         found += [*on_python(version), *([packaged(bench, version)] if bench else [])]
@@ -394,7 +395,7 @@ def everyone(bench: Bench | None = None) -> list[Subject]:
 
 
 def there(component: str) -> bool:
-    """Tell whether a component is installed, and the person if it is not."""
+    """Return whether a component is installed; print a note if not."""
     if not installed(component):
         note(
             f"left out: {component}, for want of: python3 interop/install.py {component}"
@@ -409,7 +410,7 @@ def note(words: str) -> None:
 def taking_turns(
     subjects: Sequence[Subject], rounds: int, sample: Callable[[Subject], Sample]
 ) -> dict[str, Sample]:
-    """Return the medians of each subject, by name; a round that fills caches does not count."""
+    """Return the medians of each subject by name; the first round only fills caches."""
     taken: dict[str, list[Sample]] = {subject.name: [] for subject in subjects}
     for number in range(rounds + (rounds > 1)):
         for subject in random.sample(subjects, len(subjects)):
@@ -426,9 +427,10 @@ def beside_each_other(
     at_most: float,
     of: Callable[[Sample], float] = lambda sample: sample.wall_ms,
 ) -> Iterator[Row]:
-    """Yield a row a subject; `at_most` times the floor is the goal of ours."""
+    """Yield a row per subject; our goal is `at_most` times the floor."""
     for subject in subjects:
-        made, to = row(measure, subject.name, taken[subject.name]), subject.beside
+        made = row(measure, subject.name, taken[subject.name])
+        to = subject.beside
         if to:
             goal = at_most if to.startswith("floor") else None
             made = ratio(
@@ -441,7 +443,7 @@ def beside_each_other(
 
 
 def started(bench: Bench, requests: Sequence[bytes]) -> Callable[[Subject], Sample]:
-    """Return what takes the time from the start of a subject to the last answer, and its size."""
+    """Return the function that measures a subject from its start to the last answer."""
     environment = bench.home("").environment()
 
     def sample(subject: Subject) -> Sample:
@@ -517,15 +519,17 @@ def instructions(bench: Bench) -> Iterator[Row]:
 
 
 def round_trips(bench: Bench) -> Iterator[Row]:
-    """`ping` and `tools/list`, one at a time, of servers that run all along."""
+    """`ping` and `tools/list`, one at a time, of servers that keep running."""
     subjects = everyone()
     with contextlib.ExitStack() as stack:
         servers = initialized(bench, stack, subjects)
         for measure, line in (("ping", PING), ("tools/list", LIST)):
 
             def sample(subject: Subject, line: bytes = line) -> Sample:
-                server, count = servers[subject.name], 200
-                cpu, walls = server.cpu_ms(), []
+                server = servers[subject.name]
+                count = 200
+                cpu = server.cpu_ms()
+                walls = []
                 for _ in range(count):
                     began = time.perf_counter()
                     server.tell(line)
@@ -538,8 +542,9 @@ def round_trips(bench: Bench) -> Iterator[Row]:
 
 
 def pipelined(bench: Bench) -> Iterator[Row]:
-    """`ping` and `tools/list`, 10,000 at once, peers a tenth of it; figures are for one."""
-    subjects, count = everyone(), bench.times(10_000)
+    """`ping` and `tools/list`, 10,000 at once, peers 1,000; figures are per request."""
+    subjects = everyone()
+    count = bench.times(10_000)
     with contextlib.ExitStack() as stack:
         servers = initialized(bench, stack, subjects)
         for measure, line in (
@@ -552,7 +557,8 @@ def pipelined(bench: Bench) -> Iterator[Row]:
                 sent = (
                     count if "floor" in subject.name + subject.beside else count // 10
                 )
-                cpu, began = server.cpu_ms(), time.perf_counter()
+                cpu = server.cpu_ms()
+                began = time.perf_counter()
                 server.answer_all(line, sent)
                 wall = (time.perf_counter() - began) * 1000
                 return Sample(wall / sent, (server.cpu_ms() - cpu) / sent)
@@ -578,7 +584,7 @@ def initialized(
 
 
 def requests(bench: Bench) -> Iterator[Row]:
-    """What 100,000 requests leave behind."""
+    """Memory growth after 100,000 requests."""
     with contextlib.ExitStack() as stack:
         [server] = initialized(bench, stack, on_python(newest())[1:2]).values()
         for _ in range(10):
@@ -597,7 +603,7 @@ def requests(bench: Bench) -> Iterator[Row]:
 
 
 def profiles(bench: Bench) -> Iterator[Row]:
-    """Status and choice of a profile, as the config grows; beside botocore's load of it."""
+    """Status and choice of a profile as the config grows, compared with botocore's loading."""
     if not there("tools"):
         return
     for count in (10, 500, 5_000):
@@ -635,7 +641,7 @@ def profiles(bench: Bench) -> Iterator[Row]:
 
 
 def foreign_files(bench: Bench) -> Iterator[Row]:
-    """Status, with and without 10,000 files of others in the token cache."""
+    """Status with and without 10,000 foreign files in the token cache."""
     config = "".join(
         SESSION.format(name) + PROFILE.format(name, name) + ROLE for name in "abc"
     )
@@ -663,7 +669,8 @@ def foreign_files(bench: Bench) -> Iterator[Row]:
 
 
 def timed_call(server: Process, tool: str, **arguments: Any) -> Sample:
-    cpu, began = server.cpu_ms(), time.perf_counter()
+    cpu = server.cpu_ms()
+    began = time.perf_counter()
     server.tell(call(tool, **arguments))
     assert server.answer()["structuredContent"]["success"]
     return Sample((time.perf_counter() - began) * 1000, server.cpu_ms() - cpu)
@@ -673,10 +680,10 @@ def timed_call(server: Process, tool: str, **arguments: Any) -> Sample:
 
 
 class Person:
-    """A HOME, the AWS CLI, an Identity Center, and a browser that tells when it is started.
+    """A HOME, the AWS CLI, an Identity Center, and a browser that reports its start.
 
-    Profile `role` has a role, whose caller identity proves a login; `none` is of a session that has
-    no role anywhere, so that nothing can.
+    Profile `role` has a role, so a login is verified by its caller identity. `none` belongs to a
+    session without any role, so its login cannot be verified.
     """
 
     def __init__(self, bench: Bench, stack: contextlib.ExitStack) -> None:
@@ -694,7 +701,7 @@ class Person:
                 ],
                 stdout=subprocess.PIPE,
                 text=True,
-                # What it leaves goes when the bench's folder does.
+                # Its files are removed with the benchmark's folder.
                 env={**os.environ, "TMPDIR": str(bench.folder)},
             )
         )
@@ -707,7 +714,7 @@ class Person:
             variables[name] = value
         opened = self.home.path / "opened"
         os.mkfifo(opened)
-        # Also for writing, so that no `open` waits for the other side.
+        # Opened for writing too, so that `open` does not wait for the other side.
         self._opened = os.open(opened, os.O_RDWR)
         stack.callback(os.close, self._opened)
         self.browser = self.home.path / "browser"
@@ -719,15 +726,16 @@ class Person:
         self.environment = self.home.environment(
             **variables, AWS_SSO_MCP_LOGIN="browser", BROWSER=f"{self.browser} %s"
         )
-        self.aws = str(real("aws-newest") / "bin" / "aws")
-        self.environment["PATH"] = f"{os.path.dirname(self.aws)}:/usr/bin:/bin"
+        folder = real("aws-newest") / "bin"
+        self.aws = str(folder / "aws")
+        self.environment["PATH"] = f"{folder}:/usr/bin:/bin"
 
     def page_opened(self) -> float:
         os.read(self._opened, 1)
         return time.perf_counter()
 
     def plain_login(self, profile: str = "none") -> tuple[Sample, Sample]:
-        """Run `aws sso login`: until its page was opened, and until it ended."""
+        """Run `aws sso login`; measure until its page was opened, and until it ended."""
         argv = [self.aws, "sso", "login", "--no-browser", f"--profile={profile}"]
         began = time.perf_counter()
         with subprocess.Popen(
@@ -750,13 +758,15 @@ class Person:
         return Sample((opened - began) * 1000), Sample((ended - began) * 1000)
 
     def our_login(self) -> tuple[Sample, Sample]:
-        """Do the same through a server that nobody has called yet."""
+        """Do the same through a server that was not called before."""
         with self.server() as server:
-            cpu, began = server.cpu_ms(), time.perf_counter()
+            cpu = server.cpu_ms()
+            began = time.perf_counter()
             server.tell(call("refresh_aws_sso_token", profile="none", force=True))
             opened = self.page_opened()
             answer = server.answer()["structuredContent"]
-            ended, cpu = time.perf_counter(), server.cpu_ms() - cpu
+            ended = time.perf_counter()
+            cpu = server.cpu_ms() - cpu
         assert answer["status"] == "logged_in", answer
         return Sample((opened - began) * 1000), Sample((ended - began) * 1000, cpu)
 
@@ -768,7 +778,7 @@ class Person:
             yield server
 
     def plain_identity(self) -> Sample:
-        """Run `aws sts get-caller-identity`, which has to fetch role credentials."""
+        """Run `aws sts get-caller-identity`, which must fetch role credentials."""
         self.forget_role_credentials()
         argv = [self.aws, "sts", "get-caller-identity", "--profile=role"]
         began = time.perf_counter()
@@ -786,30 +796,34 @@ class Person:
 
 
 def login(bench: Bench) -> Iterator[Row]:
-    """`refresh` with a page, beside plain `aws sso login`, of a server never called before."""
+    """`refresh` with a page, in a new server, compared with plain `aws sso login`."""
     if not (there("tools") and there("aws-newest")):
         return
     pairs = []
     with contextlib.ExitStack() as stack:
         person = Person(bench, stack)
-        person.plain_login()  # registers a client, which later logins use again
+        person.plain_login()  # registers a client, which later logins reuse
         kinds = [person.plain_login, person.our_login]
         for _ in range(bench.times(25)):
             done = {kind: kind() for kind in random.sample(kinds, 2)}
             pairs.append([done[kind] for kind in kinds])
     for column, measure in enumerate(("login: page opened", "login: answer, no proof")):
-        plain, our = (
-            medians([logins[column] for logins in kind]) for kind in zip(*pairs)
-        )
-        later = median(
-            our[column].wall_ms - plain[column].wall_ms for plain, our in pairs
-        )
+        plain_samples = []
+        our_samples = []
+        differences = []
+        for plain_login, our_login in pairs:
+            plain_samples.append(plain_login[column])
+            our_samples.append(our_login[column])
+            differences.append(our_login[column].wall_ms - plain_login[column].wall_ms)
+        plain = medians(plain_samples)
+        our = medians(our_samples)
+        later = median(differences)
         yield row(measure, "aws sso login", plain)
         yield difference(row(measure, "ours, first call", our), later, "aws", 60)
 
 
 def valid(bench: Bench) -> Iterator[Row]:
-    """`refresh` with a good token, which is the proof alone, and `status`."""
+    """`refresh` with a valid token, which only verifies it, and `status`."""
     if not (there("tools") and there("aws-newest")):
         return
     with contextlib.ExitStack() as stack:
@@ -867,7 +881,7 @@ def machine() -> str:
 
 
 def main() -> int:
-    """Take the measures and print the table."""
+    """Run the measurements and print the table."""
     described = [f"{name}: {function.__doc__}" for name, function in MEASURES.items()]
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0],

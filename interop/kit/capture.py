@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Draw what a run of the demo shows, for README: `python3 interop/kit/capture.py`.
+"""Draw the output of the demo for README: `python3 interop/kit/capture.py`.
 
-Writes `docs/demo-light.svg` and `docs/demo-dark.svg`: the demo from its first command on, up to
-where an expired token was renewed.
+Writes `docs/demo-light.svg` and `docs/demo-dark.svg`: the demo from its
+first command to the refresh of an expired token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
 def capture() -> str:
-    """Run the demo on a terminal of colours; return the part of its output that is shown."""
+    """Run the demo with colours on; return the part of its output that the picture shows."""
     kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     terminal = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
     demo = subprocess.run(
@@ -48,7 +48,7 @@ def capture() -> str:
 
 
 def draw(text: str, colours: str) -> str:
-    """Return an SVG of a terminal that shows `text`, in the colours that it asks for."""
+    """Return an SVG of a terminal that shows `text` with its ANSI colours."""
     from rich.color import parse_rgb_hex
     from rich.console import Console
     from rich.terminal_theme import TerminalTheme
@@ -62,14 +62,14 @@ def draw(text: str, colours: str) -> str:
         title="AWS SSO MCP",
         theme=TerminalTheme(background, foreground, others),
     )
-    # A page fetches nothing for an image, so fonts are those of the reader.
+    # Browsers load no web fonts for an image, so use the reader's fonts.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     svg = svg.replace("Fira Code, monospace", FONTS)
     return re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
 
 
 def text_of(svg: str) -> str:
-    """Return the text that a picture shows, but for its title."""
+    """Return the text of a picture without its title."""
     texts = [each for each in ET.fromstring(svg).iter() if each.tag.endswith("}text")]
     return " ".join(
         each.text or "" for each in texts if "-title" not in each.attrib["class"]

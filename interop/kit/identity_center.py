@@ -13,8 +13,8 @@ URLs, and a host that is not served here is refused, so that no test can reach t
 Run as a program, it prints its environment and serves until Ctrl-C. Signatures of requests are
 not checked; PKCE verifiers, client secrets, tokens and assignments are.
 
-Top to bottom: requests and replies, what the centre remembers, `IdentityCenter` (for tests, then
-one block a service), the proxy.
+From top to bottom: requests and replies, the centre's records, `IdentityCenter` (first for tests,
+then one block per service), the proxy.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ class AwsError(Exception):
 
     def __init__(self, code: str, message: str = "", status: int = 400) -> None:
         super().__init__(code, message)
-        self.code, self.message, self.status = code, message, status
+        self.code = code
+        self.message = message
+        self.status = status
 
     def reply(self, service: str) -> Reply:
         if service == "page":
@@ -199,7 +201,7 @@ class Client:
 
 @dataclass
 class Authorization:
-    """What a client asks a person for, in either flow, and the person's answer."""
+    """What a client asks a user for, in either flow, and the user's answer."""
 
     client_id: str
     expires_at: float = math.inf
@@ -210,7 +212,7 @@ class Authorization:
     answered_at: float = math.inf
 
     def outcome(self) -> str:
-        """Return the person's answer, or "pending" while there is none."""
+        """Return the user's answer, or "pending" while there is none."""
         return self.answer if time.monotonic() >= self.answered_at else "pending"
 
 
@@ -235,18 +237,18 @@ class RoleSession:
 
 
 class IdentityCenter:
-    """A running Identity Center with one person in front of it; close it after use.
+    """A running Identity Center with one user in front of it; close it after use.
 
     Every connection has a thread of its own, which `close` waits for. `_changed` guards all that
     requests read and write below; it is notified of each call, page, answer, and of the end.
-    Tests set the attributes at any time; they count from the next request or page on.
+    Tests may set the attributes at any time; they apply to the next request or page.
     """
 
     start_url = START_URL
     region = "us-east-1"
 
     approval = "approve"
-    """What the person does with a page: "approve", "deny", "ignore", "expire" (answers too late),
+    """What the user does with a page: "approve", "deny", "ignore", "expire" (answers too late),
     or, for PKCE alone, "wrong_state" (comes back with the state of another login)."""
     approval_delay_s = 0.0
 
@@ -254,12 +256,12 @@ class IdentityCenter:
     role_lifetime_s = 3600
     registration_lifetime_s = 90 * 86400
     grants_refresh_token = True
-    """To PKCE always, to a device only when its registration has scopes, as AWS does."""
+    """As AWS does: always with PKCE, for devices only if the registration has scopes."""
     one_time_refresh_tokens = False
     refuse_refresh = False
     unassigned = "ForbiddenException"
-    """What is said to who asks for a role that is not assigned: "ResourceNotFoundException" is
-    AWS's other answer, about an account that it does not know; "" grants the role."""
+    """The error for a role that is not assigned. AWS answers "ResourceNotFoundException" for an
+    account that it does not know; "" grants the role."""
 
     device_interval_s = 1
     device_code_lifetime_s = 600
@@ -267,15 +269,15 @@ class IdentityCenter:
 
     def __init__(self) -> None:
         self.assigned = {("123456789012", "Developer")}
-        """Account ID and role name of every role that the person has."""
+        """Account ID and role name of every role that the user has."""
         self.calls: list[str] = []
         """The operations called, in order, `CreateToken` with its grant."""
         self.pages: list[str] = []
-        """The URLs that the person opened."""
+        """The URLs that the user opened."""
         self.refused: list[str] = []
-        """The hosts that a client wanted and that are not served here."""
+        """The hosts that clients requested and that are not served here."""
         self.secrets: set[str] = set()
-        """All that was issued or received and must not turn up anywhere else."""
+        """All secrets that were issued or received; they must not appear anywhere else."""
 
         self._changed = threading.Condition()
         self._closed = False
@@ -307,8 +309,9 @@ class IdentityCenter:
     # --- For tests
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that lead a client here."""
-        proxy, direct = f"http://127.0.0.1:{self.port}", "127.0.0.1,localhost"
+        """Return the variables that make a client use this centre."""
+        proxy = f"http://127.0.0.1:{self.port}"
+        direct = "127.0.0.1,localhost"
         return {
             "HTTPS_PROXY": proxy,
             "https_proxy": proxy,
@@ -318,7 +321,7 @@ class IdentityCenter:
         }
 
     def close(self) -> None:
-        """End every connection, hung ones too, and wait for their threads."""
+        """Close every connection, hanging ones too, and wait for their threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -326,11 +329,11 @@ class IdentityCenter:
         self._folder.cleanup()
 
     def approve_now(self) -> None:
-        """Approve every page that the person has opened and not answered."""
+        """Approve every page that the user has opened and not answered."""
         self._answer_now("approve")
 
     def deny_now(self) -> None:
-        """Deny every page that the person has opened and not answered."""
+        """Deny every page that the user has opened and not answered."""
         self._answer_now("deny")
 
     def _answer_now(self, answer: str) -> None:
@@ -338,17 +341,15 @@ class IdentityCenter:
             return [each for each in self._open_pages if each.outcome() == "pending"]
 
         with self._changed:
-            # A page is in `pages` a moment before the person sees it.
+            # A page is in `pages` a moment before the user sees it.
             self._changed.wait_for(unanswered, 1)
             for authorization in unanswered():
-                authorization.answer, authorization.answered_at = (
-                    answer,
-                    time.monotonic(),
-                )
+                authorization.answer = answer
+                authorization.answered_at = time.monotonic()
             self._changed.notify_all()
 
     def revoke(self) -> None:
-        """End every token issued so far; role credentials live on, as AWS's do."""
+        """Revoke every token issued so far; role credentials stay valid, as AWS's do."""
         with self._changed:
             self._access_tokens.clear()
             self._refresh_tokens.clear()
@@ -356,11 +357,12 @@ class IdentityCenter:
     def issue_token(
         self, lifetime_s: float, *, refreshable: bool, revoked: bool = False
     ) -> dict[str, Any]:
-        """Return a token as the AWS CLI keeps it, of a login long ago.
+        """Return a token in the AWS CLI's format, of an earlier login.
 
-        A revoked one is refused, whatever its clock says; its refresh token is good.
+        A revoked one is refused although it has not expired; its refresh token is valid.
         """
-        client_id, now = secrets.token_urlsafe(16), time.time()
+        client_id = secrets.token_urlsafe(16)
+        now = time.time()
         client = Client(
             self._secret("client-secret"), now + self.registration_lifetime_s, []
         )
@@ -388,7 +390,7 @@ class IdentityCenter:
     def issue_role_credentials(
         self, lifetime_s: float, account_id: str, role_name: str
     ) -> dict[str, str]:
-        """Return credentials of a role as the AWS CLI keeps them."""
+        """Return role credentials in the AWS CLI's format."""
         session = self._new_sso_session(account_id, role_name, lifetime_s)
         return {
             "AccessKeyId": session.access_key_id,
@@ -401,7 +403,7 @@ class IdentityCenter:
         return self._access_tokens.get(access_token, -math.inf) >= time.monotonic()
 
     def forget_clients(self) -> None:
-        """End every client registration issued so far."""
+        """Forget every client registration issued so far."""
         with self._changed:
             self._clients.clear()
 
@@ -416,7 +418,7 @@ class IdentityCenter:
             self._failures.setdefault(operation, []).extend([kind] * times)
 
     def wait_for(self, happened: Callable[[], bool], timeout_s: float = 10) -> bool:
-        """Return whether `happened()`, asked again at each call and page, turns true in time."""
+        """Return whether `happened()` becomes true in time; it is called at each call and page."""
         with self._changed:
             return self._changed.wait_for(happened, timeout_s)
 
@@ -478,7 +480,7 @@ class IdentityCenter:
         return FAILURES.get(kind, AwsError(kind)) if kind else None
 
     def _secret(self, kind: str) -> str:
-        """Return a new secret, whose `kind` names it wherever it turns up."""
+        """Return a new secret that contains its `kind`, so that a leak can be recognized."""
         secret = f"{kind}-{secrets.token_urlsafe(48)}"
         with self._changed:
             self.secrets.add(secret)
@@ -487,7 +489,8 @@ class IdentityCenter:
     # --- sso-oidc: client registrations, device codes, tokens
 
     def _register_client(self, request: Request) -> Reply:
-        client_id, issued_at = secrets.token_urlsafe(16), time.time()
+        client_id = secrets.token_urlsafe(16)
+        issued_at = time.time()
         client = Client(
             secret=self._secret("client-secret"),
             expires_at=issued_at + self.registration_lifetime_s,
@@ -619,10 +622,10 @@ class IdentityCenter:
         self._refresh_tokens[refresh_token] = request.get("clientId")
         return refresh_token
 
-    # --- Pages: what the person sees
+    # --- Pages: what the user sees
 
     def _authorize(self, request: Request) -> Reply:
-        """Keep the page of the PKCE flow open until the person answers, then redirect."""
+        """Keep the page of the PKCE flow open until the user answers, then redirect."""
         self._client(request.get("client_id"))
         if request.get("code_challenge_method") != "S256":
             raise AwsError(
@@ -686,7 +689,8 @@ class IdentityCenter:
 
     def _get_role_credentials(self, request: Request) -> Reply:
         self._access_token(request)
-        account_id, role_name = request.get("account_id"), request.get("role_name")
+        account_id = request.get("account_id")
+        role_name = request.get("role_name")
         if (account_id, role_name) not in self.assigned:
             if self.unassigned == "ResourceNotFoundException":
                 raise AwsError(self.unassigned, "Account not found", 404)
@@ -775,7 +779,8 @@ class IdentityCenter:
         )
         if role is None:
             raise AwsError("ValidationError", "RoleArn is not the ARN of a role")
-        name, lifetime_s = request.get("RoleSessionName"), self.role_lifetime_s
+        name = request.get("RoleSessionName")
+        lifetime_s = self.role_lifetime_s
         session = self._new_role_session(role[1], role[2], name, lifetime_s)
         return sts_reply(
             "AssumeRole",
@@ -791,9 +796,9 @@ class IdentityCenter:
 
 
 class Proxy(ThreadingHTTPServer):
-    """Takes connections on loopback; `close` ends them and waits for their threads."""
+    """Accepts connections on loopback; `close` closes them and waits for their threads."""
 
-    # server_close() waits for no others.
+    # server_close() waits only for these.
     daemon_threads = False
     request_queue_size = 64
 
@@ -826,20 +831,20 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # Clients may leave at any point, also of the TLS handshake.
+        # Clients may disconnect at any point, even in the TLS handshake.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 def end(connection: socket.socket) -> None:
-    """Wake the thread that reads or writes a connection, as a mere close would not."""
+    """Wake the thread that uses a connection; closing alone would not."""
     with contextlib.suppress(OSError):
-        # An SSLSocket's own shutdown() would take its TLS state away from that thread.
+        # SSLSocket.shutdown() would destroy the TLS state that this thread still uses.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class ProxyHandler(BaseHTTPRequestHandler):
-    """Takes CONNECT, then serves HTTP inside the TLS of the same connection."""
+    """Accepts CONNECT, then serves HTTP inside TLS on the same connection."""
 
     protocol_version = "HTTP/1.1"
     server: Proxy
@@ -870,7 +875,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
         self.setup()
         self.request.do_handshake()
         self.host = host
-        # Older clients send CONNECT as HTTP/1.0, and the tunnel outlives it all the same.
+        # Older clients send CONNECT as HTTP/1.0; the tunnel stays open nevertheless.
         self.close_connection = False
 
     def do_GET(self) -> None:
@@ -884,7 +889,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
             self.server.centre.wait_until_closed()
             self.close_connection = True
         except Reset:
-            # Without lingering, the close that follows is a reset.
+            # With SO_LINGER 0, close sends a reset.
             self.request.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
             )
@@ -910,7 +915,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: `calls`, `pages` and `refused` tell the story."""
+        """Log nothing: `calls`, `pages` and `refused` hold what happened."""
 
 
 # --- Main -------------------------------------------------------------------------------

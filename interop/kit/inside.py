@@ -1,7 +1,7 @@
-"""All that interop uses of the server's own functions; all else talks to the started server.
+"""The only use of the server's own functions in interop; all else talks to a started server.
 
-Tests of properties need millions of runs, so they call what the server is made of. Where that
-changes, this file follows; what is asserted does not.
+Property tests need millions of runs, so they call the server's functions directly. When those
+change, only this file has to change.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure"]
 
-DEADLINE_S = 20  # for what takes milliseconds
-CHUNK = 65536  # what one read of a pipe brings
+DEADLINE_S = 20  # for work that takes milliseconds
+CHUNK = 65536  # bytes that one read of a pipe returns
 VERSION = aws_sso_mcp.__version__
 TOOLS: dict[str, dict[str, Any]] = {
     name: tool.definition for name, tool in aws_sso_mcp.TOOLS.items()
 }
 MAX_LINE_BYTES = aws_sso_mcp.MAX_LINE_BYTES
 MAX_OUTPUT_BYTES = aws_sso_mcp.MAX_OUTPUT_BYTES
-MAX_COMPLAINTS = aws_sso_mcp.MAX_COMPLAINTS
+MAX_COMPLAINTS = aws_sso_mcp.MAX_LOG_LINES
 
 
 # --- Tools ------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ MAX_COMPLAINTS = aws_sso_mcp.MAX_COMPLAINTS
 def refresh(
     profile: str, *, limit_s: float = aws_sso_mcp.COMMAND_LIMIT_S
 ) -> dict[str, Any]:
-    """Call the tool in this process; a command of the AWS CLI that needs nobody has `limit_s`."""
+    """Call the tool in this process; AWS CLI commands without a user have the limit `limit_s`."""
     with mock.patch.object(aws_sso_mcp, "COMMAND_LIMIT_S", limit_s):
         answer: dict[str, Any] = aws_sso_mcp.refresh_aws_sso_token(
             Call(lambda _: None), profile
@@ -59,64 +59,64 @@ def status(profile: str | None = None) -> dict[str, Any]:
 
 
 class StubError(Exception):
-    """A bug of a tool."""
+    """Raised by the stub, as a bug of a tool would be."""
 
 
 class Served(NamedTuple):
-    """What a server did with a stream."""
+    """What a server did while it read a stream."""
 
     written: list[bytes]
     complaints: list[str]
     """Lines on stderr."""
     uncaught: list[Any]
-    """Of threads."""
+    """Exceptions of threads that nothing caught."""
 
 
 def serve(stream: bytes, last: bytes) -> Served:
-    """Serve a stream, then one more line while calls may run yet, and wait for all calls to end.
+    """Serve a stream, then one more line while calls may still run; wait for all calls to end.
 
-    `refresh_aws_sso_token` is a stub that waits with `force`, and else succeeds or fails as the
-    name of the profile says; the other tool is the real one.
+    `refresh_aws_sso_token` is a stub. With `force` it waits; else it succeeds or fails as the
+    profile's name says. The other tool is the real one.
     """
     written: list[bytes] = []
     threads: list[threading.Thread] = []
     uncaught: list[Any] = []
     over = threading.Event()
-    in_thread = aws_sso_mcp.in_thread
+    start_thread = aws_sso_mcp.start_thread
 
     def stub(
         call: Call, profile: str | None = None, force: bool = False
     ) -> dict[str, Any]:
-        call.report(f"asked for {profile} \ud800")
-        with aws_sso_mcp.CHANGED:
-            aws_sso_mcp.CHANGED.wait_for(
-                lambda: call.cancelled or over.is_set() or not force, 9
+        call.report_progress(f"asked for {profile} \ud800")
+        with aws_sso_mcp.SHARED_STATE:
+            aws_sso_mcp.SHARED_STATE.wait_for(
+                lambda: call.is_cancelled or over.is_set() or not force, 9
             )
-        if call.cancelled:
+        if call.is_cancelled:
             raise Failure("cancelled", "")
         if profile == "fail":
-            raise Failure("not_sso", "\ud800", unusable="\udfff")
+            raise Failure("not_sso", "\ud800", unusable_profile="\udfff")
         if profile == "raise":
             raise StubError
         return {"success": True, "message": f"{profile}\ud800\n\u2028"}
 
     def remember(*arguments: Any) -> threading.Thread:
-        threads.append(in_thread(*arguments))
+        threads.append(start_thread(*arguments))
         return threads[-1]
 
     tool = aws_sso_mcp.TOOLS["refresh_aws_sso_token"]._replace(function=stub)
     with (
         mock.patch.dict(aws_sso_mcp.TOOLS, refresh_aws_sso_token=tool),
-        mock.patch.object(aws_sso_mcp, "in_thread", remember),
+        mock.patch.object(aws_sso_mcp, "start_thread", remember),
         mock.patch.object(threading, "excepthook", uncaught.append),
         mock.patch.object(sys, "stderr", io.StringIO()) as errors,
     ):
-        server = aws_sso_mcp.Server(written.append)
+        server = aws_sso_mcp.McpServer(written.append)
         aws_sso_mcp.serve(partial(io.BytesIO(stream).read, CHUNK), server)
         server.handle_line(last)
-        with aws_sso_mcp.CHANGED:
+        with aws_sso_mcp.SHARED_STATE:
             over.set()
-            aws_sso_mcp.CHANGED.notify_all()
+            aws_sso_mcp.SHARED_STATE.notify_all()
         for thread in threads:
             thread.join(DEADLINE_S)
             assert not thread.is_alive()
@@ -125,19 +125,21 @@ def serve(stream: bytes, last: bytes) -> Served:
 
 
 def line_handler(written: list[bytes]) -> Callable[[bytes], None]:
-    """Return what handles a line, of a server that writes into a list."""
-    return aws_sso_mcp.Server(written.append).handle_line
+    """Return the function that handles a line, for a server that writes into a list."""
+    return aws_sso_mcp.McpServer(written.append).handle_line
 
 
 def serve_endless(stream: BinaryIO) -> list[bytes]:
-    """Return what is written while a stream is served."""
+    """Serve a stream and return the lines that were written."""
     written: list[bytes] = []
-    aws_sso_mcp.serve(partial(stream.read, CHUNK), aws_sso_mcp.Server(written.append))
+    aws_sso_mcp.serve(
+        partial(stream.read, CHUNK), aws_sso_mcp.McpServer(written.append)
+    )
     return written
 
 
 def lines_heard(stream: bytes, limit: int) -> list[bytes]:
-    """Return the lines that a server gets of a stream, whose lines may have `limit` bytes."""
+    """Return the lines that a server handles of a stream, if a line may have `limit` bytes."""
     heard: list[bytes] = []
     server = mock.Mock(handle_line=heard.append)
     with mock.patch.object(aws_sso_mcp, "MAX_LINE_BYTES", limit):
@@ -149,35 +151,35 @@ def lines_heard(stream: bytes, limit: int) -> list[bytes]:
 
 
 class Config(NamedTuple):
-    """What the config of this HOME says, as the server reads it."""
+    """The config of this HOME as the server reads it."""
 
     profiles: dict[str, dict[str, Any]]
     sso_sessions: dict[str, dict[str, Any]]
     read: Any
 
     def chosen(self) -> tuple[str, str]:
-        """Return the profile that a call without any takes, and why that."""
+        """Return the profile that a call without `profile` uses, and its source."""
         choice = aws_sso_mcp.choose_profile(self.read, None)
         return choice.profile, choice.source
 
     def sso(self, profile: str) -> tuple[str, str | None, str, str]:
-        """Return whose login a profile needs: profile, SSO session, start URL, region."""
-        found = aws_sso_mcp.sso_profile(self.read, profile)
+        """Return the login that a profile needs: profile, SSO session, start URL, region."""
+        found = aws_sso_mcp.find_sso_profile(self.read, profile)
         return (found.login_profile, *found.session[:3])
 
 
 def read_config() -> Config:
-    """Read the config of this HOME; raise Failure where no AWS tool can."""
+    """Read the config of this HOME; raise Failure if AWS tools cannot read it."""
     read = aws_sso_mcp.read_aws_config()
     return Config(read.profiles, read.sso_sessions, read)
 
 
 def token_file_name(session: str) -> str:
-    return aws_sso_mcp.cache_name(session)
+    return aws_sso_mcp.cache_file_name(session)
 
 
 class KnownToken(NamedTuple):
-    """What the server takes a token file for."""
+    """What the server reads in a token file."""
 
     found: bool
     state: str
@@ -190,20 +192,20 @@ def known_token(session: str) -> KnownToken:
     sso = aws_sso_mcp.SsoSession(session, "https://x.awsapps.com/start", "us-east-1")
     with mock.patch("time.sleep"):
         token = aws_sso_mcp.read_token(sso)
-    expiry = aws_sso_mcp.expiry(token)
+    expiry = aws_sso_mcp.expiry_keys(token)
     return KnownToken(
         token is not None, aws_sso_mcp.token_state(token), expiry, repr(token)
     )
 
 
 def epoch(text: Any) -> float | None:
-    return aws_sso_mcp.epoch(text)
+    return aws_sso_mcp.parse_time(text)
 
 
 # --- What AWS's tools say ---------------------------------------------------------------
 
 Prompt = tuple[Optional[str], Optional[str]]  # URL and user code
-REASONS = {str(row[0]) for row in aws_sso_mcp.FAILURES} | {
+REASONS = {known.reason for known in aws_sso_mcp.FAILURES} | {
     "session_expired",
     "aws_cli_failed",
 }
@@ -218,45 +220,47 @@ def parse_prompt(text: str) -> Prompt:
 
 
 def read_login(chunks: Sequence[bytes]) -> list[Prompt]:
-    """Return what the output of a login is taken for, chunk by chunk as it comes."""
+    """Return what is recognized in the output of a login after each chunk."""
     run = Reader()
     run.read("stdout", chunks)
     return run.seen
 
 
 def failure_of(chunks: Sequence[bytes]) -> tuple[str, str]:
-    """Return reason and message of a failed login with such a stderr."""
+    """Return reason and message of a failed login with this stderr."""
     run = Reader()
     run.read("stderr", chunks)
     failure = aws_sso_mcp.cli_failure(run)
     return failure.reason, str(failure)
 
 
-def diagnosis(text: str) -> str | None:
-    """Return the reason that the hook finds in the output of a failed command."""
-    return "session_expired" if aws_sso_mcp.expiry_in(text) else None
+def hook_answer(event: dict[str, Any]) -> Any:
+    """Return what the hook prints for an event of a host, None for nothing."""
+    return aws_sso_mcp.hook_answer(json.dumps(event).encode())
 
 
-def hook(event: dict[str, Any]) -> bytes:
-    """Return what the hook prints for an event of a host."""
-    with mock.patch("sys.stdout", io.StringIO()) as stdout:
-        aws_sso_mcp.print_hook(json.dumps(event).encode())
-    return stdout.getvalue().encode()
+def find_trigger(output: str) -> str | None:
+    """Return what makes the hook look at the token: a word for the kind, or None."""
+    return aws_sso_mcp.find_trigger(output)
 
 
 def profile_of_server(server: str) -> str | None:
-    """Return the profile of an MCP server, or the reason why there is no answer."""
+    """Return the profile of an MCP server, None if unknown, or why there is no answer."""
     try:
-        return aws_sso_mcp.profile_of_server(server)
+        config = aws_sso_mcp.read_aws_config()
+        return aws_sso_mcp.profile_of_server(config, server, lambda: False).profile
     except aws_sso_mcp.Failure as failure:
+        if failure.reason == "server_without_profile":
+            return None
         return failure.reason
 
 
 class Reader(aws_sso_mcp.Process):
-    """A run whose output is read as that of a login; `seen` is what it took it for."""
+    """A process whose output is parsed as that of a login; `seen`: the results so far."""
 
     def __init__(self) -> None:
-        self.argv, self.code = ["aws", "sso", "login"], 255
+        self.argv = ["aws", "sso", "login"]
+        self.exit_code = 255
         self.output = {"stdout": "", "stderr": ""}
         self.seen: list[Prompt] = []
         self._news = mock.Mock(
@@ -264,17 +268,41 @@ class Reader(aws_sso_mcp.Process):
         )
 
     def read(self, stream: str, chunks: Sequence[bytes]) -> None:
-        """Read chunks with the very boundaries that are given."""
+        """Read chunks with exactly these boundaries."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for chunk in filter(None, chunks):
             theirs.send(chunk)
         theirs.close()
-        self._popen = mock.Mock(**{stream: ours})
-        self._read(stream)
+        self._popen = mock.Mock()
+        self._read(stream, ours)
+
+
+# --- Programs that other Pythons run ----------------------------------------------------
+
+# Prints what the server sees of its client's environment.
+CLIENT_ENVIRONMENT = """\
+import json
+import aws_sso_mcp
+
+print(json.dumps(aws_sso_mcp.client_environment()))
+"""
+
+# `ours()` returns the profiles and sso-sessions of the AWS configuration, None if it is refused.
+READ_CONFIG = """\
+from aws_sso_mcp import Failure, read_aws_config
+
+def ours():
+    try:
+        config = read_aws_config()
+    except Failure as failure:
+        assert failure.reason == "config_unparsable", failure
+        return None
+    return [config.profiles, config.sso_sessions]
+"""
 
 
 def profile_taken(checkout: str) -> str:
-    """Return a program that prints the profile that a call without any takes."""
+    """Return a program that prints the profile that a call without `profile` uses."""
     here = json.dumps(checkout)
     taken = "aws_sso_mcp.choose_profile(aws_sso_mcp.read_aws_config(), None).profile"
     return f"import sys; sys.path.insert(0, {here}); import aws_sso_mcp; print({taken})"

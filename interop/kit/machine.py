@@ -1,4 +1,4 @@
-"""A machine to install on: a fresh HOME, a checkout, and a github.com that is a folder."""
+"""A machine to install on: a fresh HOME, a checkout, and a local folder as github.com."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kit.inside import VERSION
 
 Variables = Optional[dict[str, str]]
 
-# What leads the packaging tools of this machine to their registries.
+# The variables that tell this machine's packaging tools their registries.
 WAYS = re.compile(
     r"(PIP|UV)_.*|npm_config_.*|(SSL|REQUESTS)_.*|.*_proxy", re.IGNORECASE
 )
 
 
 class Machine(NamedTuple):
-    """A fresh HOME, and a checkout; for it, github.com is a folder with a clone of that."""
+    """A fresh HOME and a checkout; github.com is a local folder with a clone of it."""
 
     folder: Path
     checkout: Path
@@ -59,7 +59,7 @@ class Machine(NamedTuple):
         code: int = 0,
         env: Variables = None,
     ) -> str:
-        """Return what a command line of a person says, on both streams."""
+        """Run a user's command line and return its stdout and stderr."""
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=cwd or self.folder / "work",

@@ -1,7 +1,7 @@
-"""A model on loopback, for hosts that run no MCP tool without one: it renews an SSO token.
+"""A simulated model on loopback that refreshes an SSO token, for hosts that need a model.
 
-It speaks OpenAI's chat completions and Gemini's generateContent, as much of each as the hosts
-need: it looks at the status, calls for a refresh until there is an outcome, and says "done".
+It implements as much of OpenAI's chat completions and Gemini's generateContent as the hosts need.
+It asks for the status, calls for a refresh until there is an outcome, and answers "done".
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STATUS, REFRESH = "get_aws_sso_status", "refresh_aws_sso_token"
+STATUS = "get_aws_sso_status"
+REFRESH = "refresh_aws_sso_token"
 
 
 class Model(ThreadingHTTPServer):
-    """A running model: `heard` are the answers of our tools, `offered` those it could call."""
+    """A running model. `heard`: the answers of our tools; `offered`: the tools it could call."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.heard: list[dict[str, Any]] = []
+        self.asked: list[str] = []  # all requests, as JSON
         self.offered: set[str] = set()
-        self._changed = threading.Condition()  # guards both; notified of each request
+        self._changed = (
+            threading.Condition()
+        )  # guards both lists; notified at each request
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
@@ -34,7 +38,7 @@ class Model(ThreadingHTTPServer):
         self.server_close()
 
     def environment(self) -> dict[str, str]:
-        """Return what leads Copilot CLI, Gemini CLI and opencode here, and nowhere else."""
+        """Return the variables that make the hosts use this model only."""
         url = f"http://127.0.0.1:{self.server_port}"
         options = {"baseURL": f"{url}/v1", "apiKey": "none"}
         provider = {
@@ -57,33 +61,50 @@ class Model(ThreadingHTTPServer):
             return [answer.get("status") for answer in self.heard]
 
     def wait_for(self, happened: Callable[[], bool], timeout_s: float = 20) -> bool:
-        """Return whether `happened()`, asked again at each request, turns true in time."""
+        """Return whether `happened()` becomes true in time; it is called at each request."""
         with self._changed:
             return self._changed.wait_for(happened, timeout_s)
 
     def wish(
         self, tools: list[str], results: list[str]
-    ) -> tuple[str, dict[str, str]] | None:
-        """Return the tool to call next, by its name at the host, and its arguments; None: done."""
-        # Hosts put words around the answer, or give it twice: as text and as structure.
-        answers = [
-            json.JSONDecoder().raw_decode(text, text.index("{"))[0] for text in results
-        ]
-        names = {
-            ours: name
-            for ours in (STATUS, REFRESH)
-            for name in tools
-            if name.endswith(ours)
-        }
+    ) -> tuple[str, dict[str, Any]] | None:
+        """Return the next tool to call, by the host's name, and its arguments; None: done."""
+        # Hosts add words to the answer, or pass it twice: as text and as structured content.
+        answers = []
+        for text in results:
+            answer, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+            answers.append(answer)
+        names = {}
+        for name in tools:
+            for ours in (STATUS, REFRESH):
+                if name.endswith(ours):
+                    names[ours] = name
         with self._changed:
             self.heard = max(self.heard, answers, key=len)
             self.offered.update(names)
             self._changed.notify_all()
-        if len(names) < 2:  # asked for something else, say a title
+        if len(names) < 2:  # the host asks for something else, for example a title
             return None
         if answers and answers[-1].get("status", "pending") != "pending":
             return None
         return names[REFRESH if answers else STATUS], {"profile": "dev"}
+
+
+class OneCall(Model):
+    """A model that calls one tool, by the end of its name, and then says "done"."""
+
+    def __init__(self, tool: str, arguments: dict[str, Any]) -> None:
+        super().__init__()
+        self.tool = tool
+        self.arguments = arguments
+
+    def wish(
+        self, tools: list[str], results: list[str]
+    ) -> tuple[str, dict[str, Any]] | None:
+        names = [name for name in tools if name.endswith(self.tool)]
+        if results or not names:
+            return None
+        return names[0], self.arguments
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -96,22 +117,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        reply = (
-            gemini(self.server, asked)
-            if "contents" in asked
-            else openai(self.server, asked)
-        )
-        streams = asked.get("stream") or "streamGenerateContent" in self.path
-        body = (
-            "".join(f"data: {json.dumps(each)}\n\n" for each in reply)
-            if streams
-            else ""
-        )
-        content = (body or json.dumps(reply[0])).encode()
+        self.server.asked.append(json.dumps(asked))
+        if "contents" in asked:
+            reply = gemini(self.server, asked)
+        else:
+            reply = openai(self.server, asked)
+        if asked.get("stream") or "streamGenerateContent" in self.path:
+            content_type = "text/event-stream"
+            body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in reply)
+        else:
+            content_type = "application/json"
+            body = json.dumps(reply[0])
+        content = body.encode()
         self.send_response(200)
-        self.send_header(
-            "Content-Type", "text/event-stream" if streams else "application/json"
-        )
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -144,24 +163,21 @@ def openai(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def gemini(model: Model, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    declared = [
-        each.get("functionDeclarations", []) for each in asked.get("tools") or []
-    ]
-    tools = [function["name"] for functions in declared for function in functions]
-    parts = [part for content in asked["contents"] for part in content["parts"]]
-    responses = [
-        part["functionResponse"] for part in parts if "functionResponse" in part
-    ]
-    texts = [
-        each["response"].get("output") or each["response"]["error"]
-        for each in responses
-    ]
+    tools = []
+    for declared in asked.get("tools") or []:
+        for function in declared.get("functionDeclarations", []):
+            tools.append(function["name"])
+    texts = []
+    for content in asked["contents"]:
+        for part in content["parts"]:
+            if "functionResponse" in part:
+                response = part["functionResponse"]["response"]
+                texts.append(response.get("output") or response["error"])
     wish = model.wish(tools, texts)
-    part = (
-        {"functionCall": {"name": wish[0], "args": wish[1]}}
-        if wish
-        else {"text": "done"}
-    )
+    part = {"text": "done"}
+    if wish:
+        name, arguments = wish
+        part = {"functionCall": {"name": name, "args": arguments}}
     content = {"role": "model", "parts": [part]}
     usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
     candidate = {"content": content, "finishReason": "STOP", "index": 0}

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The person with a browser, for an `IdentityCenter`: open one URL as a browser would.
+"""The user with a browser, for an `IdentityCenter`: open one URL as a browser would.
 
     BROWSER="python3 .../person.py %s"
 
-What the person then does with the page is the centre's to say (`IdentityCenter.approval`). The
+`IdentityCenter.approval` decides what the user does with the page. The
 exit code is 0 when the page, and the application's own page that it redirects to, were loaded.
 An AWS CLI that opens the page itself needs `%s &`: it takes the redirect only once the opener
 has returned.
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 
 def page_request(url: str) -> str:
-    """Return the URL that a page requests in the end; its script moves the fragment's query."""
+    """Return the URL that a page finally requests: its script moves the query of the fragment."""
     parts = urlsplit(url)
     return parts._replace(
         query=urlsplit(parts.fragment).query or parts.query, fragment=""
@@ -30,7 +30,7 @@ def open_page(url: str) -> None:
     """Load a page and what it redirects to; raise OSError when that fails."""
     tls = ssl.create_default_context(cafile=os.environ["AWS_CA_BUNDLE"])
     browser = urllib.request.build_opener(
-        # Nothing for http: the redirect leads to the AWS CLI on this machine.
+        # No proxy for http: the redirect goes to the AWS CLI on this machine.
         urllib.request.ProxyHandler({"https": os.environ["HTTPS_PROXY"]}),
         urllib.request.HTTPSHandler(context=tls),
     )

@@ -1,4 +1,4 @@
-"""What runs for a HOME, and what is left of it, as Linux's /proc tells."""
+"""Which processes run for a HOME, and which are left, according to Linux's /proc."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Running(NamedTuple):
     pid: int
     argv: list[str]
     variables: list[str]
-    """Its environment, as it was at its start."""
+    """Its environment at its start."""
 
 
 def soon(happened: Callable[[], bool], seconds: float = 20) -> bool:
-    """Return whether `happened()` turns true in time; for what tells nobody of itself."""
+    """Return whether `happened()` becomes true in time, by polling."""
     deadline = time.monotonic() + seconds
     while not (now := happened()) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -35,13 +35,13 @@ def running() -> Iterator[Running]:
         with contextlib.suppress(OSError):
             variables = (process / "environ").read_text(errors="replace").split("\0")
             argv = (process / "cmdline").read_text(errors="replace").split("\0")
-            # Without a command line it has ended, and waits for its parent.
+            # A process without a command line is a zombie.
             if argv[0]:
                 yield Running(int(process.name), argv[:-1], variables)
 
 
 def processes(home: Path) -> Iterator[str]:
-    """Yield the command line of every process that has a HOME, but for the person's browser."""
+    """Yield the command lines of all processes of a HOME, without the user's browser."""
     for process in running():
         words = " ".join(process.argv)
         if f"HOME={home}" in process.variables and "person.py" not in words:
@@ -57,19 +57,19 @@ def cli_processes(home: Path) -> Iterator[str]:
 
 
 def processes_left(home: Path) -> list[str]:
-    """Return the command lines of all processes of a HOME that do not end at once."""
+    """Return the command lines of the processes of a HOME that do not end soon."""
     soon(lambda: not list(processes(home)), 3)
     return list(processes(home))
 
 
 def cli_left(home: Path) -> list[str]:
-    """Return the command lines of the `aws` processes of a HOME that do not end at once."""
+    """Return the command lines of the `aws` processes of a HOME that do not end soon."""
     soon(lambda: not list(cli_processes(home)), 2)
     return list(cli_processes(home))
 
 
 def end_processes(home: Path, program: str) -> None:
-    """End what a test itself left on purpose: the runs of a program by a HOME."""
+    """Kill the processes of a program that a test left on purpose."""
     for process in running():
         is_meant = any(word.endswith(f"/{program}") for word in process.argv)
         if is_meant and f"HOME={home}" in process.variables:
@@ -82,14 +82,14 @@ def end(process: Running) -> None:
 
 
 def of_folder(folder: Path) -> list[Running]:
-    """Return the processes that have to do with a folder: by HOME, TMPDIR, argument, directory."""
+    """Return the processes that use a folder as HOME, TMPDIR, argument or directory."""
     found = []
     for process in running():
         with contextlib.suppress(OSError):
             words = [
                 *process.argv,
                 *process.variables,
-                os.readlink(f"/proc/{process.pid}/cwd"),
+                str(Path(f"/proc/{process.pid}/cwd").readlink()),
             ]
             if process.pid != os.getpid() and any(
                 str(folder) in word for word in words

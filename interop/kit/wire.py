@@ -1,7 +1,7 @@
-"""What passed between a client and the server, held against the official JSON schemas of MCP.
+"""Recorded messages of client and server, validated with the official JSON schemas of MCP.
 
-The schemas of 2025-03-26 and later come from npm's conformance suite, the only package with them;
-for 2024-11-05 they are those of the models of the Python SDK of that time.
+The schemas of 2025-03-26 and later come from npm's conformance suite, the only package that has
+them. For 2024-11-05 they come from the models of the Python SDK of that time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODERN, LEGACY = "2026-07-28", "2025-11-25"
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
 META = "io.modelcontextprotocol/"
 
 RESULTS = {
@@ -48,7 +49,7 @@ print(json.dumps(schema))
 
 
 def node() -> Path:
-    """Return the Node.js that runs clients; that of the machine may be too old."""
+    """Return the Node.js that runs clients; the machine's own may be too old."""
     [program] = real("node-22").glob("node_modules/node-linux-*/bin/node")
     return program
 
@@ -76,14 +77,14 @@ def validator(revision: str, name: str) -> Any:
 
 
 class Message(NamedTuple):
-    """One message of the server: the revision it belongs to, and what it must be by the schema."""
+    """One message of the server, its revision, and its type in the schema."""
 
     revision: str
     name: str
     content: dict[str, Any]
 
     def check(self) -> None:
-        """Raise AssertionError when it is not what the schema wants."""
+        """Raise AssertionError if it does not match the schema."""
         is_result = self.name.endswith("Result")
         self._check("JSONRPCMessage", self.content)
         self._check(self.name, self.content["result"] if is_result else self.content)
@@ -98,7 +99,7 @@ class Message(NamedTuple):
 
 
 class Recording:
-    """What one process of the server heard and said, as lines."""
+    """The lines that one server process read and wrote."""
 
     def __init__(self, heard: bytes, said: bytes) -> None:
         self.heard = [json.loads(line) for line in heard.splitlines()]
@@ -120,7 +121,7 @@ class Recording:
         return MODERN if modern else self._negotiated
 
     def revisions(self) -> set[str]:
-        """Return the revisions of the requests; an `initialize` is of the one agreed on."""
+        """Return the revisions of the requests; `initialize` counts as the negotiated one."""
         return {self.revision(each) for each in self._requests.values()}
 
     def spoken(self) -> set[str]:
@@ -161,8 +162,9 @@ class Recording:
         return Message(self.revision(request), name, message)
 
     def _notice(self, message: dict[str, Any]) -> Message:
-        """Return a request or a notification of the server; progress has its call's revision."""
-        params, revision = message["params"], self._negotiated
+        """Return a message that the server sent by itself; progress has its call's revision."""
+        params = message["params"]
+        revision = self._negotiated
         for request in self._requests.values():
             meta = (request.get("params") or {}).get("_meta") or {}
             if meta.get("progressToken", meta) == params.get("progressToken"):
@@ -170,12 +172,12 @@ class Recording:
         if "elicitation" in message["method"]:
             revision = max(
                 revision, LEGACY
-            )  # has the url mode, which Codex declares earlier
+            )  # has URL elicitation, which Codex declares in older revisions too
         return Message(revision, METHODS[message["method"]], message)
 
 
 def recordings(folder: Path) -> list[Recording]:
-    """Return what `clients/record.sh` kept in a folder, a recording a process."""
+    """Return what `clients/record.sh` saved in a folder, one recording per process."""
     kept = [
         (path, path.with_name(path.name.replace("in", "out", 1)))
         for path in folder.glob("in.*")

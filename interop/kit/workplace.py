@@ -1,6 +1,6 @@
-"""One person's machine at an Identity Center: a throw-away HOME, an AWS CLI, a browser.
+"""One user's machine at an Identity Center: a temporary HOME, an AWS CLI, a browser.
 
-Tests and the demo start the server here as a client would, and look at what it leaves.
+Tests and the demo start the server here as a client would, and inspect the results.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class Workplace:
         (self.home / ".aws" / "config").write_text(text)
 
     def environment(self, **more: str | None) -> Variables:
-        """Return what the server gets: the way to the centre, and a person who opens pages.
+        """Return the server's environment: how to reach the centre, and the user's browser.
 
-        Of `more`, None leaves a variable out.
+        None in `more` removes a variable.
         """
         base = {
             "HOME": str(self.home),
@@ -108,7 +108,7 @@ class Workplace:
     async def client(
         self, mode: str = "auto", **environment: str | None
     ) -> AsyncIterator[Client]:
-        """Connect the official SDK's client; every byte the server writes is kept in `wrote`."""
+        """Connect the official SDK's client; all that the server writes is saved in `wrote`."""
         argv, env = self.server(**environment)
         out, err = (
             shlex.quote(str(self.wrote / name)) for name in ("stdout", "stderr")
@@ -121,7 +121,7 @@ class Workplace:
             yield client
 
     def secrets_written(self) -> set[str]:
-        """Return the secrets of the centre that stand in anything the server wrote."""
+        """Return the secrets of the centre that appear in the server's output."""
         text = "".join(path.read_text() for path in self.wrote.iterdir())
         return {secret for secret in self.centre.secrets if secret in text}
 
@@ -137,11 +137,11 @@ class Workplace:
             text=True,
             check=False,
             cwd=self.home,
-            start_new_session=True,  # a Ctrl-C is for those who ask
+            start_new_session=True,  # Ctrl-C ends the client, not the server
         )
 
     def run_login(self) -> None:
-        """Log in without the server, as the person did yesterday."""
+        """Log in without the server, as if the user had done it yesterday."""
         argv, env = self.cli("sso", "login", "--profile=dev", "--no-browser")
         login = subprocess.Popen(
             argv,
@@ -170,12 +170,12 @@ class Workplace:
         return token
 
     def keep_token(self, token: dict[str, Any], key: str = "corp") -> None:
-        """Let the CLI have a token of the centre."""
+        """Write a token of the centre into the CLI's cache."""
         self.token_path(key).parent.mkdir(parents=True, exist_ok=True)
         self.token_path(key).write_text(json.dumps(token))
 
     def keep_role_credentials(self, lifetime_s: float, **session: str) -> None:
-        """Let the CLI have role credentials of Developer; of a `sessionName` or a `startUrl`."""
+        """Cache role credentials of Developer, for a `sessionName` or a `startUrl`."""
         role = {"accountId": "123456789012", "roleName": "Developer"}
         name = json.dumps({**role, **session}, sort_keys=True, separators=(",", ":"))
         credentials = self.centre.issue_role_credentials(lifetime_s, *role.values())
@@ -185,7 +185,7 @@ class Workplace:
         path.write_text(json.dumps({"ProviderType": "sso", "Credentials": credentials}))
 
     def expire_token(self, key: str = "corp") -> None:
-        """Let the token have run out an hour ago, and the CLI have no role credentials left."""
+        """Make the token one that expired an hour ago, and remove the role credentials."""
         expired = {**self.token(key), "expiresAt": utc(time.time() - 3600)}
         self.keep_token(expired, key)
         self.forget_role_credentials()
@@ -196,12 +196,12 @@ class Workplace:
 
 
 async def refresh(client: Client, **arguments: Any) -> dict[str, Any]:
-    """Call refresh_aws_sso_token and return its answer, the same as structure and as text."""
+    """Call refresh_aws_sso_token; return its answer, which is the same as structure and as text."""
     return await answer(client, "refresh_aws_sso_token", **arguments)
 
 
 async def until_shown(client: Client, **arguments: Any) -> dict[str, Any]:
-    """Return the first answer that names the page, calling again as a model does."""
+    """Return the first answer with a URL, calling again as a model does."""
     while "loginUrl" not in (answer := await refresh(client, **arguments)):
         assert answer["status"] == "pending", answer
     return answer
@@ -216,13 +216,13 @@ async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return structured
 
 
-# --- On bare pipes ----------------------------------------------------------------------
+# --- On plain pipes ---------------------------------------------------------------------
 
 
 def start(
     place: Workplace, python: str | None = None, **environment: str | None
 ) -> subprocess.Popen[str]:
-    """Start the server on bare pipes, by another Python if one is named."""
+    """Start the server on plain pipes, optionally with another Python."""
     argv, env = place.server(**environment)
     argv[0] = python or argv[0]
     pipe = subprocess.PIPE
@@ -238,7 +238,7 @@ def ask(
     wait: bool = True,
     request_id: int = 1,
 ) -> dict[str, Any]:
-    """Call the tool over bare pipes, and return its answer if `wait`."""
+    """Call the tool over plain pipes, and return its answer if `wait`."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -262,21 +262,21 @@ def ask(
     return outcome
 
 
-# --- The person, and what the centre heard ----------------------------------------------
+# --- The user, and what the centre heard ----------------------------------------------
 
 
 def visit(place: Workplace, url: str) -> None:
-    """Open a page in the browser of another machine."""
+    """Open a URL in the browser of another machine."""
     with mock.patch.dict(os.environ, place.centre.environment()):
         open_page(url)
 
 
 def authorizations(centre: IdentityCenter) -> int:
-    """Return how many tokens a person's approval brought."""
+    """Return how many tokens were issued after an approval."""
     return sum(call.startswith("CreateToken:") for call in successful(centre))
 
 
 def successful(centre: IdentityCenter) -> list[str]:
-    # A device polls until it is approved; only the last of its calls brings a token.
+    # A device polls until it is approved; only its last call returns a token.
     calls = [call for call in centre.calls if "refresh_token" not in call]
     return [a for a, b in zip(calls, [*calls[1:], ""]) if a != b]

@@ -1,4 +1,4 @@
-"""Fixtures: an Identity Center, a workplace with one of the real AWS CLIs; nothing outlives us."""
+"""Fixtures: an Identity Center, a workplace with a real AWS CLI; no process is left after a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let all temporary files of a run, each HOME among them, lie in one folder, its mark."""
+    """Put all temporary files of a run, each HOME too, into one folder that identifies them."""
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(real("hypothesis"))
     if not is_worker(config):
         os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="interop-")
@@ -39,13 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes by itself, so that no worker is left with it at the end."""
+    """Start with the test file that takes minutes, so that no worker runs it alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_windows_units.py")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail a run of which a process is left, and end that; of a good run no file is left either."""
+    """Fail a run that leaves a process, and kill that; remove the files of a successful run."""
     yield
     if is_worker(session.config):
         return
@@ -82,7 +82,7 @@ def aws(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path, centre: IdentityCenter, aws: str) -> Iterator[Workplace]:
-    """A workplace; in the end no secret stands in what the server wrote, and no login runs."""
+    """A workplace; at the end, no secret is in the server's output and no login runs."""
     place = Workplace(tmp_path, centre, aws)
     yield place
     assert place.secrets_written() == set()
@@ -100,7 +100,7 @@ def newest(tmp_path: Path, centre: IdentityCenter) -> Iterator[Workplace]:
 
 @pytest.fixture(scope="session")
 def matrix() -> Iterator[Matrix]:
-    """Where tests of clients write what they measured; `matrix.py` prints it."""
+    """The results of the client tests, which `matrix.py` prints."""
     matrix = Matrix()
     yield matrix
     matrix.save()
@@ -108,9 +108,9 @@ def matrix() -> Iterator[Matrix]:
 
 @pytest.fixture
 def recorded(newest: Workplace) -> Iterator[Workplace]:
-    """As `newest`; in the end no process is left, and what the server wrote is as MCP wants it.
+    """As `newest`; at the end, no process is left and all messages match MCP's schemas.
 
-    Nobody answers a page by himself.
+    The simulated user answers no page without being told to.
     """
     for component in ("mcp-1.2", "node-22", "schemas"):
         need(component)
@@ -124,7 +124,7 @@ def recorded(newest: Workplace) -> Iterator[Workplace]:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    """A throw-away HOME with stand-ins for `aws` and the browser; in the end no `aws` runs."""
+    """A temporary HOME with stand-ins for `aws` and the browser; at the end no `aws` runs."""
     desk = Desk()
     desk.setUp()
     home = desk.home.path
@@ -135,7 +135,7 @@ def desk() -> Iterator[Desk]:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what git holds or would take, committed, and a bare clone as if on GitHub."""
+    """A committed copy of all tracked and new files, and a bare clone as if on GitHub."""
     folder = tmp_path_factory.mktemp("git")
     copy = folder / "aws-sso-mcp"
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

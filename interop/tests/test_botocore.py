@@ -1,4 +1,4 @@
-"""Our reader of the AWS config beside the installed botocore's own."""
+"""The server's reading of the AWS config, compared with the installed botocore."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_by_botocore(path: Path) -> Any:
     ("text", "profiles", "sso_sessions", "name"),
     [(*case[1:], case[0]) for case in CASES],
 )
-def test_case(
+def test_config_case_is_read_alike_by_botocore(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
@@ -49,7 +49,7 @@ def test_case(
         assert read_config()[:2] == theirs
 
 
-def test_credentials_are_merged_alike(
+def test_credentials_are_merged_as_botocore_merges_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config").write_text(
@@ -62,7 +62,7 @@ def test_credentials_are_merged_alike(
     assert read_config().profiles == theirs
 
 
-def test_pages_of_every_partition_are_told_from_others() -> None:
+def test_pages_of_every_aws_partition_are_recognized() -> None:
     loader = botocore.session.Session().get_component("data_loader")
     partitions = loader.load_data("partitions")["partitions"]
     assert len(partitions) > 7

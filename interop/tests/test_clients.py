@@ -1,4 +1,4 @@
-"""The server with real MCP clients from PyPI and npm, none of them logged in anywhere."""
+"""The server with real MCP clients from PyPI and npm, none of them logged in."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def place(recorded: Workplace) -> Workplace:
     return recorded
 
 
-def test_connects_lists_and_calls(
+def test_client_connects_lists_and_calls(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     with Driver(client, place) as driver:
-        assert driver.revision in (client.revision, None)  # a host does not tell
+        assert driver.revision in (client.revision, None)  # a host does not say
         tools = {tool["name"]: tool for tool in driver.tools()}
         assert set(tools) == set(inside.TOOLS)
         for name, tool in tools.items() if client.shows == "schemas" else ():
@@ -68,10 +68,10 @@ def test_connects_lists_and_calls(
     measured(revision=client.revision)
 
 
-def test_login_through_pending(
+def test_client_logs_in_through_pending(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
-    # Each answer comes before the client's own limit, whatever AWS and the person do.
+    # Each answer comes before the client's timeout, whatever AWS and the user do.
     with Driver(
         client, place, more={"limit": 4}, AWS_SSO_MCP_WAIT_SECONDS="1"
     ) as driver:
@@ -86,7 +86,7 @@ def test_login_through_pending(
         joined = driver.call(profile="dev")
         place.centre.approve_now()
         answer = driver.outcome(joined)
-        # "valid" where the login ended between an answer `pending` and the call after it.
+        # "valid" if the login ended between a `pending` answer and the next call.
         assert answer["status"] in ("logged_in", "valid")
         measured(login="yes")
         if client.hears == "progress":
@@ -95,11 +95,11 @@ def test_login_through_pending(
     assert len(place.centre.pages) == 1
 
 
-def test_cancelled_call(
+def test_cancelled_call_gets_no_answer_and_leaves_the_login(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     if client.cancels == "never":
-        pytest.skip("it gives up no call")
+        pytest.skip("it never cancels a call")
     with Driver(client, place) as driver:
         call = driver.call(profile="dev")
         assert place.centre.wait_for(lambda: bool(place.centre.pages))
@@ -115,14 +115,14 @@ def test_cancelled_call(
     measured(cancelled=client.cancels)
 
 
-# The limit is the library's, whatever the mode.
+# The timeout belongs to the library, whatever the mode.
 @pytest.mark.parametrize(
     "client",
     {client.component: client for client in reversed(CLIENTS)}.values(),
     indirect=True,
     ids=lambda client: client.name,
 )
-def test_limit_of_the_client(
+def test_client_timeout_leaves_the_login(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     with Driver(
@@ -137,7 +137,7 @@ def test_limit_of_the_client(
     measured(limit="joined")
 
 
-def test_closed_during_a_login(
+def test_closing_the_client_during_a_login_leaves_no_process(
     client: McpClient, place: Workplace, measured: Callable[..., None]
 ) -> None:
     with Driver(client, place) as driver:
@@ -146,7 +146,7 @@ def test_closed_during_a_login(
         assert any("/aws sso login" in process for process in processes(place.home))
     seconds = driver.wait_for("closed")["closed"]
     assert processes_left(place.home) == []
-    assert seconds < 2  # then it would have been a signal that ended the server
+    assert seconds < 2  # later, a signal would have ended the server
     measured(closed=f"{seconds * 1000:.0f} ms")
 
 
@@ -189,9 +189,11 @@ def inspected(process: subprocess.Popen[str]) -> dict[str, Any]:
     return result
 
 
-def test_inspector(era: str, place: Workplace, matrix: Matrix) -> None:
+def test_inspector_lists_calls_and_logs_in(
+    era: str, place: Workplace, matrix: Matrix
+) -> None:
     write = functools.partial(matrix.write, f"Inspector, {era}", "inspector")
-    # Strict: exit code 6 for a schema that not every model's API takes.
+    # Strict: exit code 6 for a schema that some model's API refuses.
     tools = inspected(inspector(place, era, "--method=tools/list", "--strict"))["tools"]
     assert [tool["name"] for tool in tools] == list(inside.TOOLS)
     assert revisions_spoken(place) == {ERAS[era]}

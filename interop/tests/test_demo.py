@@ -1,4 +1,4 @@
-"""The demo where it can run, and what it says where it can't; its picture."""
+"""The demo where it can run, its messages where it cannot, and its picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,21 +17,18 @@ from kit.components import need, real
 from kit.processes import of_folder, soon
 from kit.workplace import ROOT
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 WIDTH = 70
 GUIDE = "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
 
 
-# An AWS CLI v2, but too late.
+# An AWS CLI v2 that answers too late.
 HANGS = (
     f"""exec {sys.executable} -c 'import time; time.sleep(60); print("aws-cli/2.0")'"""
 )
 
 
 class Setting:
-    """A machine that has these programs, and nothing else, on PATH; no terminal."""
+    """A machine with only these programs on PATH, and no terminal."""
 
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
@@ -69,7 +66,7 @@ class Setting:
         )
 
     def run(self, code: int) -> str:
-        """Run the demo; return what it says: no traceback, and no line that could be shorter."""
+        """Run the demo; return its output, which is wrapped and has no traceback."""
         with self.start() as process:
             said, _ = process.communicate()
         assert process.returncode == code, said
@@ -85,7 +82,7 @@ def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path)
 
 
-def test_v2_of_the_machine_needs_no_apt(setting: Setting) -> None:
+def test_demo_uses_the_aws_cli_v2_of_the_machine(setting: Setting) -> None:
     need("demo")
     setting.put("apt-get", "false")
     setting.put_aws()
@@ -101,7 +98,7 @@ def test_v2_of_the_machine_needs_no_apt(setting: Setting) -> None:
 
 
 def has_nothing(setting: Setting) -> None:
-    """Let no component be installed."""
+    """Make all components uninstalled."""
     setting.environment["AWS_SSO_MCP_REAL"] = str(setting.tmp / "real")
 
 
@@ -112,14 +109,14 @@ def has_nothing(setting: Setting) -> None:
         (
             "",
             "echo http://archive.ubuntu.com/ubuntu/",
-            "this machine's apt knows no Debian mirror",
+            "this machine's apt has no Debian mirror",
         ),
         ("echo aws-cli/1.45.11 Python/3.11.7", "", "bin/aws is none"),
         ("/no/such/program", "", "bin/aws is none"),
         (HANGS, "", "bin/aws is none"),
     ],
 )
-def test_without_an_aws_cli_it_says_where_to_get_one(
+def test_demo_without_an_aws_cli_says_where_to_get_one(
     setting: Setting, aws: str, apt: str, why: str
 ) -> None:
     has_nothing(setting)
@@ -133,7 +130,7 @@ def test_without_an_aws_cli_it_says_where_to_get_one(
     assert list(setting.tmp.iterdir()) == []
 
 
-def test_aws_cli_that_works_only_elsewhere(setting: Setting) -> None:
+def test_demo_ends_when_the_aws_cli_fails_in_it(setting: Setting) -> None:
     need("demo")
     setting.put(
         "aws", "/bin/sh", "-c", "[ $HOME != /nonexistent ] || echo aws-cli/2.38.1"
@@ -143,7 +140,7 @@ def test_aws_cli_that_works_only_elsewhere(setting: Setting) -> None:
     assert said.endswith("Something else was expected: the demo ends here.")
 
 
-def test_aws_cli_that_everybody_may_change(setting: Setting) -> None:
+def test_demo_refuses_an_aws_cli_that_others_can_write(setting: Setting) -> None:
     need("demo")
     setting.put_aws()
     setting.put("tee", "/usr/bin/tee")
@@ -154,19 +151,19 @@ def test_aws_cli_that_everybody_may_change(setting: Setting) -> None:
     assert list(setting.tmp.iterdir()) == []
 
 
-def test_without_a_python_index_it_says_where_to_look(setting: Setting) -> None:
+def test_demo_without_a_python_index_says_what_to_check(setting: Setting) -> None:
     has_nothing(setting)
     setting.put_aws()
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     setting.environment.update({**nowhere, "PIP_CONFIG_FILE": os.devnull})
     said = " ".join(setting.run(1).split())
-    assert "pip could not install what it should" in said
+    assert "pip could not install the packages" in said
     assert "$PIP_INDEX_URL say which" in said
     assert list((setting.tmp / "real").iterdir()) == []
 
 
 @pytest.mark.parametrize("line", ["venv of", "server     logged_in"])
-def test_interrupt_leaves_nothing(setting: Setting, line: str) -> None:
+def test_interrupted_demo_leaves_nothing(setting: Setting, line: str) -> None:
     if line == "venv of":
         has_nothing(setting)
     else:
@@ -176,7 +173,7 @@ def test_interrupt_leaves_nothing(setting: Setting, line: str) -> None:
     process = setting.start()
     assert process.stdout
     assert any(line in each for each in process.stdout)
-    # As Ctrl-C does; while it installs, itself alone, so that it has to end the others.
+    # As Ctrl-C does. While it installs, only itself, so that it must end the others.
     if line == "venv of":
         process.send_signal(signal.SIGINT)
     else:
@@ -190,7 +187,7 @@ def test_interrupt_leaves_nothing(setting: Setting, line: str) -> None:
     assert [path for path in setting.tmp.rglob("*") if path.name != "real"] == []
 
 
-def test_reader_that_goes_ends_it(setting: Setting) -> None:
+def test_demo_ends_when_its_output_is_closed(setting: Setting) -> None:
     need("demo")
     setting.put_aws()
     setting.put("tee", "/usr/bin/tee")
@@ -206,14 +203,14 @@ def test_reader_that_goes_ends_it(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("installs", [True, False])
-def test_full_disk_is_told_in_one_line(setting: Setting, installs: bool) -> None:
+def test_demo_reports_a_full_disk_in_one_line(setting: Setting, installs: bool) -> None:
     if installs:
         has_nothing(setting)
     else:
         need("demo")
     setting.put_aws()
     setting.put("tee", "/usr/bin/tee")
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         process = setting.start(full.fileno(), subprocess.PIPE)
     _, said = process.communicate()
     assert said == "\nThe demo ends here: [Errno 28] No space left on device\n"
@@ -222,7 +219,7 @@ def test_full_disk_is_told_in_one_line(setting: Setting, installs: bool) -> None
     assert [path for path in setting.tmp.rglob("*") if path.name != "real"] == []
 
 
-def test_picture_is_of_a_run() -> None:
+def test_picture_shows_a_real_run() -> None:
     need("demo")
     need("aws-newest")
 
@@ -235,5 +232,5 @@ def test_picture_is_of_a_run() -> None:
     again = "run: python3 interop/kit/capture.py"
     assert [still(capture.text_of(svg)) for svg in shown] == [now, now], again
     assert max(map(len, shown)) < 60_000
-    # For an image, no page fetches anything.
+    # Browsers load nothing else for an image.
     assert not [svg for svg in shown if re.search(r"url\((?!#)|@import|href=", svg)]

@@ -1,4 +1,4 @@
-"""A login whose page cannot be opened here, offered to clients that can show a URL."""
+"""Logins whose page cannot be opened here, with clients that support URL elicitation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def start(client: McpClient, place: Workplace, elicit: str, wait: str = "30") ->
 
 
 @pytest.mark.parametrize("client", ASKING, indirect=True)
-def test_accepted(client: McpClient, recorded: Workplace) -> None:
+def test_accepted_elicitation_leads_to_a_login(
+    client: McpClient, recorded: Workplace
+) -> None:
     with start(client, recorded, "accept") as driver:
         call = driver.call(profile="dev")
         url = driver.wait_for("elicited")["elicited"]["url"]
@@ -60,9 +62,11 @@ def test_accepted(client: McpClient, recorded: Workplace) -> None:
     ],
     indirect=["client"],
 )
-def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None:
+def test_declined_elicitation_leads_to_pending(
+    client: McpClient, recorded: Workplace, elicit: str
+) -> None:
     with start(client, recorded, elicit) as driver:
-        answer = driver.refresh()  # at once, as the person has already answered
+        answer = driver.refresh()  # at once, as the user has already answered
         assert answer["status"] == "pending"
         assert answer["userCode"] in answer["message"]
         visit(recorded, answer["loginUrl"])
@@ -70,7 +74,7 @@ def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None
         assert len(driver.elicited()) == 1
 
 
-# Python's SDK 1 is not here: while a person does not answer, it hears no message at all.
+# Python's SDK 1 is missing: it reads no message while the user has not answered.
 @pytest.mark.parametrize(
     ("client", "elicit"),
     [
@@ -82,7 +86,9 @@ def test_not_wanted(client: McpClient, recorded: Workplace, elicit: str) -> None
     ],
     indirect=["client"],
 )
-def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> None:
+def test_login_succeeds_without_an_answer_to_the_elicitation(
+    client: McpClient, recorded: Workplace, elicit: str
+) -> None:
     with start(client, recorded, elicit, wait="2") as driver:
         visit(recorded, driver.until_elicited())
         assert driver.outcome()["status"] in ("logged_in", "valid")
@@ -105,7 +111,9 @@ def test_not_answered(client: McpClient, recorded: Workplace, elicit: str) -> No
     ],
     ids=json.dumps,
 )
-def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
+def test_second_answer_to_an_elicitation_is_ignored(
+    desk: Desk, responses: list[dict[str, Any]]
+) -> None:
     client, call, run = asked(desk, LEGACY)
     question = client.requests.get(timeout=DEADLINE_S)
     assert question["method"] == "elicitation/create"
@@ -116,7 +124,7 @@ def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
     assert client.answer(client.request("ping"))["result"] == {}
     assert (
         client.result(call)["status"] == "pending"
-    )  # one that says no is answered at once
+    )  # a declined one is answered at once
     call = client.request("tools/call", name=TOOL, arguments={"profile": "dev"})
     desk.stand_ins.log_in(run)
     assert client.result(call)["status"] == "logged_in"
@@ -138,13 +146,15 @@ def test_answered_twice(desk: Desk, responses: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     "state", [{}, {"requestState": "made up"}, {"requestState": 7}], ids=str
 )
-def test_call_repeated_twice(
+def test_repeated_call_joins_the_login(
     desk: Desk, state: Any, responses: Any, status: str
 ) -> None:
     client, call, run = asked(desk, MODERN)
     result = client.answer(call)["result"]
     assert result["resultType"] == "input_required"
-    assert "requestState" not in result  # there is none to lose or to forge
+    assert (
+        "requestState" not in result
+    )  # there is no state that could be lost or forged
     params = {
         "name": TOOL,
         "arguments": {"profile": "dev"},
@@ -167,7 +177,7 @@ def test_call_repeated_twice(
 
 
 def asked(desk: Desk, revision: str) -> tuple[RecordedClient, Any, Run]:
-    """Return a client that declares the url mode, its call, and the login that asks for it."""
+    """Return a client with URL elicitation, its call, and the login that waits."""
     need("schemas")
     capabilities: dict[str, Any] = {"elicitation": {"url": {}}}
     client = RecordedClient(desk, revision, **REMOTE, AWS_SSO_MCP_WAIT_SECONDS="5")

@@ -13,35 +13,71 @@ from pathlib import Path
 
 import pytest
 
-from kit.inside import diagnosis
+from kit.inside import find_trigger
+from kit.token_states import ABSENT, EXPIRED, GOOD, TEAM, hear, write_home
 
 CORPUS = json.loads(
     (Path(__file__).parent / "failures.json").read_text(encoding="utf-8")
 )
 
 
-@pytest.mark.parametrize("entry", CORPUS["expired"], ids=lambda entry: entry["where"])
-def test_expired_session_leads_to_the_tool(entry: dict[str, str]) -> None:
-    assert diagnosis(entry["text"]) == "session_expired"
+EXPIRED_OUTPUTS = [entry["text"] for entry in CORPUS["expired"]]
+OTHER_OUTPUTS = [entry["text"] for entry in CORPUS["look_alike"]] + CORPUS["harmless"]
 
 
-@pytest.mark.parametrize(
-    "entry", CORPUS["look_alike"], ids=lambda entry: entry["where"]
-)
-def test_look_alike_is_never_called_expired(entry: dict[str, str]) -> None:
-    assert diagnosis(entry["text"]) is None
+@pytest.mark.parametrize("state", [EXPIRED, ABSENT])
+def test_expired_token_leads_to_the_tool(state: str, tmp_path: Path) -> None:
+    write_home(tmp_path, state, None)
+    for output in EXPIRED_OUTPUTS:
+        heard = hear(tmp_path, "make", output)
+        assert heard, output
+        assert heard.arguments == {"profile": TEAM}, output
 
 
-# What the hook takes for an expired token, as a rule for it would cost more than the odd alarm.
-ODD = (
-    "malformed patch at line 14: +The SSO session",  # the one line of a patch that `patch` quotes
-    "Title underline too short.",  # a heading of reStructuredText is but a line of text
-)
+def test_good_token_makes_the_hook_silent(tmp_path: Path) -> None:
+    write_home(tmp_path, GOOD, None)
+    for output in EXPIRED_OUTPUTS:
+        heard = hear(tmp_path, "make", output)
+        if find_trigger(output) == "refused":
+            assert heard, output
+            assert heard.arguments == {"profile": TEAM, "force": True}, output
+        else:
+            assert heard is None, output
 
 
-@pytest.mark.parametrize("text", CORPUS["harmless"], ids=range(len(CORPUS["harmless"])))
-def test_same_words_elsewhere_raise_no_alarm(text: str) -> None:
-    assert (diagnosis(text) is None) != any(odd in text for odd in ODD)
+def test_good_token_hardly_ever_raises_a_false_alarm(tmp_path: Path) -> None:
+    """Only a whole sentence of AWS's about a refused token does, wherever it is shown."""
+    write_home(tmp_path, GOOD, None)
+    alarms = [output for output in OTHER_OUTPUTS if hear(tmp_path, "make", output)]
+    for output in alarms:
+        assert find_trigger(output) == "refused"
+    assert len(alarms) <= 4
+
+
+@pytest.mark.parametrize("state", [EXPIRED, ABSENT])
+def test_what_the_hook_says_of_other_failures_is_true(
+    state: str, tmp_path: Path
+) -> None:
+    write_home(tmp_path, state, None)
+    true = {
+        EXPIRED: "The AWS SSO token of profile 'team' expired 90 minutes ago.",
+        ABSENT: "There is no AWS SSO token for profile 'team'.",
+    }
+    for output in OTHER_OUTPUTS:
+        heard = hear(tmp_path, "make", output)
+        assert heard is None or heard.text.startswith(true[state]), output
+
+
+def test_without_a_config_only_sentences_of_aws_count(tmp_path: Path) -> None:
+    silent = []
+    for output in EXPIRED_OUTPUTS:
+        heard = hear(tmp_path, "make", output)
+        if heard is None:
+            silent.append(output)
+        else:
+            assert heard.arguments == {}, output
+            assert find_trigger(output) in ("expired", "refused")
+    assert len(silent) <= 0.03 * len(EXPIRED_OUTPUTS), silent
 
 
 # --- The skill, which says the same to a model ------------------------------------------
@@ -67,9 +103,8 @@ def test_skill_and_hook_agree() -> None:
     never = quoted("When not")
     assert min(map(len, (refresh, status, never))) > 2
     for text in refresh:
-        assert diagnosis(f"Error: run {text}"), text
+        assert find_trigger(f"Error: run {text}"), text
     for text in status + never:
-        assert diagnosis(f"Error: {text}") is None, text
         parts = [part.strip() for part in text.split("...")]
         known = [
             each
@@ -95,7 +130,9 @@ HOSTILE = [
 @pytest.mark.parametrize(
     "piece", [*"\"'\n│\\", "Error: ", "\x1b[", *HOSTILE], ids=ascii
 )
-def test_hostile_output_takes_no_time(piece: str) -> None:
+def test_hostile_output_takes_no_time(piece: str, tmp_path: Path) -> None:
+    write_home(tmp_path, EXPIRED, None)
+    text = piece * (1_000_000 // len(piece))
     started = time.process_time()
-    diagnosis(piece * (1_000_000 // len(piece)))
+    hear(tmp_path, text, text)
     assert time.process_time() - started < 1

@@ -1,8 +1,8 @@
-"""Faults that the server must survive: of AWS, of the AWS CLI, of files, of the browser, of time.
+"""Faults that the server must survive: AWS, the AWS CLI, files, the browser, the clock.
 
-First with the real AWS CLI at an Identity Center, then with a stand-in where no real CLI can be
-made to misbehave. After each test the server still answers, no `aws` is left, nothing but JSON-RPC
-was written, and no secret.
+First with the real AWS CLI and an Identity Center, then with a stand-in for what a real CLI cannot
+be made to do. After each test the server still answers, no `aws` is left, and the output holds
+nothing but JSON-RPC and no secret.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     ("operation", "profile"),
     [("RegisterClient", "dev"), ("StartDeviceAuthorization", "old")],
 )
-def test_aws_that_never_answers(
+def test_call_is_answered_while_aws_hangs(
     newest: Workplace, operation: str, profile: str
 ) -> None:
     newest.centre.fail(operation, "hang")
@@ -66,7 +66,9 @@ def test_aws_that_never_answers(
     assert newest.centre.pages == []
 
 
-def test_server_killed_before_its_login_showed_a_page(newest: Workplace) -> None:
+def test_login_of_a_server_killed_before_its_page_can_be_replaced(
+    newest: Workplace,
+) -> None:
     newest.centre.fail("StartDeviceAuthorization", "hang")
     first = subprocess.Popen(
         [sys.executable, "-IS", str(SERVER)], env=newest.environment(), stdin=subprocess.PIPE,
@@ -91,17 +93,15 @@ def test_server_killed_before_its_login_showed_a_page(newest: Workplace) -> None
     with server(newest) as client:
         call_of_another = client.call(profile="old", meta={"progressToken": 1})
         told = ""
-        while not told.startswith(
-            "Another program"
-        ):  # the CLI that was left has the lock
+        while not told.startswith("Another program"):  # the orphaned CLI holds the lock
             told = client.notifications.get(timeout=DEADLINE_S)["params"]["message"]
         end_processes(newest.home, "aws")
         assert client.result(call_of_another)["status"] == "logged_in"
     assert len(newest.centre.pages) == 1
 
 
-def test_signal_right_after_a_message(tmp_path: Path) -> None:
-    """A handler runs between byte codes only, so a read that begins after it must hear of it."""
+def test_signal_right_after_a_message_ends_the_server(tmp_path: Path) -> None:
+    """Python runs handlers between byte codes, so it must reach a read that starts later."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {}}
     initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
     left = []
@@ -114,7 +114,7 @@ def test_signal_right_after_a_message(tmp_path: Path) -> None:
             assert process.stdout
             process.stdin.write(json.dumps(initialize).encode() + b"\n")
             process.stdout.readline()
-            time.sleep(0.01)  # until it reads again; nothing tells of that
+            time.sleep(0.01)  # until it reads again, which cannot be observed
             process.stdin.write(
                 b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n'
             )
@@ -127,7 +127,7 @@ def test_signal_right_after_a_message(tmp_path: Path) -> None:
     assert left == []
 
 
-def test_role_credentials_that_never_come(newest: Workplace) -> None:
+def test_missing_role_credentials_time_out(newest: Workplace) -> None:
     newest.run_login()
     newest.forget_role_credentials()
     before = newest.token()
@@ -137,10 +137,10 @@ def test_role_credentials_that_never_come(newest: Workplace) -> None:
         assert (answer["status"], answer["reason"]) == ("failed", "timeout")
         assert "Check the network" in answer["message"]
     assert newest.token() == before
-    assert len(newest.centre.pages) == 1  # a login would fix nothing
+    assert len(newest.centre.pages) == 1  # a login would not help
 
 
-def test_renewal_whose_role_credentials_never_come(newest: Workplace) -> None:
+def test_refresh_succeeds_without_role_credentials(newest: Workplace) -> None:
     newest.run_login()
     newest.expire_token()
     newest.centre.fail("GetRoleCredentials", "hang", times=9)
@@ -157,7 +157,9 @@ def test_renewal_whose_role_credentials_never_come(newest: Workplace) -> None:
 
 
 @pytest.mark.parametrize("kind", ["500", "html", "hang"])
-def test_identity_that_is_not_told_after_a_login(newest: Workplace, kind: str) -> None:
+def test_login_succeeds_without_the_caller_identity(
+    newest: Workplace, kind: str
+) -> None:
     newest.centre.fail("GetCallerIdentity", kind, times=9)
     with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0") as client:
         answer = outcome(client, profile="dev")
@@ -168,7 +170,7 @@ def test_identity_that_is_not_told_after_a_login(newest: Workplace, kind: str) -
 
 
 @pytest.mark.parametrize("profile", ["dev", "old"])
-def test_person_who_takes_time(newest: Workplace, profile: str) -> None:
+def test_user_may_take_longer_than_one_call(newest: Workplace, profile: str) -> None:
     newest.centre.approval_delay_s = 1
     with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
         answer = client.until_asked(client.call(profile=profile), profile=profile)
@@ -177,14 +179,16 @@ def test_person_who_takes_time(newest: Workplace, profile: str) -> None:
     assert len(newest.centre.pages) == 1
 
 
-def test_polls_that_aws_slows_down(newest: Workplace) -> None:
+def test_login_survives_slow_down_answers(newest: Workplace) -> None:
     newest.centre.fail("CreateToken", "SlowDownException")
     with server(newest) as client:
         assert client.refresh(profile="old")["status"] == "logged_in"
     assert newest.centre.calls.count("CreateToken:device_code") >= 2
 
 
-def test_forgotten_client_registration_with_a_device_code(newest: Workplace) -> None:
+def test_forgotten_client_registration_is_reported_with_a_device_code(
+    newest: Workplace,
+) -> None:
     with server(newest, AWS_SSO_MCP_LOGIN="device") as client:
         assert client.refresh(profile="old")["status"] == "logged_in"
         newest.centre.forget_clients()
@@ -192,7 +196,7 @@ def test_forgotten_client_registration_with_a_device_code(newest: Workplace) -> 
         answer = client.refresh(profile="old", force=True)
         assert (answer["status"], answer["reason"]) == ("failed", "client_registration")
         assert newest.token(newest.centre.start_url) == before
-        newest.run_aws("sso", "logout")  # leaves the registration
+        newest.run_aws("sso", "logout")  # it keeps the registration
         answer = client.refresh(profile="old")
         assert answer["reason"] == "client_registration"
         for path in newest.token_path().parent.iterdir():
@@ -200,20 +204,22 @@ def test_forgotten_client_registration_with_a_device_code(newest: Workplace) -> 
         assert client.refresh(profile="old")["status"] == "logged_in"
 
 
-def test_forgotten_client_registration_with_a_page(newest: Workplace) -> None:
+def test_forgotten_client_registration_shows_the_url_with_pkce(
+    newest: Workplace,
+) -> None:
     newest.run_login()
     newest.centre.forget_clients()
     newest.expire_token()
     before = newest.token()
     with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
-        # The page is an error page, and the CLI waits on: all that can be done is to show the URL.
+        # The page shows an error and the CLI keeps waiting: the server can only show the URL.
         answer = client.until_asked(client.call(profile="dev"), profile="dev")
         assert answer["status"] == "pending"
         assert newest.centre.wait_for(lambda: len(newest.centre.pages) == 2)
     assert newest.token() == before
 
 
-def test_refresh_token_that_works_once_for_several_servers(newest: Workplace) -> None:
+def test_several_servers_share_a_one_time_refresh_token(newest: Workplace) -> None:
     newest.run_login()
     newest.expire_token()
     newest.centre.one_time_refresh_tokens = True
@@ -227,7 +233,7 @@ def test_refresh_token_that_works_once_for_several_servers(newest: Workplace) ->
 
 # --- Files ------------------------------------------------------------------------------
 
-TOKENS = {  # what stands in the place of the token
+TOKENS = {  # contents of the token file
     "torn": '{"accessToken": "x", "expi',
     "empty": "",
     "no JSON": "\0\xff",
@@ -243,7 +249,7 @@ TOKENS = {  # what stands in the place of the token
 
 
 @pytest.mark.parametrize("kind", TOKENS)
-def test_token_file_that_is_no_token(newest: Workplace, kind: str) -> None:
+def test_invalid_token_file_leads_to_a_login(newest: Workplace, kind: str) -> None:
     newest.token_path().parent.mkdir(parents=True)
     newest.token_path().write_text(TOKENS[kind], encoding="latin-1")
     with server(newest) as client:
@@ -255,7 +261,7 @@ def test_token_file_that_is_no_token(newest: Workplace, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "loop"])
-def test_token_file_that_cannot_be_opened(newest: Workplace, kind: str) -> None:
+def test_unreadable_token_file_is_reported(newest: Workplace, kind: str) -> None:
     path = newest.token_path()
     path.parent.mkdir(parents=True)
     if kind == "folder":
@@ -271,7 +277,7 @@ def test_token_file_that_cannot_be_opened(newest: Workplace, kind: str) -> None:
 @pytest.mark.skipif(
     not Path("/sys/kernel").is_dir(), reason="needs a folder that root cannot fill"
 )
-def test_token_cache_in_a_read_only_folder(newest: Workplace) -> None:
+def test_read_only_token_cache_is_reported(newest: Workplace) -> None:
     (newest.home / ".aws" / "sso").mkdir()
     (newest.home / ".aws" / "sso" / "cache").symlink_to("/sys/kernel")
     with server(newest) as client:
@@ -283,7 +289,7 @@ def test_token_cache_in_a_read_only_folder(newest: Workplace) -> None:
         assert "loginUrl" not in answer
 
 
-def test_home_that_is_a_file(desk: Desk) -> None:
+def test_home_that_is_a_file_is_reported(desk: Desk) -> None:
     home = desk.home.path / "gone"
     home.write_text("")
     config = str(desk.home.path / ".aws" / "config")
@@ -297,7 +303,7 @@ def test_home_that_is_a_file(desk: Desk) -> None:
     assert client.refresh(profile="dev")["reason"] == "profile_not_found"
 
 
-def test_home_that_is_missing(desk: Desk) -> None:
+def test_missing_home_is_reported_and_not_created(desk: Desk) -> None:
     home = desk.home.path / "gone"
     client = desk.client(HOME=str(home))
     assert client.refresh(profile="dev")["reason"] == "profile_not_found"
@@ -306,13 +312,13 @@ def test_home_that_is_missing(desk: Desk) -> None:
     config = str(desk.home.path / ".aws" / "config")
     client = desk.client(HOME=str(home), AWS_CONFIG_FILE=config)
     call = client.call(profile="dev")
-    run = desk.stand_ins.next_run("aws")  # which makes the folder too
+    run = desk.stand_ins.next_run("aws")  # which creates the folder too
     assert run.cwd == str(home)
     run.do(exit=255)
     assert client.result(call)["reason"] == "aws_cli_failed"
 
 
-def test_folder_of_aws_that_is_a_file(desk: Desk) -> None:
+def test_aws_folder_that_is_a_file_is_reported(desk: Desk) -> None:
     config = desk.home.path / "config"
     (desk.home.path / ".aws" / "config").rename(config)
     desk.home.token_path().parent.rmdir()
@@ -327,7 +333,7 @@ def test_folder_of_aws_that_is_a_file(desk: Desk) -> None:
     assert client.result(call)["reason"] == "cache_not_writable"
 
 
-def test_profile_that_goes_between_two_calls(desk: Desk) -> None:
+def test_profile_removed_between_two_calls_is_reported(desk: Desk) -> None:
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
     call = client.call(profile="dev")
     run = desk.prompt()
@@ -338,12 +344,12 @@ def test_profile_that_goes_between_two_calls(desk: Desk) -> None:
     answer = client.refresh(profile="dev")
     assert (answer["status"], answer["reason"]) == ("failed", "profile_not_found")
     assert answer["candidates"][0] == "developer"
-    desk.stand_ins.log_in(run)  # the login goes on, for whom it may serve
+    desk.stand_ins.log_in(run)  # the login goes on for others
     assert desk.outcome(client, profile="developer")["status"] == "logged_in"
     assert desk.stand_ins.count("sso", "login") == 1
 
 
-def test_session_that_is_renamed_between_two_calls(newest: Workplace) -> None:
+def test_renamed_session_gets_a_login_of_its_own(newest: Workplace) -> None:
     newest.centre.approval = "ignore"
     with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
         client.until_asked(client.call(profile="dev"), profile="dev")
@@ -354,14 +360,14 @@ def test_session_that_is_renamed_between_two_calls(newest: Workplace) -> None:
         answer = outcome(client, profile="dev")
         assert (answer["status"], answer["ssoSession"]) == ("logged_in", "work")
     assert newest.token("work")["expiresAt"] == answer["expiresAt"]
-    assert not newest.token_path("corp").exists()  # the login that nobody answered
+    assert not newest.token_path("corp").exists()  # of the login that nobody answered
 
 
 # --- Time -------------------------------------------------------------------------------
 
 
 def jump(desk: Desk, seconds: float) -> Any:
-    """Let the clock of this process, though not that of a CLI, be wrong."""
+    """Make the clock of this process wrong, but not that of the CLI."""
     desk.home.patch(desk, **desk.stand_ins.environment())
     now = time.time
     return mock.patch("time.time", side_effect=lambda: now() + seconds)
@@ -373,7 +379,7 @@ def refresh_here(results: list[dict[str, Any]]) -> threading.Thread:
     return thread
 
 
-def test_clock_that_is_ahead_is_named(desk: Desk) -> None:
+def test_clock_that_is_ahead_is_reported(desk: Desk) -> None:
     desk.home.write_token(60)
     before = desk.home.token_path().read_bytes()
     results: list[dict[str, Any]] = []
@@ -392,7 +398,7 @@ def test_clock_that_is_ahead_is_named(desk: Desk) -> None:
     assert "and the clock." in results[0]["message"]
 
 
-def test_clock_that_is_behind_is_found_out_by_aws(desk: Desk) -> None:
+def test_clock_that_is_behind_is_detected_through_aws(desk: Desk) -> None:
     desk.home.write_token(-60)
     desk.stand_ins.auto = lambda _: False
     results: list[dict[str, Any]] = []
@@ -410,17 +416,17 @@ def test_clock_that_is_behind_is_found_out_by_aws(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-86400, 86400])
-def test_clock_that_jumps_while_a_person_is_awaited(desk: Desk, seconds: int) -> None:
+def test_login_survives_a_clock_that_jumps(desk: Desk, seconds: int) -> None:
     results: list[dict[str, Any]] = []
     with jump(desk, 0):
         thread = refresh_here(results)
         run = desk.prompt()
         desk.page()
         with jump(desk, seconds):
-            assert thread.is_alive()  # what is waited for is measured by another clock
+            assert thread.is_alive()  # timeouts use the monotonic clock
             desk.stand_ins.log_in(
                 run, minutes=60
-            )  # `iso` reads the same clock as the server
+            )  # `iso` uses the same clock as the server
             thread.join(DEADLINE_S)
     assert (results[0]["status"], results[0]["minutesLeft"]) == ("logged_in", 59)
 
@@ -437,7 +443,7 @@ def test_clock_that_jumps_while_a_person_is_awaited(desk: Desk, seconds: int) ->
     ],
 )
 @pytest.mark.parametrize("profile", ["dev", "old"])
-def test_cli_that_says_nothing(
+def test_cli_that_prints_nothing_is_reported(
     desk: Desk, profile: str, code: int, reason: str, words: str
 ) -> None:
     client = desk.client()
@@ -452,7 +458,7 @@ def test_cli_that_says_nothing(
 @pytest.mark.parametrize(
     "said", ["", "null", "[]", '{"Account": 1}', "\xff\xfe", "[" * 60_000, SECRETS[0]]
 )
-def test_identity_that_makes_no_sense(desk: Desk, said: str) -> None:
+def test_malformed_caller_identity_is_reported(desk: Desk, said: str) -> None:
     desk.home.write_token(60)
     desk.stand_ins.auto = lambda _: False
     client = desk.client()
@@ -463,7 +469,7 @@ def test_identity_that_makes_no_sense(desk: Desk, said: str) -> None:
     assert desk.stand_ins.count("sso", "login") == 0
 
 
-def test_cli_that_is_killed(desk: Desk) -> None:
+def test_killed_cli_is_reported(desk: Desk) -> None:
     client = desk.client()
     write_aws(desk, "import signal", "os.kill(0, signal.SIGKILL)")
     answer = client.refresh(profile="dev")
@@ -475,7 +481,9 @@ def test_cli_that_is_killed(desk: Desk) -> None:
     "line", ["x" * 10_000_000, "x\n" * 5_000_000], ids=["one line", "lines"]
 )
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_cli_that_prints_ten_megabytes(desk: Desk, stream: str, line: str) -> None:
+def test_ten_megabytes_of_cli_output_do_no_harm(
+    desk: Desk, stream: str, line: str
+) -> None:
     client = desk.client()
     call = client.call(profile="dev")
     run = desk.stand_ins.next_run("aws")
@@ -486,7 +494,7 @@ def test_cli_that_prints_ten_megabytes(desk: Desk, stream: str, line: str) -> No
     assert len(json.dumps(answer)) < 2000
 
 
-def test_failure_after_ten_megabytes_is_told_in_short(desk: Desk) -> None:
+def test_failure_after_ten_megabytes_is_reported_briefly(desk: Desk) -> None:
     client = desk.client()
     call = client.call(profile="dev")
     desk.stand_ins.next_run("aws").do(
@@ -498,7 +506,7 @@ def test_failure_after_ten_megabytes_is_told_in_short(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("prompt", [PKCE_PROMPT, DEVICE_PROMPT], ids=["page", "code"])
-def test_prompt_that_is_no_text(desk: Desk, prompt: str) -> None:
+def test_prompt_with_invalid_bytes_is_refused(desk: Desk, prompt: str) -> None:
     client = desk.client()
     call = client.call(profile="dev")
     desk.prompt(prompt.replace("?", "?\xff"))
@@ -507,7 +515,7 @@ def test_prompt_that_is_no_text(desk: Desk, prompt: str) -> None:
 
 
 def write_aws(desk: Desk, *lines: str) -> None:
-    """Let `aws sso login` be a program of these lines; `log_in()` leaves a good token."""
+    """Make `aws sso login` a program with these lines; `log_in()` writes a valid token."""
     token = json.dumps({"accessToken": SECRETS[0], "expiresAt": iso(60)})
     path = desk.home.token_path()
     program = (
@@ -520,7 +528,7 @@ def write_aws(desk: Desk, *lines: str) -> None:
     (desk.stand_ins.folder / "aws").write_text("\n".join(program) + "\n")
 
 
-def test_cli_that_closes_its_pipes_and_lives_on(desk: Desk) -> None:
+def test_cli_that_closes_its_pipes_is_still_awaited(desk: Desk) -> None:
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
     go = desk.home.path / "go"
     wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.01)"
@@ -532,7 +540,7 @@ def test_cli_that_closes_its_pipes_and_lives_on(desk: Desk) -> None:
     assert desk.outcome(client, profile="dev")["status"] == "logged_in"
 
 
-def test_cli_whose_child_keeps_the_pipes(desk: Desk) -> None:
+def test_child_of_the_cli_that_keeps_the_pipes_delays_nothing(desk: Desk) -> None:
     client = desk.client()
     write_aws(desk, "if os.fork() == 0: time.sleep(600)", "log_in()", "os._exit(0)")
     started = time.monotonic()
@@ -540,7 +548,7 @@ def test_cli_whose_child_keeps_the_pipes(desk: Desk) -> None:
     assert time.monotonic() - started < 10
     for command in cli_processes(
         desk.home.path
-    ):  # as a browser that the CLI itself opened
+    ):  # like a browser that the CLI itself opened
         assert "sso login" in command
     end_processes(desk.home.path, "aws")
 
@@ -552,7 +560,7 @@ def test_cli_that_ignores_signals_ends_with_the_server(desk: Desk, end: str) -> 
     client = desk.client(AWS_SSO_MCP_WAIT_SECONDS="0.2")
     ignore = "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)"
     prompt = f"os.write(1, {PKCE_PROMPT.encode()!r})"
-    fork = "os.fork()"  # and a child of it, of the same group
+    fork = "os.fork()"  # a child of it in the same process group
     write_aws(desk, "import signal", ignore, fork, prompt, "time.sleep(600)")
     client.until_asked(client.call(profile="dev"), profile="dev")
     assert len(list(cli_processes(desk.home.path))) == 2
@@ -565,7 +573,7 @@ def test_cli_that_ignores_signals_ends_with_the_server(desk: Desk, end: str) -> 
     assert cli_left(desk.home.path) == []
 
 
-def test_cli_that_cannot_be_started(desk: Desk) -> None:
+def test_cli_that_cannot_be_started_is_reported(desk: Desk) -> None:
     client = desk.client()
     aws = desk.stand_ins.folder / "aws"
     aws.write_text("no program at all\n")
@@ -597,8 +605,11 @@ OPENERS = {  # the program that $BROWSER names
 
 
 @pytest.mark.parametrize("kind", [*OPENERS, "missing"])
-def test_opener_that(desk: Desk, kind: str) -> None:
-    opened, page = desk.home.path / "opened", desk.home.path / "page"
+def test_opener_of_any_behaviour_does_not_disturb_the_login(
+    desk: Desk, kind: str
+) -> None:
+    opened = desk.home.path / "opened"
+    page = desk.home.path / "page"
     code = OPENER.format(opened=str(opened))
     if kind != "missing":
         page.write_text(f"#!{sys.executable} -IS\n{code}{OPENERS[kind]}\n")
@@ -615,12 +626,12 @@ def test_opener_that(desk: Desk, kind: str) -> None:
     desk.stand_ins.log_in(run)
     started = time.monotonic()
     assert desk.outcome(client, profile="dev")["status"] == "logged_in"
-    client.close()  # reads to the end of file: nothing else holds the wire
+    client.close()  # reads to the end of file: no other process holds the pipe
     assert time.monotonic() - started < 10
     end_processes(desk.home.path, "page")  # a browser stays open
 
 
-def test_no_browser_at_all(newest: Workplace) -> None:
+def test_login_without_a_browser_shows_the_url(newest: Workplace) -> None:
     with server(
         newest, BROWSER="/nowhere %s", AWS_SSO_MCP_WAIT_SECONDS="0.5"
     ) as client:

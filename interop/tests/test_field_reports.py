@@ -1,7 +1,8 @@
 """What people's commands and MCP configurations really look like, and what we make of them.
 
-`field_reports.json` comes from public reports, `own_reports.json` from our own search. Of each kind
-a share must be right; what is not stands in the message. No look-alike may be called expired.
+`field_reports.json` comes from public reports, `own_reports.json` from our own search. The hook is
+tried with a token that is good, expired or absent, and without a config. Of each kind a share must
+be right; what is not stands in the message.
 """
 
 from __future__ import annotations
@@ -15,6 +16,17 @@ from typing import Any
 import pytest
 
 from kit import inside
+from kit.inside import find_trigger
+from kit.token_states import (
+    ABSENT,
+    EXPIRED,
+    GOOD,
+    NO_CONFIG,
+    STATES,
+    TEAM,
+    hear,
+    write_home,
+)
 
 REPORTS = {
     name: json.loads(
@@ -22,38 +34,56 @@ REPORTS = {
     )
     for name in ("field_reports", "own_reports")
 }
-SHARE = {"field_reports": 0.95, "own_reports": 0.9}
-
-
-def hook(case: dict[str, Any]) -> Any:
-    """Return the arguments of the call that the hook names, None when it is silent."""
-    event = {
-        "hook_event_name": "PostToolUseFailure",
-        "tool_name": "Bash",
-        "error": case["output"],
-    }
-    event["tool_input"] = {"command": case["command"]}
-    printed = inside.hook(event)
-    if not printed:
-        return None
-    said = json.loads(printed)["hookSpecificOutput"]["additionalContext"]
-    _, _, call = said.partition("refresh_aws_sso_token with ")
-    return json.JSONDecoder().raw_decode(call)[0]
+SHARE = {"field_reports": 0.97, "own_reports": 0.95}
 
 
 @pytest.mark.parametrize("name", REPORTS)
-@pytest.mark.parametrize("right", ["refresh", "silent", "advice"])
-def test_hook(name: str, right: str) -> None:
-    cases = [case for case in REPORTS[name]["hook"] if case["right"] == right]
-    wrong = []
+@pytest.mark.parametrize("state", STATES)
+def test_hook(name: str, state: str, tmp_path: Path) -> None:
+    """Every report of an expired token is answered; what is said is true of the token."""
+    wrong: list[tuple[str, Any]] = []
+    count = 0
+    for case in REPORTS[name]["hook"]:
+        home = tmp_path / case["id"]
+        write_home(home, state, case["profile"])
+        heard = hear(home, case["command"], case["output"])
+        profile = case["profile"] or TEAM
+        trigger = find_trigger(case["output"])
+        right: list[Any] = [None if heard is None else heard.arguments]
+        if state == GOOD and trigger == "refused":
+            right = [{"profile": profile, "force": True}]
+        elif state == GOOD:
+            right = [None]
+        elif state == NO_CONFIG:
+            right = [None, {}]
+        elif case["right"] == "refresh":
+            right = [{"profile": profile}]
+        if case["right"] == "refresh":
+            count += 1
+        if (None if heard is None else heard.arguments) not in right:
+            wrong.append((case["id"], heard))
+        if heard and state in (EXPIRED, ABSENT):
+            assert heard.text.startswith(TRUE[state]), case["id"]
+    assert len(wrong) <= (1 - SHARE[name]) * count, wrong
+
+
+TRUE = {
+    EXPIRED: "The AWS SSO token of profile ",
+    ABSENT: "There is no AWS SSO token for profile ",
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_hook_is_silent_where_the_token_is_good(name: str, tmp_path: Path) -> None:
+    """A command of another kind says nothing, but for AWS's whole sentence of a refusal."""
+    alarms = []
+    cases = [case for case in REPORTS[name]["hook"] if case["right"] != "refresh"]
     for case in cases:
-        call = {"profile": case["profile"]} if case["profile"] else {}
-        wrong += (
-            [case["id"]] if hook(case) != (call if right == "refresh" else None) else []
-        )
-    assert 1 - len(wrong) / len(cases) >= (1 if right == "advice" else SHARE[name]), (
-        wrong
-    )
+        home = tmp_path / case["id"]
+        write_home(home, GOOD, case["profile"])
+        if hear(home, case["command"], case["output"]):
+            alarms.append(case["id"])
+    assert len(alarms) <= 1, alarms
 
 
 @pytest.mark.parametrize("name", REPORTS)

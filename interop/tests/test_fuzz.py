@@ -1,13 +1,13 @@
-"""What must hold for any foreign bytes: each property with examples that hypothesis makes up.
+"""Properties that hold for any input, tested with examples that hypothesis generates.
 
-The examples are the same each time. The same tests are a fuzzer, which looks for examples where the
-server's code has not been yet, until one breaks a property, or for a minute:
+The examples are the same in each run. The same tests also run as a fuzzer, which searches for
+examples that reach new code of the server, until one breaks a property, or for a minute:
 
     $(python3 interop/install.py --where tools)/bin/python interop/tests/test_fuzz.py \\
-        test_config_is_read_as_botocore_does [-max_total_time=60] [ARGUMENT OF ATHERIS ...]
+        test_config_is_read_as_botocore_reads_it [-max_total_time=60] [ARGUMENT OF ATHERIS ...]
 
-What reached something new is kept in the system's folder for temporary files, and so is what broke
-the property. All that is known of the server's inside is in kit/inside.py.
+Inputs that reached new code, and those that broke the property, are kept in the system's folder for
+temporary files. The server's own functions are used only through kit/inside.py.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
     with atheris.instrument_imports(include=["aws_sso_mcp"]):
         import aws_sso_mcp  # noqa: F401 - the first to import it
-    # What `read` does is all in here.
+    # `read` does all its work here.
     atheris.instrument_func(vars(configparser.RawConfigParser)["_read"])
     atheris.instrument_func(shlex.shlex.read_token)
 
@@ -63,7 +63,7 @@ from kit.desk import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SECRET = "s3cr3t"  # never shown, unless it is part of a name
+SECRET = "s3cr3t"  # must not be shown, except as part of a name
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -72,7 +72,7 @@ MODERN = {
 
 @contextlib.contextmanager
 def home_in(folder: Path) -> Iterator[None]:
-    """Let this process see `folder` as a HOME with a config, a token for `corp`, and no `aws`."""
+    """Make `folder` this process's HOME, with a config, a token for `corp`, and no `aws`."""
     cache = folder / ".aws" / "sso" / "cache"
     cache.mkdir(parents=True)
     token = {"accessToken": SECRET, "expiresAt": "2037-01-01T00:00:00Z"}
@@ -89,7 +89,7 @@ def write_config(config: bytes, credentials: bytes = b"") -> None:
 
 
 def often(examples: int) -> settings:
-    """Return settings: so many examples, the same each time."""
+    """Return settings for a number of examples, the same in each run."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(
         max_examples=examples,
@@ -112,11 +112,11 @@ INITIALIZE = (
     b'{"id":"first","method":"initialize","params":{"protocolVersion":"2025-03-26"}}\n'
 )
 PING = b'{"id":"still there?","method":"ping"}\n'
-FLAT = 100  # brackets in a line that any Python's parser takes
+FLAT = 100  # nesting that the JSON parser of every Python accepts
 
 
 class Asked(NamedTuple):
-    """What a stream asks for; ids and progress tokens are told by their JSON."""
+    """What a stream asks for; ids and progress tokens are identified by their JSON."""
 
     may: Counter[str]  # how often an id may be answered
     must: Counter[str]  # how often at least
@@ -124,7 +124,7 @@ class Asked(NamedTuple):
 
 
 def check_stream(stream: bytes) -> None:
-    """Assert that a server gets over `stream`, answers what it should, and writes nothing else."""
+    """Assert that a server survives `stream`, answers what it should, and writes nothing else."""
     served = inside.serve(stream, PING)
     assert any(b'"still there?", "result": {}' in line for line in served.written), (
         "no ping"
@@ -173,8 +173,10 @@ def strict_json(line: bytes) -> dict[str, Any]:
 
 
 def asked(stream: bytes) -> Asked:
-    """Return what a stream asks for, read in another way than the server does."""
-    may, must, tokens = Counter[str](), Counter[str](), set[str]()
+    """Return what a stream asks for, parsed independently of the server."""
+    may = Counter[str]()
+    must = Counter[str]()
+    tokens = set[str]()
     names: dict[str, str] = {}
     cancelled = set()
     initialized = stream.startswith(INITIALIZE)
@@ -200,7 +202,7 @@ def asked(stream: bytes) -> Asked:
                 continue
             key = json.dumps(each["id"])
             may[key] += 1
-            # An id that is no Unicode text cannot be echoed safely, so nobody needs to.
+            # An id that is not Unicode text cannot be echoed safely, so it need not be.
             certain = (
                 sure
                 and "\\ud" not in key
@@ -214,7 +216,7 @@ def asked(stream: bytes) -> Asked:
                     meta.get("progressToken") if isinstance(meta, dict) else None
                 )
             )
-    # Whether a cancellation came in time is not told here.
+    # Whether a cancellation came in time is unknown here.
     must = Counter(
         {key: many for key, many in must.items() if names[key] not in cancelled}
     )
@@ -288,7 +290,7 @@ cancellations = st.fixed_dictionaries(
 
 @st.composite
 def lines(draw: st.DrawFn) -> bytes:
-    """Draw a line: a message, a batch, other JSON, in any encoding, torn, nested, or just bytes."""
+    """Draw a line: a message, a batch, other JSON, any encoding, cut, nested, or random bytes."""
     one = messages | calls | cancellations
     what = draw(one | one | st.lists(one, max_size=4) | anything)
     text = json.dumps(what, ensure_ascii=draw(st.booleans()))
@@ -331,12 +333,12 @@ def lines(draw: st.DrawFn) -> bytes:
     True,
     [b'{"id":' + b"9" * 4300 + b',"method":"ping"}', b'{"id":' + b"9" * 4301 + b"}"],
 )
-def test_server_gets_over_any_lines(initialized: bool, stream: list[bytes]) -> None:
+def test_server_survives_any_lines(initialized: bool, stream: list[bytes]) -> None:
     check_stream((INITIALIZE if initialized else b"") + b"\n".join(stream))
 
 
-def test_a_deep_request_takes_no_other_with_it() -> None:
-    # Just below where the parser gives up, what comes after it must not give up either.
+def test_deeply_nested_request_does_not_affect_others() -> None:
+    # Just below the parser's limit, the code behind the parser must not fail either.
     written: list[bytes] = []
     handle_line = inside.line_handler(written)
     handle_line(INITIALIZE)
@@ -353,7 +355,7 @@ def test_a_deep_request_takes_no_other_with_it() -> None:
             assert len(written) in (0, 1 + message.count(b'"id"'))
 
 
-def test_more_calls_at_once_than_allowed_are_refused_one_by_one() -> None:
+def test_calls_above_the_limit_are_refused_one_by_one() -> None:
     call = {"name": "refresh_aws_sso_token", "arguments": {"force": True}}
     requests = [
         {"id": each, "method": "tools/call", "params": call} for each in range(300)
@@ -362,7 +364,7 @@ def test_more_calls_at_once_than_allowed_are_refused_one_by_one() -> None:
 
 
 class Endless(io.RawIOBase):
-    """A stream of bytes that nobody wrote."""
+    """A generated stream of bytes."""
 
     def __init__(self, size: int) -> None:
         self.left = size
@@ -383,19 +385,19 @@ class Endless(io.RawIOBase):
         st.sampled_from([b"\n", b" ", b"x" * 7, b"x" * 8, b"x" * 16, b"y"]), max_size=20
     )
 )
-def test_lines_are_whole_or_not_heard_of(parts: list[bytes]) -> None:
+def test_lines_are_handled_whole_or_not_at_all(parts: list[bytes]) -> None:
     stream = b"".join(parts)
     heard = inside.lines_heard(stream, 16)
     lines = [line for line in stream.split(b"\n") if line.strip() or len(line) > 16]
     expected = [line if len(line) <= 16 else b"too long" for line in lines]
-    # Of a line of blanks too long nothing needs to be said.
+    # An overlong line of blanks needs no complaint.
     assert [each for each in heard if each != b"too long"] == [
         each for each in expected if each != b"too long"
     ]
     assert heard.count(b"too long") <= expected.count(b"too long")
 
 
-def test_a_line_too_long_is_not_held() -> None:
+def test_overlong_line_is_not_kept_in_memory() -> None:
     stream = io.BufferedReader(Endless(64 << 20))
     tracemalloc.start()
     try:
@@ -411,14 +413,15 @@ def test_a_line_too_long_is_not_held() -> None:
 
 
 def check_config(config: bytes, credentials: bytes) -> None:
-    """Assert that these two files are read as botocore does, and that no text leaks."""
+    """Assert that these two files are read as botocore reads them, and that no text leaks."""
     write_config(config, credentials)
     try:
         full = botocore.session.Session(include_builtin_handlers=False).full_config
         theirs = full["profiles"], full["sso_sessions"]
     except botocore.exceptions.ConfigParseError:
         theirs = None
-    refusal, ours = "", None
+    refusal = ""
+    ours = None
     try:
         ours = inside.read_config()
     except inside.Failure as failure:
@@ -442,7 +445,7 @@ REFUSED = (
 
 
 def check_refusal(message: str, content: bytes) -> None:
-    """Assert that a message does not depend on what stands in a file, but for a line number."""
+    """Assert that a message does not depend on a file's content, except for a line number."""
     found = re.search(r"(?<=, line )\d+(?=:)", message)
     assert found is None or 1 <= int(found[0]) <= len(content.splitlines())
     known = set()
@@ -460,7 +463,7 @@ def unnumbered(message: str) -> str:
 
 
 def check_profiles(config: inside.Config) -> None:
-    """Assert that whatever the config says, it makes an answer, and none with a secret."""
+    """Assert that any config leads to an answer without secrets."""
     shown = [*config.profiles, *config.sso_sessions]
     for values in (*config.profiles.values(), *config.sso_sessions.values()):
         shown += [
@@ -546,7 +549,7 @@ SSO = "[sso-session corp]\nsso_start_url=https://x.awsapps.com/start\nsso_region
 
 @st.composite
 def configs(draw: st.DrawFn) -> bytes:
-    """Draw a file that is mostly well-formed, so that what is in it is looked at."""
+    """Draw a mostly well-formed file, so that its content is examined."""
     rare = draw(st.integers(0, 3)) == 0
     text = draw(st.sampled_from(["", SSO]))
     for header, body in draw(st.lists(sections, max_size=5)):
@@ -557,7 +560,7 @@ def configs(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def profiles(draw: st.DrawFn, header: str) -> bytes:
-    """Draw a file that each tool can read."""
+    """Draw a file that every tool can read."""
     some = st.sampled_from(
         ["a", "b", "c", "default", "'a b'", '"a b"', "a\\ b", "a b", "bob's"]
     )
@@ -597,7 +600,7 @@ known_configs = st.sampled_from([CONFIG, *(case[1] for case in CASES)]).map(str.
 )
 @example(b"[profile a]\ns3 =\n  a = b\n  s3cr3t\x0c\n", b"")
 @example(b"[profile a]\ns3 =\n  a = b\x0c  s3cr3t\n", b"")
-def test_config_is_read_as_botocore_does(config: bytes, credentials: bytes) -> None:
+def test_config_is_read_as_botocore_reads_it(config: bytes, credentials: bytes) -> None:
     check_config(config, credentials)
 
 
@@ -618,7 +621,7 @@ LONG_WORD = re.compile(r"[A-Za-z0-9+/=_.~-]{40,}")
 
 
 def check_output(chunks: Sequence[bytes]) -> None:
-    """Assert that of a login's output only whole URLs count, wherever it is torn; 99 chunks."""
+    """Assert that only complete URLs of a login's output count, however it is split (99 chunks)."""
     seen = inside.read_login(chunks)
     kept = b"".join(chunks)[: inside.MAX_OUTPUT_BYTES]
     text = kept.decode("utf-8", "replace").replace("\r", "")
@@ -638,7 +641,7 @@ def check_output(chunks: Sequence[bytes]) -> None:
 
 
 def check_url(url: str) -> None:
-    """Assert that a URL taken for AWS's is so by Python's reading and by that of browsers."""
+    """Assert that Python and browsers agree on each URL that the server accepts as AWS's."""
     if not inside.is_aws_page(url):
         return
     assert url.startswith("https://")
@@ -658,7 +661,7 @@ def check_url(url: str) -> None:
 
 
 def check_token(content: bytes) -> None:
-    """Assert that whatever stands in the token file of `corp`, it is a token or none."""
+    """Assert that any token file of `corp` is read as a token or as none."""
     cache = Path(os.environ["HOME"]) / ".aws" / "sso" / "cache"
     (cache / inside.token_file_name("corp")).write_bytes(content)
     token = inside.known_token("corp")
@@ -672,7 +675,7 @@ def check_token(content: bytes) -> None:
 
 
 def check_time(text: str) -> None:
-    """Assert that a time is read as dateutil does, whole seconds, or not at all."""
+    """Assert that a time is read as dateutil reads it, in whole seconds, or refused."""
     seconds = inside.epoch(text)
     if seconds is not None:
         theirs = isoparse(re.sub("UTC$", "Z", text))
@@ -699,7 +702,7 @@ errors = st.sampled_from([NOT_ASSIGNED, SESSION_EXPIRED, V1_ERROR]) | st.text(
 @example([DEVICE_PROMPT], list(range(60, 90)))
 @example(["x\n" * 32_700, PKCE_PROMPT], [])
 @example(["\n", "0aA/" * 16_384], [])
-def test_only_whole_urls_count(parts: list[str], cuts: list[int]) -> None:
+def test_only_complete_urls_count(parts: list[str], cuts: list[int]) -> None:
     output = "".join(parts).encode("utf-8", "surrogatepass")
     ends = [0, *sorted(cuts), len(output)]
     check_output([output[start:end] for start, end in zip(ends, ends[1:])])
@@ -727,11 +730,11 @@ hosts = st.sampled_from(
 @example(("https://", "x:y@", "x.awsapps.com", "", "", "", ""))
 @example(("https://", "", "x.awsapps.com", "\n", "", "", ""))
 @example(("https://", "", "evil.example", "/", "x.awsapps.com", "", ""))
-def test_a_page_of_aws_is_one_for_every_reader(parts: tuple[str, ...]) -> None:
+def test_every_url_parser_agrees_that_it_is_an_aws_page(parts: tuple[str, ...]) -> None:
     check_url("".join(parts))
 
 
-def test_pages_of_aws() -> None:
+def test_urls_of_aws_pages_are_accepted() -> None:
     assert inside.is_aws_page(PKCE_URL)
     for suffix in AWS_SUFFIXES:
         host = suffix if "us-east-1" in suffix else f"x.{suffix}"
@@ -751,7 +754,7 @@ offsets = st.integers(-1439, 1439).map(timedelta(minutes=1).__mul__).map(timezon
     st.datetimes(timezones=offsets | st.just(timezone.utc)),
     st.sampled_from(["", ".5", ".123456789"]),
 )
-def test_times_are_read_as_dateutil_does(time: datetime, fraction: str) -> None:
+def test_times_are_read_as_dateutil_reads_them(time: datetime, fraction: str) -> None:
     text = time.replace(microsecond=0).isoformat()
     text = text[:19] + fraction + text[19:]
     for spelling in (text, text.replace("+00:00", "Z"), text.replace("+00:00", "UTC")):
@@ -761,7 +764,7 @@ def test_times_are_read_as_dateutil_does(time: datetime, fraction: str) -> None:
 
 @often(300)
 @given(times)
-def test_what_is_no_time_is_none(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     check_time(text)
 
 
@@ -780,7 +783,7 @@ tokens = st.fixed_dictionaries(
 
 @often(200)
 @given(tokens | anything, st.integers(-9, 0))
-def test_token_files(content: Any, end: int) -> None:
+def test_valid_token_files_are_read(content: Any, end: int) -> None:
     text = json.dumps(content).encode()
     check_token(text[:end] if end < -5 else text)
 
@@ -789,7 +792,7 @@ def test_token_files(content: Any, end: int) -> None:
 @given(st.binary(max_size=40))
 @example(b"[" * 60_000)
 @example(b'{"accessToken":"x","expiresAt":' + b"9" * 5000 + b"}")
-def test_no_token_files(content: bytes) -> None:
+def test_invalid_token_files_count_as_absent(content: bytes) -> None:
     check_token(content)
 
 
@@ -798,9 +801,9 @@ def test_no_token_files(content: bytes) -> None:
 FUZZ_S = 5
 FUZZED = (
     "any_lines",
-    "read_as_botocore_does",
-    "only_whole_urls_count",
-    "test_token_files",
+    "read_as_botocore_reads_it",
+    "only_complete_urls_count",
+    "test_valid_token_files_are_read",
 )
 
 
@@ -827,7 +830,7 @@ def test_fuzzer_finds_nothing(tmp_path: Path) -> None:
 
 
 def main(test: str, arguments: Sequence[str]) -> None:
-    """Fuzz a test until an example breaks it or atheris's arguments end it."""
+    """Fuzz a test until an example breaks it, or as long as atheris's arguments say."""
     folder = Path(tempfile.gettempdir()) / "aws-sso-mcp-fuzz" / test
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)

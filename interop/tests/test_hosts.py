@@ -1,4 +1,4 @@
-"""The server in hosts, by their own command lines, none of them logged in anywhere.
+"""The server in hosts, through their own command lines; none of them is logged in.
 
 test_clients.py drives Claude Code and Codex, which call a tool for who embeds them. The others
 run one only for a model: here, one on loopback.
@@ -127,7 +127,7 @@ HOSTS = [CLAUDE, CODEX, GEMINI, COPILOT, QWEN, OPENCODE]
 
 
 @pytest.mark.parametrize("host", HOSTS, indirect=True, ids=by_name)
-def test_added_looked_at_and_removed(
+def test_host_adds_lists_and_removes_the_server(
     host: Host, recorded: Workplace, matrix: Matrix
 ) -> None:
     host.add(recorded)
@@ -156,7 +156,7 @@ ASK = {
     indirect=["host"],
     ids=by_name,
 )
-def test_model_renews_the_token(
+def test_model_refreshes_the_token(
     host: Host, revision: str, recorded: Workplace, matrix: Matrix
 ) -> None:
     settings = recorded.home / ".gemini" / "settings.json"

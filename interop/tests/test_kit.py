@@ -1,4 +1,4 @@
-"""The bench itself: who imports whom, where things come, which Python is taken, what is left."""
+"""The kit itself: imports, where components are installed, which Python runs, what is left."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_file_knows_the_inside_of_the_server() -> None:
     knowing = {
         path for path in INTEROP.rglob("*.py") if "aws_sso_mcp" in imported(path)
     }
-    # The fuzzer imports it first, for its instruments; the benchmark measures its parts.
+    # The fuzzer imports it first, to instrument it; the benchmark measures its functions.
     assert {path.name for path in knowing} == {
         "inside.py",
         "test_fuzz.py",
@@ -58,7 +58,7 @@ def test_one_file_knows_the_inside_of_the_server() -> None:
         ({"XDG_CACHE_HOME": "{home}/x", "AWS_SSO_MCP_REAL": "{home}/y"}, "{home}/y"),
     ],
 )
-def test_where_things_come(
+def test_components_are_installed_in_the_cache_folder(
     tmp_path: Path, variables: dict[str, str], folder: str
 ) -> None:
     environment = {
@@ -87,7 +87,7 @@ def test_where_things_come(
         ("3.9", "there is no Python of 3.10 or newer on PATH"),
     ],
 )
-def test_newer_python_is_tried_rather_than_none(
+def test_newer_python_is_better_than_none(
     minors: str, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for word in minors.split():
@@ -105,7 +105,7 @@ def test_newer_python_is_tried_rather_than_none(
             find_python(13)
 
 
-def test_pythons_are_told_once_for_each_version() -> None:
+def test_each_python_version_is_listed_once() -> None:
     argv = [sys.executable, str(ROOT / ".ci" / "pythons.py")]
     listed = subprocess.check_output(argv, text=True).split()
     ask = "import sys; print(sys.version_info[1])"
@@ -132,7 +132,7 @@ def test_not_left():
 
 
 @pytest.mark.parametrize(("test", "code"), [("test_left", 1), ("test_not_left", 0)])
-def test_process_that_outlives_pytest_fails_it(
+def test_process_left_by_a_test_fails_the_run(
     tmp_path: Path, test: str, code: int
 ) -> None:
     path = tmp_path / "test_leaving.py"

@@ -1,4 +1,4 @@
-"""Load: many calls, many sessions, very many requests; nothing waits for another, nothing grows."""
+"""Load: many calls, many sessions, very many requests; none blocks another, no memory grows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ async def answers_of(
     async def call(number: int, profile: str) -> None:
         async def progress(
             progress: float, total: float | None, message: str | None
-        ) -> None:  # noqa: ARG001
+        ) -> None:
+            del progress, total, message  # that it was called is enough
             if len(waiting) < len(profiles) and number not in waiting:
                 waiting.add(number)
                 if len(waiting) == len(profiles):
@@ -75,11 +76,13 @@ async def test_fifty_calls_at_once_open_one_page(place: Workplace) -> None:
     assert [answer["status"] for answer in answers] == ["logged_in"] * 50
     assert len(place.centre.pages) == 1
     assert authorizations(place.centre) == 1
-    assert place.centre.calls.count("GetCallerIdentity") == 2  # one for each profile
+    assert (
+        place.centre.calls.count("GetCallerIdentity") == 2
+    )  # one call for each profile
 
 
 @pytest.mark.anyio
-async def test_ten_sessions_do_not_wait_for_each_other(newest: Workplace) -> None:
+async def test_logins_of_ten_sessions_run_at_once(newest: Workplace) -> None:
     newest.write_config(
         "".join(SESSION.format(n, newest.centre.start_url) for n in range(10))
     )
@@ -139,7 +142,7 @@ def ask_many(process: subprocess.Popen[str], count: int) -> None:
 
 
 def footprint(process: subprocess.Popen[str]) -> tuple[int, int, int]:
-    """Return resident pages, threads and open files."""
+    """Return the numbers of resident pages, threads and open files."""
     proc = Path("/proc") / str(process.pid)
     pages = int((proc / "statm").read_text().split()[1])
     return (
@@ -149,7 +152,7 @@ def footprint(process: subprocess.Popen[str]) -> tuple[int, int, int]:
     )
 
 
-def test_hundred_thousand_requests_leave_nothing_behind(newest: Workplace) -> None:
+def test_hundred_thousand_requests_do_not_grow_memory(newest: Workplace) -> None:
     process = start(newest)
     assert process.stdin
     ask_many(process, 10_000)

@@ -1,4 +1,4 @@
-"""The server's main job with the real AWS CLI v2, at an Identity Center, for the official SDK."""
+"""Logins and refreshes: the official SDK, the real AWS CLI v2, an Identity Center."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from kit.processes import cli_left, cli_processes
 from kit.workplace import Workplace, answer, ask, refresh, start, until_shown, visit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kit.identity_center import IdentityCenter
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +31,7 @@ ARN = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Developer_"
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_first_login(place: Workplace, mode: str) -> None:
+async def test_first_login_opens_one_page(place: Workplace, mode: str) -> None:
     async with place.client(mode) as client:
         answer = await refresh(client, profile="dev")
     assert (answer["status"], answer["success"]) == ("logged_in", True)
@@ -58,7 +57,7 @@ async def test_good_token_needs_no_login(place: Workplace, mode: str) -> None:
     assert len(place.centre.pages) == 1
 
 
-async def test_expired_token_is_renewed_without_a_page(place: Workplace) -> None:
+async def test_expired_token_is_refreshed_without_a_page(place: Workplace) -> None:
     place.run_login()
     place.expire_token()
     async with place.client() as client:
@@ -69,7 +68,7 @@ async def test_expired_token_is_renewed_without_a_page(place: Workplace) -> None
     assert len(place.centre.pages) == 1
 
 
-async def test_refused_renewal_leads_to_one_page(place: Workplace) -> None:
+async def test_refused_refresh_opens_one_page(place: Workplace) -> None:
     place.run_login()
     place.expire_token()
     place.centre.refuse_refresh = True
@@ -79,7 +78,7 @@ async def test_refused_renewal_leads_to_one_page(place: Workplace) -> None:
     assert len(place.centre.pages) == 2
 
 
-async def test_revoked_session_is_found_out(place: Workplace) -> None:
+async def test_revoked_session_is_detected(place: Workplace) -> None:
     place.run_login()
     place.centre.revoke()
     place.forget_role_credentials()
@@ -114,7 +113,7 @@ async def test_legacy_profile_shows_the_code(place: Workplace) -> None:
     assert place.token(place.centre.start_url)["expiresAt"] == answer["expiresAt"]
 
 
-async def test_pending_login_is_joined(place: Workplace) -> None:
+async def test_second_call_joins_the_pending_login(place: Workplace) -> None:
     place.centre.approval = "ignore"
     async with place.client(AWS_SSO_MCP_WAIT_SECONDS="5") as client:
         answer = await until_shown(client, profile="dev")
@@ -157,7 +156,8 @@ async def test_progress_names_the_page(place: Workplace) -> None:
 
     async def progress(
         progress: float, total: float | None, message: str | None
-    ) -> None:  # noqa: ARG001
+    ) -> None:
+        assert total is None
         heard.append((progress, message))
 
     async with place.client() as client:
@@ -195,11 +195,11 @@ async def test_status_tells_what_the_cli_left(place: Workplace) -> None:
         ("wrong_state", "dev", "wrong_state"),
     ],
 )
-async def test_page_that_is_not_approved(
+async def test_denied_or_expired_page_is_reported(
     place: Workplace, aws: str, approval: str, profile: str, reason: str
 ) -> None:
     if aws == "aws-2.9" and approval == "wrong_state":
-        approval, reason = "deny", "denied"  # before 2.22 there is no state to be wrong
+        approval, reason = "deny", "denied"  # before 2.22 there is no state parameter
     place.centre.approval = approval
     async with place.client() as client:
         answer = await refresh(client, profile=profile)
@@ -218,13 +218,13 @@ async def test_page_that_is_not_approved(
             "RegisterClient",
             "reset",
             "proxy",
-        ),  # what the CLI says of a reset in a proxy's tunnel
+        ),  # the CLI's message for a reset in a proxy's tunnel
         ("CreateToken", "500", "aws_error"),
         ("CreateToken", "InvalidGrantException", "login_expired"),
         ("CreateToken", "InvalidClientException", "client_registration"),
     ],
 )
-async def test_aws_that_fails_during_a_login(
+async def test_failure_of_aws_during_a_login_is_reported(
     place: Workplace, operation: str, kind: str, reason: str
 ) -> None:
     place.centre.fail(operation, kind, times=10)
@@ -234,12 +234,12 @@ async def test_aws_that_fails_during_a_login(
     assert not place.token_path().exists()
 
 
-async def test_role_that_is_not_assigned(place: Workplace) -> None:
+async def test_unassigned_role_is_reported(place: Workplace) -> None:
     async with place.client() as client:
         answer = await refresh(client, profile="ops")
         assert answer["reason"] == "role_not_assigned"
         answer = await refresh(client, profile="dev")
-    assert answer["status"] == "valid"  # the login itself was fine
+    assert answer["status"] == "valid"  # the login itself succeeded
     assert len(place.centre.pages) == 1
 
 
@@ -255,7 +255,7 @@ async def test_role_that_is_not_assigned(place: Workplace) -> None:
         ({"HTTPS_PROXY": "", "https_proxy": ""}, "network"),
     ],
 )
-async def test_way_to_aws_that_is_barred(
+async def test_unreachable_aws_is_reported(
     place: Workplace, environment: dict[str, str], reason: str
 ) -> None:
     if environment.get("AWS_CA_BUNDLE") == "another":
@@ -267,7 +267,7 @@ async def test_way_to_aws_that_is_barred(
     assert place.centre.pages == []
 
 
-async def test_token_cache_that_cannot_be_written(place: Workplace) -> None:
+async def test_unwritable_token_cache_is_reported(place: Workplace) -> None:
     cache = place.home / ".aws" / "sso"
     cache.write_text("a file where the CLI wants a folder")
     async with place.client() as client:
@@ -276,7 +276,7 @@ async def test_token_cache_that_cannot_be_written(place: Workplace) -> None:
     assert cache.read_text().startswith("a file")
 
 
-async def test_alias_that_replaces_the_login(place: Workplace) -> None:
+async def test_login_replaced_by_a_cli_alias_is_reported(place: Workplace) -> None:
     alias = place.home / ".aws" / "cli" / "alias"
     alias.parent.mkdir()
     alias.write_text("[toplevel]\nsso = !echo Successfully logged into Start URL: x\n")
@@ -285,7 +285,7 @@ async def test_alias_that_replaces_the_login(place: Workplace) -> None:
     assert answer["reason"] == "no_token"
 
 
-async def test_version_1_is_told_and_passed_over(
+async def test_aws_cli_v1_is_reported_and_skipped(
     tmp_path: Path, centre: IdentityCenter
 ) -> None:
     place = Workplace(tmp_path, centre, need("aws-1"))
@@ -302,7 +302,23 @@ async def test_version_1_is_told_and_passed_over(
     assert answer["status"] == "logged_in"
 
 
-async def test_version_1_is_told_by_a_good_token_too(
+async def test_version_1_that_python_runs_as_a_module_is_recognized(
+    tmp_path: Path, centre: IdentityCenter
+) -> None:
+    python = (
+        Workplace(tmp_path, centre, need("aws-1")).aws.parents[1] / "venv/bin/python"
+    )
+    aws = tmp_path / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(f'#!/bin/sh\nexec {python} -m awscli "$@"\n')
+    aws.chmod(0o755)
+    place = Workplace(tmp_path / "module", centre, aws)
+    async with place.client(AWS_SSO_MCP_AWS_CLI=str(aws)) as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["reason"] == "aws_cli_v1", answer["message"]
+
+
+async def test_aws_cli_v1_is_reported_with_a_valid_token_too(
     tmp_path: Path, newest: Workplace, centre: IdentityCenter
 ) -> None:
     newest.run_login()
@@ -312,7 +328,7 @@ async def test_version_1_is_told_by_a_good_token_too(
     assert answer["reason"] == "aws_cli_v1"
 
 
-async def test_profile_without_a_role_is_proved_through_another(
+async def test_profile_without_a_role_is_verified_through_another(
     place: Workplace,
 ) -> None:
     config = (place.home / ".aws" / "config").read_text()
@@ -332,9 +348,7 @@ async def test_profile_without_a_role_is_proved_through_another(
     assert len(place.centre.pages) == 2
 
 
-async def test_credential_process_leads_to_the_profile_that_it_names(
-    place: Workplace,
-) -> None:
+async def test_credential_process_is_traced_to_its_profile(place: Workplace) -> None:
     config = (place.home / ".aws" / "config").read_text()
     process = f"{place.aws} configure export-credentials --profile dev"
     place.write_config(f"{config}[profile p]\ncredential_process = {process}\n")
@@ -347,7 +361,7 @@ async def test_credential_process_leads_to_the_profile_that_it_names(
 
 @pytest.mark.parametrize("content", ["", '{"clientId": "x", "cli', "{}", "[]"])
 @pytest.mark.parametrize("folder", ["sso", "cli"])
-async def test_damaged_file_of_the_cli_is_named(
+async def test_damaged_cache_file_of_the_cli_is_named(
     place: Workplace, folder: str, content: str
 ) -> None:
     place.run_login()
@@ -366,7 +380,7 @@ async def test_damaged_file_of_the_cli_is_named(
 # --- The environment of the server ------------------------------------------------------
 
 
-async def test_what_would_mislead_the_cli_does_not_reach_it(place: Workplace) -> None:
+async def test_misleading_variables_do_not_reach_the_cli(place: Workplace) -> None:
     hostile = {
         "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "x",
@@ -379,20 +393,20 @@ async def test_what_would_mislead_the_cli_does_not_reach_it(place: Workplace) ->
         "PYTHONHOME": "/nowhere",
         "LD_PRELOAD": "/nowhere/evil.so",
     }
-    python = shutil.which("python3", path=os.path.dirname(sys.executable))
+    python = shutil.which("python3", path=str(Path(sys.executable).parent))
     process = start(place, str(python), **hostile)
     outcome = ask(process, {"profile": "dev"})
     stdout, stderr = process.communicate(timeout=10)
     assert (stdout, stderr.count("\n")) == (
         "",
         1,
-    )  # the loader's own complaint, of the server
+    )  # ld.so's own warning, for the server
     assert outcome["status"] == "logged_in", outcome
     assert outcome["identity"]["arn"].startswith(ARN)
     assert not any(secret in json.dumps(outcome) for secret in place.centre.secrets)
 
 
-async def test_config_elsewhere(place: Workplace) -> None:
+async def test_config_file_in_another_place_is_used(place: Workplace) -> None:
     config = place.home / "elsewhere"
     (place.home / ".aws" / "config").rename(config)
     async with place.client(AWS_CONFIG_FILE="~/elsewhere", AWS_PROFILE="dev") as client:
@@ -404,7 +418,7 @@ async def test_config_elsewhere(place: Workplace) -> None:
     "name",
     ["-x", "a b", "acct/Role.x@org+1:y=z", "日本", "$(id)", "a'b", "--no-browser"],
 )
-async def test_any_profile_name_that_botocore_accepts(
+async def test_profile_names_that_botocore_accepts_work(
     newest: Workplace, name: str
 ) -> None:
     with (newest.home / ".aws" / "config").open("a") as file:

@@ -1,4 +1,4 @@
-"""Many programs at one expired session: one login, and nothing hangs."""
+"""Many servers with one expired session: one login, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def all_at_once(clients: list[Client], *profiles: str) -> list[dict[str, Any]]:
-    """Return the answers of several clients that call at once, each for the next of `profiles`."""
+    """Return the answers of clients that call at once, each for the next of `profiles`."""
     answers: list[dict[str, Any]] = []
 
     async def call(client: Client, profile: str) -> None:
@@ -48,7 +48,7 @@ async def test_twenty_servers_open_one_page(newest: Workplace) -> None:
     assert authorizations(newest.centre) == 1
 
 
-async def test_refresh_token_that_works_once_is_used_once(place: Workplace) -> None:
+async def test_one_time_refresh_token_is_used_once(place: Workplace) -> None:
     place.centre.one_time_refresh_tokens = True
     place.run_login()
     place.expire_token()
@@ -57,10 +57,10 @@ async def test_refresh_token_that_works_once_is_used_once(place: Workplace) -> N
         answers = await all_at_once(clients, "dev")
     assert {answer["status"] for answer in answers} == {"refreshed"}
     assert place.centre.calls.count("CreateToken:refresh_token") == 1
-    assert len(place.centre.pages) == 1  # of yesterday's login
+    assert len(place.centre.pages) == 1  # from yesterday's login
 
 
-async def test_denial_is_told_to_all_and_nobody_opens_another_page(
+async def test_denial_reaches_all_servers_and_no_other_page_opens(
     place: Workplace,
 ) -> None:
     place.centre.approval = "ignore"
@@ -75,7 +75,9 @@ async def test_denial_is_told_to_all_and_nobody_opens_another_page(
     assert len(place.centre.pages) == 1
 
 
-async def test_server_that_sleeps_while_the_person_approves(newest: Workplace) -> None:
+async def test_suspended_server_joins_the_login_after_it_wakes(
+    newest: Workplace,
+) -> None:
     newest.centre.approval = "ignore"
     process = start(newest, AWS_SSO_MCP_WAIT_SECONDS="1")
     ask(process, {"profile": "dev"}, wait=False)
@@ -98,7 +100,7 @@ async def test_server_that_sleeps_while_the_person_approves(newest: Workplace) -
 
 
 @pytest.mark.parametrize("approved", [True, False])
-async def test_login_outlives_a_killed_server(place: Workplace, approved: bool) -> None:
+async def test_login_survives_a_killed_server(place: Workplace, approved: bool) -> None:
     place.centre.approval = "ignore"
     process = start(place)
     ask(process, {"profile": "dev"}, wait=False)

@@ -1,4 +1,4 @@
-"""Every way of installing, with the real tools, each in a fresh HOME; no host is logged in."""
+"""Every way to install, with the real tools, each in a fresh HOME; no host is logged in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -23,9 +21,9 @@ import pytest
 import matrix
 from kit import inside
 from kit.components import need, real
+from kit.hosts import HOSTS, install_host, results_of_claude
 from kit.inside import VERSION
 from kit.model import STATUS, Model
-from kit.wire import node
 from kit.workplace import ROOT, SERVER
 
 if TYPE_CHECKING:
@@ -41,26 +39,6 @@ CACHE = f"plugins/cache/aws-sso-mcp/aws-sso-mcp/{VERSION}"
 # --- A machine to install on ------------------------------------------------------------
 
 
-def install_host(machine: Machine, name: str) -> None:
-    """Put the command of a host on the machine's PATH."""
-    component, pattern = HOSTS[name]
-    need(component)
-    [program] = (real(component) / "node_modules").glob(pattern)
-    runner = [node()] if need("node-22") and program.suffix == ".js" else []
-    machine.put(name, *runner, program)
-
-
-HOSTS = {
-    "claude": ("claude-code", "@anthropic-ai/claude-code-*/claude"),
-    "codex": ("codex", "@openai/codex-*/vendor/*/bin/codex"),
-    "copilot": ("copilot", "@github/copilot-*/copilot"),
-    "gemini": ("gemini-cli", "@google/gemini-cli/bundle/gemini.js"),
-    "qwen": ("qwen-code", "@qwen-code/qwen-code/cli-entry.js"),
-    "opencode": ("opencode", "opencode-*/bin/opencode"),
-    "mcpb": ("mcpb", "@anthropic-ai/mcpb/dist/cli/cli.js"),
-}
-
-
 @pytest.fixture
 def claude(machine: Machine) -> Machine:
     install_host(machine, "claude")
@@ -72,7 +50,7 @@ def tools(machine: Machine) -> Machine:
     """A machine with the packaging tools."""
     for name in ("uv", "uvx", "pipx", "twine", "skillsaw", "check-jsonschema"):
         machine.put(name, real(need("packaging")) / "bin" / name)
-    # Of the packaging tools' Python, which has flit_core: a build needs no network.
+    # The packaging tools' Python has flit_core, so that a build needs no network.
     build = (real("packaging") / "bin" / "python", "-m", "build", "--no-isolation")
     machine.put("build", *build)
     return machine
@@ -104,26 +82,27 @@ def test_version_and_description_are_the_same_everywhere(name: str) -> None:
     assert f"\n## {VERSION} " in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_marketplace_leaves_the_version_to_the_plugin() -> None:
+def test_marketplace_has_no_version_of_its_own() -> None:
     told = manifest(".claude-plugin/marketplace.json")
     [entry] = told["plugins"]
     assert "version" not in {**told, **entry}
     assert entry["description"] == manifest("plugin.json")["description"]
 
 
-def test_names_of_the_tools() -> None:
+def test_manifests_and_skill_name_the_tools() -> None:
     told = [tool["name"] for tool in manifest(".github/mcpb/manifest.json")["tools"]]
     assert sorted(told) == sorted(inside.TOOLS)
     skill = (ROOT / "skills" / "aws-sso-refresh" / "SKILL.md").read_text()
     [allowed] = re.findall(r"^allowed-tools: (.+)$", skill, re.MULTILINE)
     prefixes = ("mcp__aws-sso__", "mcp__plugin_aws-sso-mcp_aws-sso__")
-    full = sorted(prefix + name for prefix in prefixes for name in inside.TOOLS)
-    assert sorted(allowed.split()) == full
+    full = [prefixes[0] + name for name in inside.TOOLS]
+    full += [prefixes[1] + name for name in inside.TOOLS]
+    assert sorted(allowed.split()) == sorted(full)
     body = skill.split("---\n")[2]
     assert all(f"`{name}`" in body for name in full)
 
 
-def test_registry_entry(tools: Machine) -> None:
+def test_registry_entry_is_valid(tools: Machine) -> None:
     schemas = "lib/python3*/site-packages/skillsaw/schemas/mcp_registry/v2025_12_11"
     [schema] = (real("packaging")).glob(f"{schemas}/server.schema.json")
     tools.run(f"check-jsonschema --schemafile {schema} {ROOT}/.github/server.json")
@@ -151,7 +130,7 @@ def test_claude_validates_without_a_warning(claude: Machine, profile: str) -> No
 
 
 @pytest.mark.parametrize("source", [GITHUB, "checkout"])
-def test_claude_marketplace(claude: Machine, source: str) -> None:
+def test_claude_installs_from_the_marketplace(claude: Machine, source: str) -> None:
     at = GITHUB if source == GITHUB else str(claude.checkout)
     claude.run(f"claude plugin marketplace add {at} && claude plugin install {PLUGIN}")
     said = claude.run("claude mcp list")
@@ -160,11 +139,15 @@ def test_claude_marketplace(claude: Machine, source: str) -> None:
     assert f"plugin:aws-sso-mcp:aws-sso: {server} - ✔ Connected" in said
     said = claude.run("claude plugin details aws-sso-mcp")
     assert "Skills (1)  aws-sso-refresh" in said
-    assert "Hooks (1)  PostToolUseFailure" in said
+    assert "Hooks (2)  " in said
+    assert "PostToolUseFailure" in said
+    assert "SessionStart" in said
     assert "MCP servers (1)  aws-sso" in said
 
 
-def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) -> None:
+def test_claude_update_installs_the_next_version(
+    claude: Machine, tmp_path: Path
+) -> None:
     github = tmp_path / "OWNER" / "aws-sso-mcp.git"
     (tmp_path / "gitconfig").write_text(
         f'[url "file://{tmp_path}/"]\n\tinsteadOf = https://github.com/\n'
@@ -189,8 +172,8 @@ def test_claude_update_brings_the_next_version(claude: Machine, tmp_path: Path) 
     )
 
 
-def test_claude_options(claude: Machine) -> None:
-    # The option `python` is a program that keeps the environment it is started with.
+def test_claude_plugin_options_reach_the_server(claude: Machine) -> None:
+    # The option `python` is a program that saves its environment.
     kept = claude.folder / "environment"
     recorder = f'env -0 > {kept}; exec {shlex.quote(sys.executable)} "$@"'
     claude.put("keep", "sh", "-c", recorder, "keep")
@@ -215,114 +198,11 @@ def test_claude_options(claude: Machine) -> None:
     assert "Failed to connect" in claude.run("claude mcp list")
 
 
-class Anthropic(ThreadingHTTPServer):
-    """A model for Claude Code: it calls one tool, {name, input}, then says "done"."""
-
-    daemon_threads = True
-
-    def __init__(self, wish: dict[str, Any]) -> None:
-        super().__init__(("127.0.0.1", 0), AnthropicHandler)
-        self.wish = wish
-        self.results: list[str] = []
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class AnthropicHandler(BaseHTTPRequestHandler):
-    server: Anthropic
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        wish = self.server.wish
-        can = any(tool["name"] == wish["name"] for tool in asked.get("tools") or [])
-        ran = "tool_result" in json.dumps(asked.get("messages"))
-        if ran:
-            self.server.results.append(json.dumps(asked["messages"]))
-        delta: dict[str, Any] = {"type": "text_delta", "text": "done"}
-        block: dict[str, Any] = {"type": "text", "text": ""}
-        if can and not ran:
-            block = {
-                "type": "tool_use",
-                "id": "toolu_1",
-                "name": wish["name"],
-                "input": {},
-            }
-            delta = {
-                "type": "input_json_delta",
-                "partial_json": json.dumps(wish["input"]),
-            }
-        reason = "tool_use" if block["type"] == "tool_use" else "end_turn"
-        usage = {"input_tokens": 1, "output_tokens": 1}
-        message = {
-            "id": "msg_1",
-            "type": "message",
-            "role": "assistant",
-            "model": "stand-in",
-        }
-        events: list[dict[str, Any]] = [
-            {
-                "type": "message_start",
-                "message": {**message, "content": [], "usage": usage},
-            },
-            {"type": "content_block_start", "index": 0, "content_block": block},
-            {"type": "content_block_delta", "index": 0, "delta": delta},
-            {"type": "content_block_stop", "index": 0},
-            {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage},
-            {"type": "message_stop"},
-        ]
-        lines = [
-            f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events
-        ]
-        content = "".join(lines).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-OUTPUTS = {
-    "Error when retrieving token from sso: Token has expired and refresh failed": True,
-    "make: *** No rule to make target": False,
-}
-
-
-@pytest.mark.parametrize("text", OUTPUTS)
-def test_claude_hook_tells_the_model_what_fixes_a_failed_command(
-    claude: Machine, text: str
-) -> None:
-    add = f"claude plugin marketplace add {claude.checkout} && claude plugin install {PLUGIN}"
-    claude.run(add)
-    command = f"echo {shlex.quote(text)} >&2; exit 255 # --profile dev"
-    wish = {"name": "Bash", "input": {"command": command, "description": "run"}}
-    results = results_of_claude(claude, wish, "--allowedTools Bash")
-    assert text in results
-    # Not by the words of the server's instructions, which the model has in any case.
-    assert ("This failed because the AWS SSO token" in results) is OUTPUTS[text]
-    assert ('{"profile": "dev"}' in results.replace("\\", "")) is OUTPUTS[text]
-
-
-def results_of_claude(claude: Machine, wish: dict[str, Any], options: str = "") -> str:
-    """Return what a model that calls one tool hears of it, as JSON."""
-    with Anthropic(wish) as model:
-        url = f"http://127.0.0.1:{model.server_port}"
-        env = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "none"}
-        env["ENABLE_TOOL_SEARCH"] = "false"  # all tools at once, not after a search
-        assert "done" in claude.run(f"claude -p go {options}", env=env)
-    return model.results[-1]
-
-
 # --- The portable plugin ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", [GITHUB, "checkout"])
-def test_codex_plugin(machine: Machine, source: str) -> None:
+def test_codex_installs_the_plugin(machine: Machine, source: str) -> None:
     install_host(machine, "codex")
     at = GITHUB if source == GITHUB else str(machine.checkout)
     machine.run(f"codex plugin marketplace add {at} && codex plugin add {PLUGIN}")
@@ -333,7 +213,7 @@ def test_codex_plugin(machine: Machine, source: str) -> None:
 
 
 def tools_of_codex(machine: Machine) -> set[str]:
-    """Return the tools of the server, as Codex's app-server knows them from the server itself."""
+    """Return the server's tools, as Codex's app-server got them from the server."""
     asked = [
         {
             "id": 1,
@@ -367,7 +247,7 @@ def tools_of_codex(machine: Machine) -> set[str]:
 
 
 @pytest.mark.parametrize("source", [GITHUB, "checkout"])
-def test_copilot_plugin(machine: Machine, source: str) -> None:
+def test_copilot_installs_the_plugin(machine: Machine, source: str) -> None:
     install_host(machine, "copilot")
     at = GITHUB if source == GITHUB else str(machine.checkout)
     machine.run(
@@ -380,7 +260,7 @@ def test_copilot_plugin(machine: Machine, source: str) -> None:
             env=model.environment(),
         )
         assert "done" in said
-        # Its model looked at the status, then asked for a profile that is not configured.
+        # Its model asked for the status, then for a profile that is not configured.
         assert [answer.get("reason") for answer in model.heard][
             -1
         ] == "profile_not_found"
@@ -404,7 +284,7 @@ def built(tools: Machine) -> Path:
     return tools.folder / "dist"
 
 
-def test_packages_hold_what_they_should(tools: Machine, built: Path) -> None:
+def test_packages_contain_the_expected_files(tools: Machine, built: Path) -> None:
     [wheel] = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert {Path(name).name for name in archive.namelist()} == WHEEL
@@ -415,9 +295,7 @@ def test_packages_hold_what_they_should(tools: Machine, built: Path) -> None:
     tools.run(f"twine check --strict {built}/*")
 
 
-def test_packages_are_the_same_bytes_from_any_checkout(
-    tools: Machine, built: Path
-) -> None:
+def test_packages_are_reproducible(tools: Machine, built: Path) -> None:
     tools.run(
         f"cp -R {tools.checkout} other && find other -exec touch -d 2020-01-01 {{}} +"
     )
@@ -443,32 +321,32 @@ def pythons() -> list[str]:
 
 
 @pytest.mark.parametrize("python", pythons())
-def test_wheel_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
-    # By uv, as Debian's newest has no pip of its own; README's line with pip is run elsewhere.
+def test_wheel_works_in_a_fresh_venv(tools: Machine, built: Path, python: str) -> None:
+    # With uv, as Debian's newest Python has no pip; README's line with pip runs elsewhere.
     wheel = (
         f"{tools.folder}/bin/uv pip install -q --no-index --python venv {built}/*.whl"
     )
     tools.run(f"{python} -m venv --without-pip venv && {wheel}")
     venv = tools.folder / "work" / "venv" / "bin"
     assert tools.run(f"{venv}/aws-sso-mcp --version") == f"aws-sso-mcp {VERSION}\n"
-    # A client starts it in a project with files of its own.
+    # A client starts it in a project that has its own files.
     (tools.folder / "work" / "json.py").write_text("raise SystemExit('of the project')")
     tools.serves(f"{venv}/aws-sso-mcp")
     tools.serves(f"{venv}/python -I -m aws_sso_mcp")
     assert "of the project" in tools.run(f"{venv}/python -m aws_sso_mcp", code=1)
 
 
-def test_pipx(tools: Machine) -> None:
+def test_pipx_installs_the_package(tools: Machine) -> None:
     tools.run("pipx install .", tools.checkout)
     tools.serves(f"{tools.home}/.local/bin/aws-sso-mcp")
 
 
-def test_uv(tools: Machine) -> None:
+def test_uv_installs_and_runs_the_package(tools: Machine) -> None:
     tools.serves(f"{tools.folder}/bin/uvx --from {tools.checkout} aws-sso-mcp")
     tools.serves(f"{tools.folder}/bin/uv run --script {tools.checkout}/aws_sso_mcp.py")
 
 
-def test_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
+def test_mcpb_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
     install_host(machine, "mcpb")
     machine.run("mcpb validate .github/mcpb/manifest.json", machine.checkout)
     bundle = machine.run(f"python3 {machine.checkout}/.github/mcpb/build.py").strip()
@@ -477,11 +355,11 @@ def test_bundle_starts_as_its_manifest_says(machine: Machine) -> None:
     told = json.loads((folder / "manifest.json").read_text())["server"]["mcp_config"]
     words = [told["command"], *told["args"]]
     command = shlex.join(words).replace("${__dirname}", str(folder)).replace("'", "")
-    # Claude Desktop leaves an option that is not set as it stands.
+    # Claude Desktop does not expand an option that is not set.
     machine.serves(command, env=told["env"])
 
 
-def test_too_old_a_python_is_told_plainly() -> None:
+def test_too_old_a_python_is_reported_in_one_sentence() -> None:
     ast.parse(SERVER.read_text(), feature_version=(3, 7))
     folders = [*os.environ["PATH"].split(os.pathsep)]
     folders += map(str, Path.home().glob(".pyenv/versions/3.[78].*/bin"))
@@ -510,8 +388,8 @@ BY_HAND = "tried by hand, with the version that the page names"
 NOT_RUN = {
     "python3 interop/demo.py": "test_demo.py",
     "python3 -m unittest": ".ci/run begins with it",
-    "python3 aws_sso_mcp.py status": "test_terminal_commands: nothing is configured here",
-    "python3 aws_sso_mcp.py refresh": "test_terminal_commands",
+    "python3 aws_sso_mcp.py status": "test_terminal_commands_run: nothing is configured here",
+    "python3 aws_sso_mcp.py refresh": "test_terminal_commands_run",
     "python3 interop/install.py": "done, or need() says so",
     "~/.cache/aws-sso-mcp-interop/tools/bin/python -m pytest": "this run",
     ".ci/run": "it runs this",
@@ -519,7 +397,7 @@ NOT_RUN = {
     "$bin/python -m pytest -n 3": "this run",
     "$bin/python -m pytest interop/tests/test_login.py -k first_login": "a part of this run",
     "$bin/ruff check . && $bin/ruff format --check . && $bin/mypy .": ".ci/run does",
-    "python3 interop/matrix.py": "test_table_of_clients_is_what_was_measured",
+    "python3 interop/matrix.py": "test_table_of_clients_matches_the_measurements",
     "python3 interop/bench": ".ci/run runs it with --quick",
     "python3 interop/release.py": "test_release.py",
     'cline mcp add --yes aws-sso -- python3 -IS "$PWD/aws_sso_mcp.py"': BY_HAND,
@@ -537,7 +415,7 @@ BLOCK = re.compile(
 
 
 class Commands(NamedTuple):
-    """Commands of a page that are run one after another, and the words that each should say.
+    """Commands of a page that run one after another, and words that each must print.
 
     They are a block marked `sh` with the list right behind it, or a row of a table.
     """
@@ -552,8 +430,11 @@ class Commands(NamedTuple):
 
 
 def pages() -> dict[str, str]:
-    paths = [path for page in PAGES for path in sorted(ROOT.glob(page))]
-    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+    texts = {}
+    for pattern in PAGES:
+        for path in sorted(ROOT.glob(pattern)):
+            texts[path.relative_to(ROOT).as_posix()] = path.read_text()
+    return texts
 
 
 def commands() -> Iterator[Commands]:
@@ -568,11 +449,20 @@ def commands() -> Iterator[Commands]:
 
 
 def runnable() -> list[Commands]:
-    return [
-        each
-        for each in commands()
-        if not {line for line, _ in each.steps} <= set(NOT_RUN)
-    ]
+    found = []
+    for each in commands():
+        lines = {line for line, _ in each.steps}
+        if not lines <= set(NOT_RUN):
+            found.append(each)
+    return found
+
+
+def all_steps() -> list[tuple[str, str]]:
+    """Return all commands of the pages, each with the words that it must print."""
+    steps = []
+    for each in commands():
+        steps += each.steps
+    return steps
 
 
 def host_of(command: str) -> str | None:
@@ -592,7 +482,7 @@ def run_all(tools: Machine, told: Commands, address: str = '"$PWD"') -> None:
 
 
 @pytest.mark.parametrize("told", runnable(), ids=lambda told: told.name)
-def test_commands_of_a_page(tools: Machine, told: Commands) -> None:
+def test_commands_of_each_page_run(tools: Machine, told: Commands) -> None:
     tools.put("python3", sys.executable)
     run_all(tools, told)
     if told.page == "README.md":
@@ -601,7 +491,7 @@ def test_commands_of_a_page(tools: Machine, told: Commands) -> None:
             assert re.search(LOOKS[str(host)], tools.run(f"{host} mcp list"))
 
 
-# What a host says of the server that it was given; those that start it say "Connected".
+# How a host describes the server; hosts that start it say "Connected".
 LOOKS = {
     "claude": "aws-sso: .* ✔ Connected",
     "codex": "aws-sso .* enabled",
@@ -622,29 +512,30 @@ PLUGIN_OF_CHECKOUT = re.compile(r'(--marketplace|marketplace add) "\$PWD"')
     ],
     ids=lambda told: told.name,
 )
-def test_public_address_stands_for_the_checkout(tools: Machine, told: Commands) -> None:
+def test_public_url_is_replaced_by_the_checkout(tools: Machine, told: Commands) -> None:
     run_all(tools, told, GITHUB)
 
 
 def test_every_command_of_the_pages_is_known() -> None:
-    lines = [line for each in commands() for line, _ in each.steps]
+    steps = all_steps()
+    lines = [line for line, _ in steps]
     assert set(NOT_RUN) <= set(lines)
     assert len(lines) > 50
-    shown = [
-        step for text in pages().values() for step in COMMAND.findall(text) if step[1]
-    ]
-    assert shown == [step for each in commands() for step in each.steps if step[1]]
+    shown = []
+    for text in pages().values():
+        shown += [step for step in COMMAND.findall(text) if step[1]]
+    assert shown == [step for step in steps if step[1]]
 
 
 def test_commands_can_be_pasted_into_zsh() -> None:
-    """It knows no comments when a person types, and refuses a pattern that fits no file."""
-    lines = [line for each in commands() for line, _ in each.steps]
+    """Interactive zsh has no comments, and refuses a pattern that matches no file."""
+    lines = [line for line, _ in all_steps()]
     assert [line for line in lines if re.search(r"[#*?\[]", line)] == []
 
 
 def test_figures_are_the_same_everywhere() -> None:
     texts = [*pages().values(), (ROOT / "interop" / "install.py").read_text()]
-    sizes = [size for text in texts for size in re.findall(r"([1-9]\.\d) GB", text)]
+    sizes = re.findall(r"([1-9]\.\d) GB", "\n".join(texts))
     assert len(sizes) == 3
     assert len(set(sizes)) == 1
     rows = matrix.parts_of_page()[1].splitlines()[2:]
@@ -653,15 +544,16 @@ def test_figures_are_the_same_everywhere() -> None:
     assert told in pages()["README.md"]
 
 
-def test_uvx_by_name_waits_for_pypi() -> None:
-    """Where a page shows `uvx aws-sso-mcp`, its paragraph says that the package is to be there."""
-    told = [each for text in pages().values() for each in text.split("\n\n")]
-    shown = [each for each in told if "`uvx aws-sso-mcp`" in each]
+def test_uvx_by_name_is_shown_as_not_yet_on_pypi() -> None:
+    """A paragraph with `uvx aws-sso-mcp` says that the package must be on PyPI first."""
+    paragraphs = "\n\n".join(pages().values()).split("\n\n")
+    shown = [each for each in paragraphs if "`uvx aws-sso-mcp`" in each]
     assert len(shown) == 3
-    assert [each for each in shown if "is on PyPI" not in " ".join(each.split())] == []
+    for paragraph in shown:
+        assert "is on PyPI" in " ".join(paragraph.split())
 
 
-def test_first_screen_can_be_pasted() -> None:
+def test_first_screen_of_readme_can_be_pasted() -> None:
     readme = pages()["README.md"]
     assert len(readme.splitlines()) < 200
     shown = re.sub("<!--.*?-->", "", readme.partition("\n## See it work\n")[0])
@@ -672,21 +564,18 @@ def test_first_screen_can_be_pasted() -> None:
 LINK = r"""(?:\]\(|^\[\w+\]: |src(?:set)?=")([^)\s"]+)"""
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_a_target() -> None:
     texts = pages()
-    anchors = {
-        page: {
-            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-            for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-        }
-        for page, text in texts.items()
-    }
-    links = [
-        (page, link)
-        for page, text in texts.items()
-        for link in re.findall(LINK, text, re.MULTILINE)
-        if not link.startswith("https://")
-    ]
+    anchors: dict[str, set[str]] = {}
+    links = []
+    for page, text in texts.items():
+        anchors[page] = set()
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+            words = re.sub(r"[^\w -]", "", heading.lower())
+            anchors[page].add(words.replace(" ", "-"))
+        for link in re.findall(LINK, text, re.MULTILINE):
+            if not link.startswith("https://"):
+                links.append((page, link))
     assert len(links) > 20
     for page, link in links:
         path, _, anchor = link.partition("#")
@@ -696,7 +585,7 @@ def test_links_lead_somewhere() -> None:
         assert not anchor or anchor in anchors[name], (page, link)
 
 
-def test_issue_form_is_one(tools: Machine) -> None:
+def test_issue_form_is_valid(tools: Machine) -> None:
     forms = f"{ROOT}/.github/ISSUE_TEMPLATE/*.yml"
     tools.run(f"check-jsonschema --builtin-schema vendor.github-issue-forms {forms}")
 
@@ -710,23 +599,26 @@ def blocks_of_clients(language: str) -> list[str]:
 
 
 def entries() -> dict[str, Any]:
-    """Return the entries A, B and C by the key that they stand under."""
+    """Return the entries A, B and C by their top-level key."""
     text = pages()["docs/clients.md"]
     found = re.findall(
         r"^### Entry [ABC]\n\n```json\n(.*?)\n```", text, re.MULTILINE | re.DOTALL
     )
-    told = [json.loads(each) for each in found]
-    return {key: entry["aws-sso"] for each in told for key, entry in each.items()}
+    result = {}
+    for text in found:
+        for key, entry in json.loads(text).items():
+            result[key] = entry["aws-sso"]
+    return result
 
 
-def test_entries_start_the_server(machine: Machine) -> None:
+def test_configuration_entries_start_the_server(machine: Machine) -> None:
     assert list(entries()) == ["mcpServers", "servers", "context_servers"]
     for entry in entries().values():
         command = shlex.join([entry["command"], *entry["args"]])
         machine.serves(command.replace("/path/to", str(machine.checkout)))
 
 
-def test_buttons_hold_the_entries_with_the_package() -> None:
+def test_install_buttons_contain_the_package_entries() -> None:
     links = re.findall(r"\[Install in (.+?)\]\((.+?)\)", pages()["docs/clients.md"])
     queries = {client: dict(parse_qsl(urlsplit(url).query)) for client, url in links}
     assert {client: query["name"] for client, query in queries.items()} == {
@@ -743,7 +635,7 @@ def test_buttons_hold_the_entries_with_the_package() -> None:
     assert json.loads(queries["VS Code"]["config"]) == {**entries()["servers"], **ours}
 
 
-def test_claude_permission(claude: Machine) -> None:
+def test_claude_permission_of_the_page_is_accepted(claude: Machine) -> None:
     claude.run(f"claude mcp add -s user aws-sso -- python3 -IS {SERVER}")
     [rules] = [each for each in blocks_of_clients("json") if "permissions" in each]
     wish = {
@@ -759,7 +651,7 @@ def test_claude_permission(claude: Machine) -> None:
     assert "profile_not_found" in results_of_claude(claude, {**wish, "name": plugin})
 
 
-def test_codex_approval_is_read(machine: Machine) -> None:
+def test_codex_approval_of_the_page_is_accepted(machine: Machine) -> None:
     install_host(machine, "codex")
     [tables] = blocks_of_clients("toml")
     config = machine.home / ".codex" / "config.toml"
@@ -771,29 +663,30 @@ def test_codex_approval_is_read(machine: Machine) -> None:
         "mcp_servers.aws-sso.tools.refresh_aws_sso_token.approval_mode",
         "plugins",
     ):
-        first, second = (
-            tables.replace('"approve"', '"approv"', 1),
-            '"approv"'.join(tables.rsplit('"approve"', 1)),
-        )
+        first = tables.replace('"approve"', '"approv"', 1)
+        second = '"approv"'.join(tables.rsplit('"approve"', 1))
         config.write_text(servers + (second if wrong == "plugins" else first))
         assert f"in `{wrong}`" in machine.run("codex mcp list", code=1)
 
 
-def test_table_of_clients_is_what_was_measured() -> None:
+def test_table_of_clients_matches_the_measurements() -> None:
     if not matrix.FILE.is_file():
         pytest.skip("nothing was measured yet: run test_clients.py and test_hosts.py")
     _, shown, _ = matrix.parts_of_page()
     rows = [re.split(r" *\| *", line)[1:-1] for line in shown.splitlines()]
     told = {row[0]: dict(zip(("version", *matrix.COLUMNS), row[1:])) for row in rows}
     for client, cells in json.loads(matrix.FILE.read_text()).items():
-        for column, value in cells.items():  # what no test has reached yet is not there
+        for (
+            column,
+            value,
+        ) in cells.items():  # cells that no test has reached are missing
             still, told_still = (
                 re.sub(r"\d+ ms", "ms", each) for each in (value, told[client][column])
             )
             assert still == told_still, "run: python3 interop/matrix.py --write"
 
 
-def test_page_of_errors_has_every_reason() -> None:
+def test_errors_page_has_every_reason() -> None:
     source = SERVER.read_text()
     raised = re.findall(
         r'(?:Failure|failure_of)\(\s*"(\w+)"|^    \("(\w+)", r?"', source, re.MULTILINE
@@ -807,7 +700,7 @@ def test_page_of_errors_has_every_reason() -> None:
     assert [word for word in told if f'"{word}"' not in source] == []
 
 
-def test_terminal_commands(machine: Machine) -> None:
+def test_terminal_commands_run(machine: Machine) -> None:
     said = machine.run(
         f"python3 {SERVER} status; python3 {SERVER} refresh nobody --force", code=1
     )

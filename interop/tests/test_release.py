@@ -19,7 +19,7 @@ from release import Pin
 
 @pytest.fixture
 def copy(tmp_path: Path, checkout: Path) -> Path:
-    """A clone with something unreleased."""
+    """A clone with an unreleased section."""
     copy = tmp_path / "copy"
     subprocess.run(["git", "clone", "-q", checkout, copy], check=True)
     changes = copy / "CHANGELOG.md"
@@ -39,7 +39,7 @@ def run_release(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(argv, cwd=copy, capture_output=True, text=True, check=False)
 
 
-def test_version_is_written_in_all_places(copy: Path) -> None:
+def test_release_writes_the_version_everywhere(copy: Path) -> None:
     done = run_release(copy, "9.8.7")
     assert (done.returncode, done.stderr) == (0, "")
     assert "see whether it should" not in done.stdout
@@ -48,7 +48,7 @@ def test_version_is_written_in_all_places(copy: Path) -> None:
     assert [written.count(line) for line in manifests] == [5, 5]
     assert '+__version__ = "9.8.7"\n' in written
     assert f"+## 9.8.7 - {date.today().isoformat()}\n" in written  # noqa: DTZ011
-    # What is left of the last version is history.
+    # The last version may remain in the history.
     left = subprocess.run(
         ["git", "grep", "-lwF", VERSION],
         cwd=copy,
@@ -65,21 +65,21 @@ def test_version_is_written_in_all_places(copy: Path) -> None:
     "version",
     ["", "1", "1.2", "v9.0.0", "9.0.0-rc1", "9.0.0\n", "9.01.0", "latest", "0.0.1"],
 )
-def test_no_version_is_refused(copy: Path, version: str) -> None:
+def test_invalid_version_is_refused(copy: Path, version: str) -> None:
     done = run_release(copy, version or " ")
     assert done.returncode == 1
-    assert "is no version" in done.stderr or "is below" in done.stderr
+    assert "is not a version" in done.stderr or "is lower than" in done.stderr
     assert subprocess.check_output(["git", "status", "--porcelain"], cwd=copy) == b""
 
 
 def test_checkout_with_something_uncommitted_is_refused(copy: Path) -> None:
     (copy / "new").touch()
     done = run_release(copy, "9.8.7")
-    assert (done.returncode, "not committed" in done.stderr) == (1, True)
+    assert (done.returncode, "uncommitted changes" in done.stderr) == (1, True)
     assert VERSION in (copy / "plugin.json").read_text()
 
 
-def test_nothing_new_is_refused(copy: Path) -> None:
+def test_release_without_changelog_entries_is_refused(copy: Path) -> None:
     assert run_release(copy, "9.8.7").returncode == 0
     commit(copy)
     done = run_release(copy, "9.8.8")
@@ -93,18 +93,17 @@ def test_nothing_new_is_refused(copy: Path) -> None:
     ("line", "newest"),
     [("", "2.10.0"), ("2", "2.10.0"), ("1", "1.30.0"), ("1.2", "1.2.1")],
 )
-def test_newest_of_a_line(line: str, newest: str) -> None:
+def test_newest_version_of_a_line_is_found(line: str, newest: str) -> None:
     versions = ["1.2.0", "2.9.1", "2.10.0", "1.30.0", "1.2.1", "1.20.0"]
     assert release.newest(versions, line) == newest
 
 
-def test_every_pin_can_be_written_anew() -> None:
+def test_every_pin_can_be_updated() -> None:
     source = Path(components.__file__).read_text()
-    found = [
-        Pin(component.name, package, pinned, "9999.9")
-        for component in components.COMPONENTS
-        for package, _, pinned in release.PIN.findall(component.asked)
-    ]
+    found = []
+    for component in components.COMPONENTS:
+        for package, _, pinned in release.PIN.findall(component.asked):
+            found.append(Pin(component.name, package, pinned, "9999.9"))
     assert len(found) > 15
     for pin in found:
         source = release.rewritten(source, pin)
@@ -112,7 +111,7 @@ def test_every_pin_can_be_written_anew() -> None:
     assert not re.search(r'(?:==|@)\d[^"]*(?<!9999\.9)"', source)
 
 
-def test_release_is_built_by_what_is_tried_here() -> None:
+def test_release_workflow_uses_the_tested_build_tools() -> None:
     asked = " ".join(component.asked for component in components.COMPONENTS)
     used = re.findall(r" build==\S+", (release.ROOT / release.RELEASE).read_text())
     assert len(used) == 1
@@ -120,7 +119,7 @@ def test_release_is_built_by_what_is_tried_here() -> None:
 
 
 def test_registries_know_every_pin() -> None:
-    """What is newest today is no matter of ours; that it can be asked is."""
+    """The newest versions do not matter here; that they can be looked up does."""
     need("packaging")
     found = list(release.pins())
     assert len(found) > 20

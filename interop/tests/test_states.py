@@ -1,8 +1,8 @@
-"""Fewest clicks, whatever is cached: every state of a person's files, with the real AWS CLI.
+"""Fewest clicks in every state of the caches, with the real AWS CLI.
 
-A state is the product of what is cached and what asks for it, less the rules of `is_possible`:
-172 for an AWS CLI, 516 for three. Of those 154 are tried in every run (`is_usual`), and all where
-AWS_SSO_MCP_ALL_STATES is set.
+A state combines what is cached with what asks for it; `is_possible` excludes what cannot be: 172
+states for an AWS CLI, 516 for three. Every run tries 154 of them (`is_usual`); with
+AWS_SSO_MCP_ALL_STATES set, it tries all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HOUR_S = 3600
 
 
 class State(NamedTuple):
-    """What is cached when somebody calls, of which token and role are those that belong to it."""
+    """What is cached at the time of a call, and for which kind of profile."""
 
     aws: str
     profile: str
@@ -43,9 +43,9 @@ class State(NamedTuple):
 
 PROFILES = {  # kind -> name
     "role": "dev",
-    "no role": "plain",  # another profile of its session has one
+    "no role": "plain",  # another profile of its session has a role
     "no role at all": "plain",
-    "not assigned": "ops",  # a role that the person does not have: no login can help
+    "not assigned": "ops",  # a role that is not assigned: no login can help
     "legacy": "old",
     "chained": "deploy",  # its role is assumed by `dev`
 }
@@ -54,7 +54,7 @@ TOKENS = {  # kind -> seconds until it expires
     "valid": HOUR_S,
     "expiring": 2 * MINUTE_S,
     "expired": -HOUR_S,
-    "revoked": HOUR_S,  # by the clock: AWS refuses it
+    "revoked": HOUR_S,  # not by the clock: AWS refuses it
     "torn": HOUR_S,
 }
 REFRESH_TOKENS = ("none", "good", "refused")
@@ -62,7 +62,7 @@ ROLE_CREDENTIALS = {"none": 0, "short": 10 * MINUTE_S, "8 hours": 8 * HOUR_S}
 
 
 def is_possible(state: State) -> bool:
-    """Tell whether a state can be: only a token of an sso-session may have a refresh token."""
+    """Return whether a state is possible: only tokens of an sso-session have a refresh token."""
     has_refresh_token = (
         state.token not in ("absent", "torn") and state.profile != "legacy"
     )
@@ -83,19 +83,18 @@ STATES = [
 
 
 def is_accepted(state: State) -> bool:
-    """Tell whether the AWS CLI can use the profile as it is for more than some minutes.
+    """Return whether the AWS CLI can use the profile for more than some minutes.
 
-    That needs no token where it has role credentials, and nobody can tell where there is no role
-    to ask AWS through.
+    With cached role credentials it needs no token. Without a role, nobody can ask AWS.
     """
     is_hidden = state.role_credentials == "8 hours" or state.profile == "no role at all"
     return state.token == "valid" or (state.token == "revoked" and is_hidden)
 
 
 def is_silent(state: State) -> bool:
-    """Tell whether there is a way to a good token that needs no person.
+    """Return whether a valid token can be had without the user.
 
-    The AWS CLI renews a token only within the last quarter of an hour of its life.
+    The AWS CLI refreshes a token only within the last quarter of an hour of its life.
     """
     is_due = state.token in ("expiring", "expired")
     return is_accepted(state) or (is_due and state.refresh_token == "good")
@@ -105,18 +104,23 @@ class Outcome(NamedTuple):
     status: str
     pages: int
     logins: int
-    """That the AWS CLI began."""
+    """Logins that the AWS CLI started."""
     is_token_good: bool
-    """Whether AWS accepts the token that is cached in the end."""
+    """Whether AWS accepts the token that is cached at the end."""
 
 
 def right_outcome(state: State) -> Outcome:
-    pages = 0 if is_silent(state) else 1
-    status = "valid" if is_accepted(state) else "logged_in" if pages else "refreshed"
-    status = "failed" if state.profile == "not assigned" else status
-    return Outcome(
-        status, pages, pages, not (is_accepted(state) and state.token == "revoked")
-    )
+    pages = 1
+    status = "logged_in"
+    if is_silent(state):
+        pages = 0
+        status = "refreshed"
+    if is_accepted(state):
+        status = "valid"
+    if state.profile == "not assigned":
+        status = "failed"
+    keeps_revoked_token = is_accepted(state) and state.token == "revoked"
+    return Outcome(status, pages, pages, not keeps_revoked_token)
 
 
 # --- What a state is in files -----------------------------------------------------------
@@ -132,7 +136,7 @@ def config(state: State) -> str:
 
 
 def arrange(place: Workplace, state: State) -> None:
-    """Write what is cached."""
+    """Write the caches of a state."""
     place.write_config(config(state))
     session = (
         {"startUrl": START_URL}
@@ -142,10 +146,8 @@ def arrange(place: Workplace, state: State) -> None:
     (key,) = session.values()
     place.centre.refuse_refresh = state.refresh_token == "refused"
     if state.token != "absent":
-        is_refreshable, is_revoked = (
-            state.refresh_token != "none",
-            state.token == "revoked",
-        )
+        is_refreshable = state.refresh_token != "none"
+        is_revoked = state.token == "revoked"
         lifetime_s = TOKENS[state.token]
         token = place.centre.issue_token(
             lifetime_s, refreshable=is_refreshable, revoked=is_revoked
@@ -159,7 +161,7 @@ def arrange(place: Workplace, state: State) -> None:
 
 
 def run(folder: Path, state: State) -> Outcome:
-    """Return what a call does in a state."""
+    """Return the effect of a call in a state."""
     with IdentityCenter() as centre:
         place = Workplace(folder, centre, state.aws)
         arrange(place, state)
@@ -175,12 +177,12 @@ def run(folder: Path, state: State) -> Outcome:
 # --- All of them ------------------------------------------------------------------------
 
 
-def test_the_rules_leave_every_state_that_can_be() -> None:
+def test_rules_cover_every_possible_state() -> None:
     assert Counter(state.aws for state in STATES) == dict.fromkeys(AWS_V2, 172)
 
 
 def is_usual(state: State) -> bool:
-    """Tell whether a state is tried in every run, which takes 100 s on two cores.
+    """Return whether every run tries a state; these take 100 s on two cores.
 
     test_login.py has most of those without role credentials, with every AWS CLI.
     """
@@ -194,7 +196,7 @@ def is_usual(state: State) -> bool:
 
 
 def groups() -> Iterator[Any]:
-    """Yield the states that one test tries at the same time."""
+    """Yield the groups of states that one test tries at the same time."""
     is_all = "AWS_SSO_MCP_ALL_STATES" in os.environ
     tried = [state for state in STATES if is_all or is_usual(state)]
     for (aws, profile, token), group in itertools.groupby(
@@ -205,7 +207,7 @@ def groups() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("aws", "states"), list(groups()))
-def test_no_page_where_a_silent_way_exists(
+def test_no_page_opens_where_a_silent_refresh_is_possible(
     tmp_path: Path, aws: str, states: list[State]
 ) -> None:
     need(aws)
@@ -224,8 +226,8 @@ def test_no_page_where_a_silent_way_exists(
 # --- Renewals that something might be in the way of -------------------------------------
 
 
-def test_every_renewal_renews(place: Workplace) -> None:
-    """The CLI is asked for a role that nobody has: whatever AWS makes of it, now and again."""
+def test_every_refresh_brings_a_new_token(place: Workplace) -> None:
+    """The CLI asks for a role that is not assigned, with either of AWS's answers."""
     place.keep_role_credentials(8 * HOUR_S, sessionName="corp")
     answers = ("ForbiddenException", "ResourceNotFoundException", *2 * ("",))
     with server(place) as client:
@@ -250,7 +252,7 @@ sso_region = us-east-1
 SESSION_NAMES = {"a": "my corp", "b": "bob's", "c": "日本", "d": 'x "y" \\z #1'}
 
 
-def test_sessions_whose_names_need_quotes(place: Workplace) -> None:
+def test_session_names_that_need_quotes_work(place: Workplace) -> None:
     sections = []
     for profile, name in SESSION_NAMES.items():
         names = {"profile": profile, "name": name, "quoted": shlex.quote(name)}
@@ -267,7 +269,7 @@ def test_sessions_whose_names_need_quotes(place: Workplace) -> None:
     assert place.centre.pages == []
 
 
-def test_certificates_that_only_the_profile_names(place: Workplace) -> None:
+def test_ca_bundle_of_the_profile_is_used(place: Workplace) -> None:
     environment = place.environment()
     text = CONFIG.format(start_url=START_URL)
     bundle = f"[profile dev]\nca_bundle = {environment['AWS_CA_BUNDLE']}\n"
@@ -278,15 +280,17 @@ def test_certificates_that_only_the_profile_names(place: Workplace) -> None:
     assert place.centre.pages == []
 
 
-def test_no_page_while_aws_cannot_be_reached(place: Workplace) -> None:
-    """A laptop that has just woken up: a page would open in no network, and be no use later."""
+def test_no_page_opens_while_aws_cannot_be_reached(place: Workplace) -> None:
+    """A laptop that has just woken up: without a network, a page would be useless."""
     place.run_login()
     place.expire_token()
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:1")
     with server(place, **nowhere) as client:
         assert client.refresh(profile="dev")["reason"] == "proxy"
     with server(place) as client:
-        place.centre.fail("CreateToken", "html")  # of a hotel that wants a click first
+        place.centre.fail(
+            "CreateToken", "html"
+        )  # a hotel's network that wants a click first
         assert client.refresh(profile="dev")["reason"] == "aws_error"
         assert client.refresh(profile="dev")["status"] == "refreshed"
     assert len(place.centre.pages) == 1

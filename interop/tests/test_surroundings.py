@@ -1,8 +1,8 @@
-"""The server among what other users of the machine have planted: nothing of it is ever run.
+"""The server on a machine where other users plant programs: none of them is ever run.
 
-As root, with real users: Alice, whose server it is, and Mallory. A mount namespace of its own
-shows the server a machine with these users. Each layout below plants a program; the server must
-not run it and must say why, unless people's own CLIs lie just so: then it must run it.
+Runs as root, with real users: Alice, who owns the server, and Mallory. A private mount namespace
+shows the server a machine with these users. Each layout plants a program. The server must not run
+it and must say why; but it must run a user's own CLI in the usual layouts.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from kit.inside import CLIENT_ENVIRONMENT
 from kit.workplace import SERVER
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ alice:x:20001:20001::{world}/alice:/bin/sh
 mallory:x:20002:20002::{world}/mallory:/bin/sh
 bob:x:20003:20003::{world}/bob:/bin/sh
 """
-# Mallory is in the group of Bob, as `usermod -aG bob mallory` makes it.
+# Mallory is in Bob's group, as after `usermod -aG bob mallory`.
 GROUP = """\
 root:x:0:
 users:x:100:alice,mallory
@@ -68,7 +69,7 @@ EVIL = """\
 #!/bin/sh
 echo "$0 as $(id -u)" >>{world}/ran/evil
 """
-# Where the server looks beyond PATH, this machine may have a CLI of its own.
+# This machine may have a CLI where the server looks besides PATH.
 HIDE = """\
 set -e
 mount --make-rprivate /
@@ -89,7 +90,7 @@ STATUS = "get_aws_sso_status"
 
 
 def python_of_all() -> str:
-    """Return a Python that every user can run; that of the tests may be in somebody's home."""
+    """Return a Python that every user can run; the tests' own may be in a home folder."""
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
         if can(*user, "/usr/bin/env", python, "-c", "import json"):
@@ -108,17 +109,17 @@ def can(*argv: str) -> bool:
 
 pytestmark = [
     pytest.mark.skipif(
-        os.geteuid() != 0, reason="needs root, to plant what others own"
+        os.geteuid() != 0, reason="needs root, to create files of other users"
     ),
     pytest.mark.skipif(
         not can("unshare", "-m", "mount", "--bind", "/dev/null", "/etc/hostname"),
-        reason="needs mount namespaces, to have users of its own",
+        reason="needs mount namespaces, to have its own users",
     ),
 ]
 
 
 class World:
-    """A machine with users; all is made by its path below `folder`, and root's unless said."""
+    """A machine with users. All paths are below `folder`; root owns them unless stated."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -144,7 +145,7 @@ class World:
         *,
         text: str = "",
     ) -> Path:
-        """Make a folder, or a file with `text`; folders that lead there are made too."""
+        """Create a folder, or a file with `text`, and its parent folders."""
         place = self.at(path)
         place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if text:
@@ -173,12 +174,12 @@ class World:
         return place
 
     def give(self, owner: int, *paths: str) -> None:
-        """Let what was made on the way belong to somebody."""
+        """Change the owner of created paths."""
         for path in paths:
             os.lchown(self.at(path), owner, owner)
 
     def configure(self, home: str, owner: int, *, token: bool = True) -> None:
-        """Give a home a profile, and a token that is good."""
+        """Give a home a profile and a valid token."""
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
         name = hashlib.sha1(b"corp").hexdigest() + ".json"
         self.make(f"{home}/.aws/config", owner, text=CONFIG)
@@ -215,7 +216,7 @@ class World:
     def ask(
         self, argv: list[str], variables: dict[str, str], cwd: Path | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Call both tools of the server that `argv` starts; return the answers."""
+        """Start the server with `argv`, call both tools, and return the answers."""
         server = subprocess.Popen(
             argv,
             env=variables,
@@ -255,7 +256,7 @@ class World:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """A machine below a folder that all users can reach."""
+    """A machine below a folder that all users can access."""
     Path(tempfile.gettempdir()).chmod(0o755)
     folder = Path(tempfile.mkdtemp(prefix="world-"))
     yield World(folder)
@@ -263,7 +264,7 @@ def world() -> Iterator[World]:
 
 
 class Start(NamedTuple):
-    """How the server is started among what was planted, and what it must say of that."""
+    """How the server is started, and what it must say about the planted program."""
 
     path: str
     said: str
@@ -285,7 +286,7 @@ def folder_of_a_group(world: World) -> Start:
 
 
 def folder_of_staff(world: World) -> Start:
-    """The /usr/local/bin of a Debian that is not new: who is in that group, it does not tell."""
+    """/usr/local/bin of older Debians: writable by a group whose members are unknown."""
     world.make("local/bin", ROOT, STAFF, 0o2775)
     world.plant("local/bin/aws")
     return Start("{world}/local/bin", "may be changed by a group ({world}/local/bin)")
@@ -323,7 +324,7 @@ def program_for_everybody(world: World) -> Start:
 
 
 def program_with_a_sticky_bit(world: World) -> Start:
-    """Which means something for folders only."""
+    """The sticky bit has a meaning for folders only."""
     world.plant("x/bin/aws", ROOT, ROOT, 0o1757)
     return Start("{world}/x/bin", "may be changed by everybody")
 
@@ -337,7 +338,7 @@ def sticky_folder(world: World) -> Start:
 
 
 def sticky_folder_with_a_program_of_root(world: World) -> Start:
-    """Others may add modules and libraries beside it."""
+    """Others may put modules and libraries beside it."""
     world.make("tmp", mode=0o1777)
     world.plant("tmp/aws")
     return Start("{world}/tmp", "may be changed by everybody")
@@ -467,8 +468,8 @@ ON_PATH = [
     link_of_a_project, modules_of_a_project_above, relative_entries,
 ]  # fmt: skip
 NAMED = [named_but_everybodys, named_but_relative]
-# Root is no case of these: it works in homes that are mounted from outside, where a uid means
-# another person, so it trusts the owner of its own.
+# Root is not among these: it works in mounted homes, where a uid can mean another user, so it
+# trusts the owner of its home.
 IN_A_HOME = [home_of_another, own_group_that_others_are_in]
 CASES = [(ALICE, plant) for plant in ON_PATH + NAMED + IN_A_HOME]
 CASES += [(ROOT, plant) for plant in ON_PATH + NAMED]
@@ -485,7 +486,7 @@ def name_of(value: Any) -> str:
 def start(
     world: World, start: Start, uid: int, before: str = "", **more: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Start the server of a user; return what it answers to a refresh, and its status."""
+    """Start a user's server; return its answer to a refresh, and its status."""
     home = start.home or ("alice" if uid == ALICE else "root")
     if not world.at(f"{home}/.aws").exists():
         world.configure(home, {"bob": SHARED, "root": ROOT}.get(home, ALICE))
@@ -510,7 +511,7 @@ def start(
 
 
 @pytest.mark.parametrize(("user", "plant"), CASES, ids=name_of)
-def test_nothing_planted_is_run(
+def test_planted_programs_are_never_run(
     world: World, user: int, plant: Callable[[World], Start]
 ) -> None:
     planted = plant(world)
@@ -525,7 +526,7 @@ def test_nothing_planted_is_run(
 
 
 @pytest.mark.parametrize("plant", ON_PATH, ids=name_of)
-def test_next_one_is_run_and_sees_no_folder_of_others(
+def test_next_trusted_cli_runs_without_foreign_folders_on_path(
     world: World, plant: Callable[[World], Start]
 ) -> None:
     planted = plant(world)
@@ -629,7 +630,9 @@ OWN = [
 
 
 @pytest.mark.parametrize("layout", OWN, ids=lambda layout: layout.__name__)
-def test_own_cli_is_run(world: World, layout: Callable[[World], Start]) -> None:
+def test_aws_cli_of_the_user_is_run(
+    world: World, layout: Callable[[World], Start]
+) -> None:
     started = layout(world)
     data = {"ASDF_DATA_DIR": str(world.at("asdf"))}
     refreshed, status = start(world, started, ALICE, **data)
@@ -639,7 +642,7 @@ def test_own_cli_is_run(world: World, layout: Callable[[World], Start]) -> None:
     assert status["awsCli"] == {"path": str(world.at(started.said)), "problem": None}
 
 
-def test_root_of_a_container_in_a_home_from_outside(world: World) -> None:
+def test_container_root_may_use_a_mounted_home(world: World) -> None:
     started = home_with_umask_002(world)
     refreshed, _ = start(
         world, started._replace(home="bob", path="/usr/bin:/bin"), ROOT
@@ -659,14 +662,12 @@ def test_root_of_a_container_in_a_home_from_outside(world: World) -> None:
 
 
 @pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
-def test_user_namespace_that_shows_root_as_65534(
-    world: World, options: list[str]
-) -> None:
+def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> None:
     user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
     if not can(*user, "unshare", *options, "true"):
-        pytest.skip("this kernel lets no user make a user namespace")
+        pytest.skip("this kernel refuses user namespaces")
     world.configure("alice", ALICE)
-    # Without a map, the group of a person looks like any other.
+    # Without a map, the group of a user looks like any other group.
     for layout in (folder_of_root, home_with_umask_002)[: len(options[0]) - 1]:
         started = layout(world)
         variables = {
@@ -692,7 +693,7 @@ HOSTILE_VARIABLES = (
 )
 
 
-def test_variables_that_load_code_reach_no_child(world: World) -> None:
+def test_variables_that_load_code_do_not_reach_children(world: World) -> None:
     started = folder_of_root(world)
     hostile = dict.fromkeys(HOSTILE_VARIABLES.split(), "/nowhere/evil")
     hostile["AWS_PROFILE"] = "dev"
@@ -703,18 +704,24 @@ def test_variables_that_load_code_reach_no_child(world: World) -> None:
     assert {"HOME", "PATH", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"} <= seen
 
 
-TELL = "import aws_sso_mcp, json; print(json.dumps(aws_sso_mcp.client_environment()))"
 CLIENT = {"DISPLAY": ":7", "SSH_TTY": "/dev/pts/7", "BROWSER": "/nowhere/evil"}
 
 
 def seen_from(
     world: World, launchers: list[str], uid: int = ALICE, of: int = ALICE
 ) -> set[str]:
-    """Return what the server sees of a client's variables, which pass no launcher.
+    """Return which of a client's variables the server sees; the launchers pass none on.
 
-    The client is a process of user `of`; each launcher that starts the next is named so.
+    The client is a process of user `of`; each launcher starts the next one.
     """
-    inner = ["/usr/bin/env", "-C", str(world.at("server")), world.python, "-c", TELL]
+    inner = [
+        "/usr/bin/env",
+        "-C",
+        str(world.at("server")),
+        world.python,
+        "-c",
+        CLIENT_ENVIRONMENT,
+    ]
     for name in reversed(["client", *launchers]):
         if name == "setpriv":
             inner = [
@@ -736,7 +743,7 @@ def seen_from(
     return set(json.loads(said))
 
 
-def test_client_is_seen_through_four_launchers(world: World) -> None:
+def test_client_environment_is_read_through_four_launchers(world: World) -> None:
     ways = [
         [],
         ["sh"],
@@ -752,7 +759,7 @@ def test_client_is_seen_through_four_launchers(world: World) -> None:
     assert seen_from(world, ["sh", "vim"]) == set()
 
 
-def test_client_of_another_user_is_not_seen(world: World) -> None:
+def test_environment_of_another_users_client_is_not_read(world: World) -> None:
     assert seen_from(world, ["setpriv"], uid=ALICE, of=ROOT) == set()
     assert seen_from(world, ["setpriv", "sh"], uid=ALICE, of=ROOT) == set()
     assert seen_from(world, ["sh"], uid=ROOT, of=ROOT) == {
@@ -761,9 +768,11 @@ def test_client_of_another_user_is_not_seen(world: World) -> None:
     }  # no $BROWSER
 
 
-def test_process_namespace_that_has_no_proc_of_its_own(world: World) -> None:
-    """There `/proc/PPID` is any process: here one of the same user, with the same number."""
-    tell = f"import os, sys; os.getppid = lambda: int(sys.argv[1]); {TELL}"
+def test_proc_of_another_process_namespace_is_not_used(world: World) -> None:
+    """There `/proc/PPID` is another process: here one of the same user."""
+    tell = (
+        f"import os, sys\nos.getppid = lambda: int(sys.argv[1])\n{CLIENT_ENVIRONMENT}"
+    )
     other = subprocess.Popen(
         ["sleep", "60"], env=CLIENT, user=ALICE, group=ALICE, cwd="/"
     )
@@ -800,10 +809,10 @@ int main(int count, char **words) {
 @pytest.mark.parametrize(
     "forks", [0, 1], ids=["replaced by the server", "parent of it"]
 )
-def test_root_started_by_another_user_runs_nothing_of_theirs(
+def test_root_started_by_a_user_runs_none_of_their_programs(
     world: World, forks: int
 ) -> None:
-    """By a launcher that is setuid root and cleans the environment, as it should."""
+    """A setuid root launcher that cleans the environment, as it should."""
     world.good("good/aws")
     world.configure("root", ROOT, token=False)
     evil = world.plant("mallory/browser", MALLORY)
@@ -823,7 +832,7 @@ def test_root_started_by_another_user_runs_nothing_of_theirs(
         "DISPLAY=:7",
         f"DBUS_SESSION_BUS_ADDRESS=unixexec:path={evil}",
     ]
-    command = f"{shlex.join(map(str, server))}; true"  # the shell stays, as the caller
+    command = f"{shlex.join(map(str, server))}; true"  # the shell stays as the caller
     argv = world.argv(MALLORY, "/usr/bin/env", "-i", *hostile, "/bin/sh", "-c", command)
     refreshed, _ = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     assert refreshed["success"] is False
@@ -831,11 +840,11 @@ def test_root_started_by_another_user_runs_nothing_of_theirs(
     assert world.ran("evil") == ""
     seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
     assert not seen & {"BROWSER", "DBUS_SESSION_BUS_ADDRESS"}
-    assert ("DISPLAY" in seen) is bool(forks)  # that of a process of root
+    assert "DISPLAY" not in seen  # also not that of the launcher, which runs as root
 
 
-def test_own_browser_of_the_client_is_run(world: World) -> None:
-    """The test above says something only because of this one."""
+def test_browser_of_the_client_is_run(world: World) -> None:
+    """This shows that the test above can fail."""
     started = folder_of_root(world)
     world.configure("alice", ALICE, token=False)
     world.plant("alice/browser", ALICE)
@@ -846,7 +855,7 @@ def test_own_browser_of_the_client_is_run(world: World) -> None:
     assert f"alice/browser as {ALICE}" in world.ran("evil")
 
 
-def test_config_that_this_user_may_not_read(world: World) -> None:
+def test_unreadable_config_is_reported(world: World) -> None:
     started = folder_of_root(world)
     world.configure("alice", ALICE)
     config = world.make("alice/.aws/config", ROOT, mode=0o600, text=CONFIG)
@@ -856,8 +865,8 @@ def test_config_that_this_user_may_not_read(world: World) -> None:
         assert f"{config} cannot be read: Permission denied" in answer["message"]
 
 
-def test_token_that_this_user_may_not_read(world: World) -> None:
-    """As `sudo aws sso login` leaves it."""
+def test_unreadable_token_is_reported(world: World) -> None:
+    """As after `sudo aws sso login`."""
     started = folder_of_root(world)
     world.configure("alice", ALICE)
     [token] = world.at("alice/.aws/sso/cache").iterdir()
@@ -870,8 +879,8 @@ def test_token_that_this_user_may_not_read(world: World) -> None:
     assert said in " ".join(status["problems"])
 
 
-def test_no_home(world: World) -> None:
-    """As in a container that runs under a number that nobody told it."""
+def test_home_that_does_not_exist_is_reported(world: World) -> None:
+    """As in a container that runs with an unknown user id."""
     server = world.at("server/aws_sso_mcp.py")
     refreshed, status = world.ask(
         world.argv(54321, "/usr/bin/env", "-u", "HOME", world.python, "-IS", server),
@@ -883,3 +892,77 @@ def test_no_home(world: World) -> None:
     said = world.run(world.argv(54321, world.python, "-IS", server, "status"))
     assert "Set HOME" in said
     assert "Traceback" not in said
+
+
+# --- Root that another user has become ------------------------------------------------------
+
+
+def ask_as_root(world: World, prefix: list[str], before: str = "") -> str:
+    """Start the server as root, in Bob's home, whose `aws` is Bob's; return its message.
+
+    `prefix` is the way to the server: programs that keep it as their child, or become it.
+    """
+    if not world.at("bob/.aws").exists():
+        world.plant("bob/.local/bin/aws", SHARED)
+        world.give(SHARED, "bob/.local", "bob/.local/bin")
+        world.configure("bob", SHARED)
+    pairs = [f"HOME={world.at('bob')}", "PATH=/usr/bin:/bin"]
+    server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+    clean = ["/usr/bin/env", "-i", *pairs, *server]  # clients pass on few variables
+    argv = world.argv(ROOT, *prefix, *clean, before=before)
+    refreshed, _ = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    return str(refreshed["message"])
+
+
+KEEP = ["/bin/sh", "-c", '"$@"; true', "-"]  # a shell that stays, as a client does
+
+
+@pytest.mark.parametrize("name", ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"])
+def test_root_by_sudo_runs_nothing_of_the_user(world: World, name: str) -> None:
+    """The variable is in the environment of the client, or of whatever started the client."""
+    for others in ([], KEEP, [*KEEP, *KEEP]):
+        prefix = ["/usr/bin/env", f"{name}={SHARED}", *KEEP]
+        if others:
+            prefix += ["/usr/bin/env", "-i", *others]
+        assert "belongs to another user" in ask_as_root(world, prefix)
+    assert world.ran("evil") == ""
+
+
+def test_root_whose_login_was_another_users_runs_nothing_of_the_user(
+    world: World,
+) -> None:
+    """As `su` leaves it."""
+    before = f"echo {SHARED} >/proc/self/loginuid || exit 1;"
+    if not can("sh", "-c", before):
+        pytest.skip("this kernel does not let the test set who has logged in")
+    assert "belongs to another user" in ask_as_root(world, KEEP, before)
+    assert world.ran("evil") == ""
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_root_below_a_process_of_another_user_runs_nothing_of_the_user(
+    world: World,
+) -> None:
+    where = {"path": "/usr/bin:/bin", "home": world.at("bob"), "forks": 1}
+    source = world.make("launcher.c", text=LAUNCHER % where)
+    launcher = world.at("launcher")
+    subprocess.run(["gcc", "-o", launcher, source], check=True)
+    launcher.chmod(0o4755)
+    user = ["setpriv", f"--reuid={SHARED}", f"--regid={SHARED}", "--clear-groups"]
+    prefix = [*user, *KEEP, str(launcher)]
+    assert "belongs to another user" in ask_as_root(world, prefix)
+    assert world.ran("evil") == ""
+
+
+def test_root_that_cannot_read_proc_runs_nothing_of_the_user(world: World) -> None:
+    before = "mount -t tmpfs none /proc;"
+    assert "belongs to another user" in ask_as_root(world, KEEP, before)
+    assert world.ran("evil") == ""
+
+
+def test_root_that_nobody_became_runs_the_programs_of_its_homes_owner(
+    world: World,
+) -> None:
+    """This shows that the tests above can fail."""
+    ask_as_root(world, KEEP)
+    assert world.ran("evil").startswith(f"{world.at('bob')}/.local/bin/aws as 0")

@@ -1,6 +1,6 @@
-"""The main job on Windows: its Python and the real AWS CLI v2 under Wine, at an Identity Center.
+"""Logins and refreshes on Windows: its Python and the real AWS CLI v2, under Wine.
 
-What Wine cannot show: rights of files, windows and consoles on a screen, a browser of its own.
+Wine cannot show: access lists, windows and consoles on a screen, a real browser.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DEVICE: dict[str, Any] = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": None}
 
 
 class Desktop(Workplace):
-    """A person's Windows, with the variables that the official SDKs hand on to a server."""
+    """A user's Windows, with the variables that the official SDKs pass to a server."""
 
     def environment(self, **more: str | None) -> Variables:
         home = path_there(self.home)
@@ -98,7 +98,7 @@ class Desktop(Workplace):
         return done.returncode, done.stdout, done.stderr
 
     def logins(self) -> list[str]:
-        """Return the command lines of what runs for a login."""
+        """Return the command lines of the processes of a login."""
         return [each for each in processes(self.home) if " sso login " in each]
 
 
@@ -111,7 +111,7 @@ def windows() -> Iterator[None]:
 
 @pytest.fixture
 def desktop(tmp_path: Path, centre: IdentityCenter, windows: None) -> Iterator[Desktop]:  # noqa: ARG001
-    """A home in Windows; in the end nothing of it runs, and the server told no secret."""
+    """A home in Windows; at the end none of its processes runs, and no secret was written."""
     desktop = Desktop(tmp_path / "Zoë 日本", centre, "windows")
     yield desktop
     assert desktop.secrets_written() == set()
@@ -121,7 +121,7 @@ def desktop(tmp_path: Path, centre: IdentityCenter, windows: None) -> Iterator[D
 # --- Ways to a token --------------------------------------------------------------------
 
 
-async def test_login_with_pkce_then_renewed_and_forced(desktop: Desktop) -> None:
+async def test_pkce_login_then_silent_refresh_then_force(desktop: Desktop) -> None:
     config = desktop.home / ".aws" / "config"
     config.write_bytes(config.read_bytes().replace(b"\n", b"\r\n"))
     async with desktop.client(HOME=r"C:\nowhere") as client:
@@ -141,14 +141,14 @@ async def test_login_with_pkce_then_renewed_and_forced(desktop: Desktop) -> None
     assert (desktop.wrote / "stderr").read_bytes() == b""
 
 
-async def test_device_code_that_two_servers_wait_for(desktop: Desktop) -> None:
+async def test_two_servers_wait_for_one_device_code(desktop: Desktop) -> None:
     async with AsyncExitStack() as stack:
         more: dict[str, Any] = {**DEVICE, "AWS_SSO_MCP_WAIT_SECONDS": "1"}
         one, two = [
             await stack.enter_async_context(desktop.client(**more)) for _ in "12"
         ]
         shown = await until_shown(one, profile="dev")
-        # The official SDKs hand no COMPUTERNAME on.
+        # The official SDKs do not pass COMPUTERNAME.
         assert "(requested by localhost)" in shown["message"]
         assert (await until_shown(two, profile="ops"))["loginUrl"] == shown["loginUrl"]
         assert [each.split()[0] for each in desktop.logins()].count(AWS) == 1
@@ -160,9 +160,7 @@ async def test_device_code_that_two_servers_wait_for(desktop: Desktop) -> None:
     assert authorizations(desktop.centre) == 1
 
 
-async def test_cancelled_call_is_not_answered_and_its_login_is_joined(
-    desktop: Desktop,
-) -> None:
+async def test_next_call_joins_the_login_of_a_cancelled_call(desktop: Desktop) -> None:
     desktop.centre.approval = "ignore"
     process = start(desktop)
     ask(process, {"profile": "dev"}, wait=False)
@@ -177,8 +175,11 @@ async def test_cancelled_call_is_not_answered_and_its_login_is_joined(
     assert len(desktop.centre.pages) == 1
 
 
-async def test_any_name_arrives_as_asked_or_is_refused(desktop: Desktop) -> None:
-    arriving, refused = ("Zoë's own", "--x"), ("100%", "a&b", 'a"b', "a^b")
+async def test_profile_name_reaches_the_cli_unchanged_or_is_refused(
+    desktop: Desktop,
+) -> None:
+    arriving = ("Zoë's own", "--x")
+    refused = ("100%", "a&b", 'a"b', "a^b")
     role = (
         "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Developer\n"
     )
@@ -186,7 +187,7 @@ async def test_any_name_arrives_as_asked_or_is_refused(desktop: Desktop) -> None
     for name in (*arriving, *refused):
         quote = "'" if '"' in name else '"'
         config += f"[profile {quote}{name}{quote}]\n{role}"
-    # Its path looks like one of Linux: in Windows, one of the current drive.
+    # Its path looks like one of Linux; in Windows it is on the current drive.
     elsewhere = desktop.home / "my.cfg"
     elsewhere.write_text(
         config, encoding="cp1252"
@@ -228,11 +229,13 @@ async def aws_cli(desktop: Desktop, **environment: Any) -> dict[str, Any]:
     return found
 
 
-async def test_where_the_aws_cli_is(desktop: Desktop, program_files: Path) -> None:
+async def test_aws_cli_is_found_where_the_installer_puts_it(
+    desktop: Desktop, program_files: Path
+) -> None:
     shutil.copy(program_files / "aws.exe", desktop.home)
     found = await aws_cli(desktop, PATH=r'C:\windows;"C:\aws"')
     assert found == {"path": AWS, "problem": None}
-    # None of these folders counts, nor does the one that the server was started in.
+    # None of these folders counts, nor does the working folder.
     found = await aws_cli(desktop, PATH=r".;;\;C:;aws")
     assert found == {"path": path_there(program_files / "aws.exe"), "problem": None}
     home = path_there(desktop.home)
@@ -242,9 +245,8 @@ async def test_where_the_aws_cli_is(desktop: Desktop, program_files: Path) -> No
     assert (await aws_cli(desktop, PATH=PATH))["path"] is None
 
 
-def test_python_that_is_not_python_org_s_is_refused(
-    windows: None, tmp_path: Path
-) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("windows")
+def test_python_not_signed_by_python_org_is_refused(tmp_path: Path) -> None:
     folder = real("windows")
     python = drive_c(folder) / "Python3.13" / "python.exe"
     check_signature(python, folder)
@@ -261,7 +263,9 @@ def test_python_that_is_not_python_org_s_is_refused(
 
 
 @pytest.mark.parametrize("encoding", ["cp437", "cp1252", "utf-8"])
-def test_console_that_lacks_characters(desktop: Desktop, encoding: str) -> None:
+def test_console_encoding_does_not_break_the_output(
+    desktop: Desktop, encoding: str
+) -> None:
     config = path_there(desktop.home / ".aws" / "config").encode(encoding, "replace")
     for command in ("status", "refresh"):
         code, out, err = desktop.run(
@@ -271,7 +275,7 @@ def test_console_that_lacks_characters(desktop: Desktop, encoding: str) -> None:
         assert config in out
 
 
-def test_byte_order_mark_is_named(desktop: Desktop) -> None:
+def test_byte_order_mark_in_config_is_reported(desktop: Desktop) -> None:
     config = desktop.home / ".aws" / "config"
     config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
     code, out, err = desktop.run(PYTHON, "-IS", path_there(SERVER), "status")
@@ -279,14 +283,14 @@ def test_byte_order_mark_is_named(desktop: Desktop) -> None:
     assert b"byte order mark" in out
 
 
-def test_no_home_is_told(desktop: Desktop) -> None:
+def test_missing_home_is_reported(desktop: Desktop) -> None:
     none = {"USERPROFILE": None, "HOMEDRIVE": None, "HOMEPATH": None}
     code, out, err = desktop.run(PYTHON, "-IS", path_there(SERVER), "status", **none)
     assert (code, err) == (1, b"")
     assert out.startswith(b"No home folder. Set HOME (Windows: USERPROFILE)")
 
 
-def test_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:
+def test_commands_in_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:
     folder = tmp_path / "a b"
     folder.mkdir()
     server = path_there(Path(shutil.copy(SERVER, folder)))
@@ -313,11 +317,7 @@ def test_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:
     [
         ("EOF", 0, "aws.exe"),
         ("Ctrl+C", 130, r"cmd\aws.cmd"),
-        (
-            "Ctrl+Break",
-            0xC000013A & 0xFF,
-            "aws.exe",
-        ),  # where nobody handles it, as Wine has it
+        ("Ctrl+Break", 0xC000013A & 0xFF, "aws.exe"),  # unhandled, as Wine delivers it
         ("TerminateProcess", 15, r"cmd\aws.cmd"),
     ],
 )

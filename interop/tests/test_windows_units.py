@@ -1,6 +1,6 @@
-"""README's test command on Windows' own Pythons, under Wine; configs as botocore has them there.
+"""The unit tests on Windows' own Pythons under Wine; configs compared with botocore there.
 
-Each test that skips there says why; what no Windows has is all that may be said.
+Each skipped test gives its reason; only reasons that hold on every Windows are allowed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from kit.components import need
+from kit.inside import READ_CONFIG
 from kit.windows import PYTHON, in_wine
 from kit.workplace import ROOT
 
@@ -32,12 +33,12 @@ SKIPPED = {
     "needs Linux's /proc",
     "needs a pair of sockets",
     "needs a pseudo-terminal",
-    "needs the right to make links",  # which Wine gives to nobody
+    "needs the right to make links",  # which Wine does not grant
     "on Windows a lock ends with the server",
     "on Windows a signal cannot come at a byte code",
     "users and groups are otherwise on Windows",
 }
-# What the answers are, through a stand-in each: the newest Python alone tries all of them.
+# Slow: one stand-in per answer. Only the newest Python runs these.
 SLOW = {
     "AnswerTest",
     "CliFailureTest",
@@ -48,14 +49,15 @@ SLOW = {
     "RefreshTest",
     "SharedLoginTest",
 }
-# Prints what the CLI's botocore and we make of each case, where the two differ.
-COMPARE = """\
+# Prints how the CLI's botocore and the server read each case.
+COMPARE = (
+    READ_CONFIG
+    + """
 import json, locale, os, sys, tempfile
 sys.path.append(r"C:\\aws\\lib")
 import awscli  # whose own botocore is the only one from now on
 from botocore.configloader import load_config
 from botocore.exceptions import ConfigParseError
-from aws_sso_mcp import Failure, read_aws_config
 from test_aws_sso_mcp import CASES
 
 def theirs(path):
@@ -64,13 +66,6 @@ def theirs(path):
     except ConfigParseError:
         return None
     return [config["profiles"], config["sso_sessions"]]
-
-def ours():
-    try:
-        return list(read_aws_config()[1:3])
-    except Failure as failure:
-        assert failure.reason == "config_unparsable", failure
-        return None
 
 cases = {case[0]: case[1].encode("latin-1" if case[0] == "latin-1" else "utf-8") for case in CASES}
 cases["no cp1252"] = b"[profile \\x81]\\nx = 1\\n"
@@ -85,10 +80,11 @@ with tempfile.TemporaryDirectory() as folder:
         found[name] = theirs(path), ours()
 print(json.dumps([locale.getpreferredencoding(False), found]))
 """
+)
 
 
 def run(*argv: str) -> str:
-    """Return what a program in Windows prints, which must end well."""
+    """Return the output of a program in Windows, which must succeed."""
     command, variables = in_wine(*argv)
     done = subprocess.run(
         command,
@@ -106,7 +102,7 @@ def run(*argv: str) -> str:
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.13"])
-def test_unit_tests(version: str) -> None:
+def test_unit_tests_pass_on_windows(version: str) -> None:
     need("windows")
     tests = set(
         re.findall(r"(?m)^class (\w+)\([\w.]*Test", TESTS.read_text(encoding="utf-8"))
@@ -123,7 +119,7 @@ def test_unit_tests(version: str) -> None:
     assert set(re.findall(r"skipped ['\"](.+)['\"]$", told, re.MULTILINE)) == SKIPPED
 
 
-def test_config_is_in_the_locales_encoding_as_the_cli_has_it() -> None:
+def test_config_is_read_in_the_encoding_that_the_cli_uses() -> None:
     need("windows")
     encoding, found = json.loads(run(PYTHON, "-c", COMPARE))
     assert encoding == "cp1252"

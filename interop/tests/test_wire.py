@@ -1,4 +1,4 @@
-"""What the server writes in each revision of MCP, by its schema; clients that misbehave."""
+"""All kinds of messages in each MCP revision match its schema; clients that misbehave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", LEGACY, MODERN)
 
 @pytest.fixture
 def messages(desk: Desk, request: pytest.FixtureRequest) -> list[Message]:
-    """One of everything that the server writes in a revision."""
+    """One message of each kind that the server writes in a revision."""
     need("schemas")
     need("mcp-1.2")
     revision = request.param
@@ -63,7 +63,7 @@ def messages(desk: Desk, request: pytest.FixtureRequest) -> list[Message]:
 
 
 @pytest.mark.parametrize("messages", REVISIONS, indirect=True, ids=REVISIONS)
-def test_every_message_is_what_the_schema_wants(
+def test_every_message_matches_the_schema(
     messages: list[Message], request: pytest.FixtureRequest
 ) -> None:
     revision = request.node.callspec.params["messages"]
@@ -96,7 +96,7 @@ REQUIRED = {
 
 
 @pytest.mark.parametrize("messages", REVISIONS, indirect=True, ids=REVISIONS)
-def test_schemas_refuse_what_lacks_a_part(messages: list[Message]) -> None:
+def test_schemas_refuse_messages_with_missing_parts(messages: list[Message]) -> None:
     for message in messages:
         broken = copy.deepcopy(message.content)
         part = broken
@@ -126,7 +126,7 @@ NOTHING = [
 
 
 @pytest.mark.parametrize("declared", NOTHING, ids=json.dumps)
-def test_capabilities_that_are_none_or_lies(
+def test_invalid_capabilities_get_no_elicitation_and_no_progress(
     desk: Desk, declared: dict[str, Any]
 ) -> None:
     client = Client(desk, desk.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.2"))
@@ -143,7 +143,7 @@ def test_capabilities_that_are_none_or_lies(
 
 
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
-def test_same_id_twice(desk: Desk, revision: str) -> None:
+def test_two_requests_with_one_id_are_both_answered(desk: Desk, revision: str) -> None:
     client = RecordedClient(desk, revision)
     if revision == LEGACY:
         client.initialize()
@@ -156,7 +156,7 @@ def test_same_id_twice(desk: Desk, revision: str) -> None:
     answers = [client.result("twin")["status"] for _ in range(2)]
     assert answers == ["logged_in", "logged_in"]
     assert desk.stand_ins.count("sso", "login") == 1
-    # Nobody can tell them apart: a cancellation is for both, and for no other.
+    # They cannot be told apart: a cancellation cancels both, and no other call.
     params["arguments"] = {"profile": "dev", "force": True}
     for _ in range(2):
         client.send("tools/call", params, id="twin")
@@ -175,7 +175,7 @@ def test_same_id_twice(desk: Desk, revision: str) -> None:
 @pytest.mark.parametrize(
     "client", [CLIENTS[0], CLIENTS[3], CLIENTS[6]], ids=lambda each: each.name
 )
-def test_client_that_is_killed(client: Any, newest: Workplace) -> None:
+def test_killed_client_leaves_no_process(client: Any, newest: Workplace) -> None:
     need(client.component)
     need("node-22")
     newest.centre.approval = "ignore"

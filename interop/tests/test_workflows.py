@@ -1,4 +1,4 @@
-"""The workflows: what they say, and each step that can run here, in the order of the file."""
+"""The workflows: their syntax, and each step that can run here, in the order of the file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +16,10 @@ from kit.components import need, real
 from kit.workplace import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kit.machine import Machine
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-NOT_RUN = {  # the beginning of a step's commands: why they are not run
+NOT_RUN = {  # start of a step's commands -> why they are not run
     ".ci/run": "it runs this",
     "apt-get": "it changes the machine",
     "gh release create": "nothing but GitHub has a release to make",
@@ -35,7 +34,7 @@ def read(name: str) -> Any:
 
 
 def commands(workflow: str, job: str) -> list[str]:
-    """Return what the steps of a job run here, in the order of the file."""
+    """Return the commands of a job that run here, in the order of the file."""
     steps = [
         step["run"] for step in read(workflow)["jobs"][job]["steps"] if "run" in step
     ]
@@ -54,7 +53,7 @@ def environment(machine: Machine) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_well_formed(machine: Machine, path: Path) -> None:
+def test_workflows_are_well_formed(machine: Machine, path: Path) -> None:
     bin_folder = real(need("packaging")) / "bin"
     machine.run(f"{bin_folder}/actionlint -no-color {path}")
     schema = "--builtin-schema vendor.github-workflows"
@@ -62,7 +61,7 @@ def test_well_formed(machine: Machine, path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_actions_are_taken_by_commit(path: Path) -> None:
+def test_actions_are_pinned_to_a_commit(path: Path) -> None:
     used = re.findall(r"uses: (\S+)(.*)", path.read_text())
     assert used
     for action, comment in used:
@@ -71,15 +70,14 @@ def test_actions_are_taken_by_commit(path: Path) -> None:
             assert re.fullmatch(r" # v[\d.]+", comment), comment
 
 
-def test_every_step_that_is_not_run_is_there() -> None:
-    steps = [
-        step["run"]
-        for path in WORKFLOWS
-        for job in read(path.name)["jobs"].values()
-        for step in job.get("steps", ())
-        if "run" in step
-    ]
-    assert all(any(step.startswith(words) for step in steps) for words in NOT_RUN)
+def test_every_excluded_step_exists() -> None:
+    steps = []
+    for path in WORKFLOWS:
+        for job in read(path.name)["jobs"].values():
+            for step in job.get("steps", ()):
+                steps.append(step.get("run", ""))
+    for words in NOT_RUN:
+        assert any(step.startswith(words) for step in steps), words
 
 
 # --- What they run ----------------------------------------------------------------------
@@ -95,7 +93,7 @@ exit 1
 
 @pytest.fixture
 def with_an_aws_cli(machine: Machine) -> list[str]:
-    """Return how to run bash where PATH and /usr/local/bin hold an AWS CLI that nobody may run."""
+    """Return the command that runs bash where PATH and /usr/local/bin have a forbidden AWS CLI."""
     if subprocess.run(
         ["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL
     ).returncode:
@@ -110,12 +108,14 @@ def with_an_aws_cli(machine: Machine) -> list[str]:
     return ["unshare", "-m", "bash", "-e", "-c", script]
 
 
-def test_unit_job(machine: Machine, with_an_aws_cli: list[str]) -> None:
+def test_commands_of_the_unit_job_run(
+    machine: Machine, with_an_aws_cli: list[str]
+) -> None:
     machine.put("python", sys.executable)
     steps = commands("ci.yml", "unit")
     assert len(steps) == 2
     for step in steps:
-        if step.startswith("/") and not os.path.exists(step.split()[0]):
+        if step.startswith("/") and not Path(step.split()[0]).exists():
             continue
         done = subprocess.run(
             [*with_an_aws_cli, step],
@@ -137,14 +137,16 @@ def test_unit_job(machine: Machine, with_an_aws_cli: list[str]) -> None:
     ("workflow", "job", "count"),
     [("ci.yml", "interop", 1), ("release.yml", "build", 2), ("release.yml", "pypi", 1)],
 )
-def test_job(machine: Machine, workflow: str, job: str, count: int) -> None:
+def test_commands_of_each_job_run(
+    machine: Machine, workflow: str, job: str, count: int
+) -> None:
     machine.run(f"{sys.executable} -m venv {machine.folder}/venv")
     machine.put("python", machine.folder / "venv" / "bin" / "python")
     steps = commands(workflow, job)
     assert len(steps) == count
     work = machine.folder / "work" / "checkout"
     machine.run(f"git clone -q {machine.checkout} {work}")
-    if job == "pypi":  # what the job before it handed on
+    if job == "pypi":  # the artifact of the job before it
         machine.run("python3 .github/mcpb/build.py", work)
     for step in steps:
         machine.run(f"set -e\n{step}", work, env=environment(machine))

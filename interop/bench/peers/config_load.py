@@ -1,6 +1,7 @@
-"""Load the AWS config of this HOME, for each line on stdin, and print how long it took, in ms.
+"""Load the AWS config of this HOME once per line on stdin, and print the time in ms.
 
-The argument says by whom: `botocore` alone, or the server, for a `choice` of a profile or `status`.
+The argument says how: by `botocore` alone, or by the server, for the `choice` of a profile or for
+`status`. It uses the server directly, so that the benchmark can measure other versions of it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ def status() -> Any:
 
 
 load = {"botocore": botocore, "choice": choice, "status": status}[sys.argv[1]]
-load()  # imports
+load()  # imports the modules
 for _ in sys.stdin:
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     load()
     times = time.perf_counter() - wall, time.process_time() - cpu
     print(json.dumps([each * 1000 for each in times]), flush=True)

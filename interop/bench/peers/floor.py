@@ -1,4 +1,4 @@
-"""The least that a server in Python can be: constant results, given as JSON by method."""
+"""The smallest possible server in Python: constant results, passed as JSON by method."""
 
 import json
 import sys

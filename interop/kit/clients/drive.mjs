@@ -1,4 +1,4 @@
-// Drive a TypeScript MCP client library; README.md here says how it is told.
+// Drive a TypeScript MCP client library; README.md describes the commands.
 // Runs with @modelcontextprotocol/sdk 1 and @modelcontextprotocol/client 2.
 
 import { createRequire } from "node:module";

@@ -1,4 +1,4 @@
-"""Drive the Python MCP client library of this interpreter; README.md here says how it is told.
+"""Drive the Python MCP client library of this interpreter; README.md describes the commands.
 
 Runs with `mcp` 1.2, 1.30 and 2, and with fastmcp.
 """
@@ -82,7 +82,7 @@ def library() -> Callable[[], Any]:
 
 
 class Client:
-    """What all libraries have in common."""
+    """The common part of all libraries."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Client:
 
         parameters = inspect.signature(self._call).parameters
         names = {"progress_callback", "progress_handler"}.intersection(parameters)
-        # SDK 1 keeps its ids to itself, and cancels nothing on the wire without being told to.
+        # SDK 1 hides its request ids, and sends no cancellation by itself.
         self._request_ids[call] = getattr(self.client, "_request_id", -1)
         return plain(
             await self._call(tool, arguments, **dict.fromkeys(names, progress))
@@ -123,7 +123,7 @@ class Client:
 
     async def _cancel_on_the_wire(self, request_id: int) -> None:
         types = import_module("mcp.types")
-        if hasattr(types, "CancelledNotificationParams"):  # 1.2 cannot
+        if hasattr(types, "CancelledNotificationParams"):  # 1.2 has none
             notification = types.CancelledNotification(
                 method="notifications/cancelled",
                 params=types.CancelledNotificationParams(requestId=request_id),
@@ -136,7 +136,7 @@ def plain(model: Any) -> Any:
 
 
 async def elicited(*arguments: Any) -> Any:
-    """Answer an elicitation as `elicit` says; the library gives a context and the parameters."""
+    """Answer an elicitation as `elicit` says; the library passes a context and the parameters."""
     [params] = [each for each in arguments if hasattr(each, "message")]
     tell(elicited=plain(params))
     if OPTIONS["elicit"] == "never":

@@ -1,4 +1,4 @@
-"""Drive a host that is not logged in, Claude Code or Codex; README.md here says how it is told.
+"""Drive a host that is not logged in, Claude Code or Codex; README.md describes the commands.
 
 Both call a tool for the program that embeds them, without any model: Claude Code by the control
 request `mcp_call` of its stream-json mode, Codex by `mcpServer/tool/call` of its app-server.
@@ -25,7 +25,7 @@ def tell(**event: Any) -> None:
 
 
 class Host:
-    """A running host; one thread reads what it says, and `_waiting` are the requests sent."""
+    """A running host. A thread reads its output; `_waiting` holds the requests without answer."""
 
     def __init__(self, program: Path, *arguments: str, **environment: str) -> None:
         self.environment = {**os.environ, **environment}
@@ -59,7 +59,7 @@ class Host:
         self._process.stdin.flush()
 
     def ask(self, method: str, then: Any, **params: Any) -> str:
-        """Send a request; `then(result, error)` is called with what comes back."""
+        """Send a request; `then(result, error)` is called with the response."""
         self._last_id += 1
         request_id = str(self._last_id)
         self._waiting[request_id] = then
@@ -133,7 +133,8 @@ class Codex(Host):
         self.write(id=request_id, method=method, params=params)
 
     def take(self, message: dict[str, Any]) -> None:
-        method, params = message.get("method"), message.get("params") or {}
+        method = message.get("method")
+        params = message.get("params") or {}
         if method == "mcpServer/startupStatus/updated" and params["status"] == "ready":
             self.ready.set()
         elif method == "mcpServer/elicitation/request":
@@ -194,7 +195,8 @@ class ClaudeCode(Host):
     def take(self, message: dict[str, Any]) -> None:
         if message["type"] == "control_response":
             response = message["response"]
-            result, error = response.get("response"), response.get("error")
+            result = response.get("response")
+            error = response.get("error")
             self.answered(response["request_id"], result, error)
 
     def list_tools(self) -> None:
@@ -204,7 +206,7 @@ class ClaudeCode(Host):
 
     def call_tool(self, tool: str, arguments: dict[str, Any], then: Any) -> str:
         def outcome(result: Any, error: Any) -> None:
-            # What its model would get: the structured answer as text, an error's one as well.
+            # What its model would get: the structured answer as text, also for errors.
             text = result["content"] if error is None else error.removeprefix("Error: ")
             if text.startswith("{"):
                 then({"content": [{"type": "text", "text": text}]}, None)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Become COMMAND, under this very pid, and keep in FOLDER what passes on stdin and stdout.
+# Run COMMAND with this process id, and save its stdin and stdout in FOLDER.
 #     record.sh FOLDER COMMAND ...
 folder=$1
 shift
