@@ -1970,6 +1970,16 @@ class WindowsTest(Test):
         self.assertEqual({known.SIGINT, known.SIGTERM, known.SIGBREAK}, handled)
 
 
+def count_processes(command_line: bytes) -> int:
+    """Return how many processes of this machine have this command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == command_line:
+                count += 1
+    return count
+
+
 class ShutdownTest(ProcessTest):
     """However the server ends, its login ends with it."""
 
@@ -2066,6 +2076,34 @@ aws_sso_mcp.main([])
         client.send("ping")
         self.assertTrue(run.gone())
         client.close()
+
+    @unittest.skipUnless(Path("/proc/self/cmdline").exists(), "needs Linux's /proc")
+    def test_hundreds_of_calls_end_with_the_server(self) -> None:
+        # Programs that do not ask the test, as 200 stand-ins would take long to start.
+        count = 200
+        self.home.write_config(config_with(sessions=count, profiles=1))
+        seconds = f"600.{os.getpid()}"  # so that they can be counted
+        aws = f"#!/bin/sh\nexec /bin/sleep {seconds}\n"
+        (self.stand_ins.folder / "aws").write_text(aws, encoding="utf-8")
+        running = f"/bin/sleep\0{seconds}\0".encode()
+        for started_first in (0, 20):
+            with self.subTest(started_first=started_first):
+                client = self.client()
+                for number in range(count):
+                    client.call(profile=f"p{number}-0")
+                for _ in until_deadline():
+                    if count_processes(running) >= started_first:
+                        break
+                started = time.monotonic()
+                client.close()
+                self.assertLess(time.monotonic() - started, 3)
+                self.assertEqual(0, count_processes(running))
+
+    def test_no_program_starts_once_the_server_is_ending(self) -> None:
+        client = self.local()
+        client.module._is_ending.set()  # nothing outside shows this moment
+        self.assertEqual("ending", client.refresh(profile="dev")["reason"])
+        self.assertEqual([], self.stand_ins.seen)
 
     def test_thread_that_never_begins_fails_and_is_not_waited_for(self) -> None:
         # As one that finds no memory for its first step.
