@@ -188,7 +188,12 @@ def isolated(server: Any) -> dict[str, Any]:
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
     constants = {"POLL_INTERVAL_S": server.POLL_INTERVAL_S / 10}
-    names = ("AWS_PLACES", "CONTAINER_MARKS", "MACHINE_FOLDERS", "MACHINE_FOLDER_ELSEWHERE")
+    names = (
+        "AWS_PLACES",
+        "CONTAINER_MARKS",
+        "MACHINE_FOLDERS",
+        "MACHINE_FOLDER_ELSEWHERE",
+    )
     for name in names:
         constants[name] = inside(vars(server)[name])
     return constants
@@ -881,7 +886,7 @@ class LocalClient(Client):
         self.module.__file__ = str(SERVER)
         exec(server_code(), vars(self.module))
         vars(self.module).update(isolated(self.module))
-        self._threads_before = _thread._count()  # noqa: SLF001 - see `close`
+        self._threads_before = _thread._count()
         self._server = new_server(self._take, self.module)
 
     def write(self, line: bytes) -> None:
@@ -904,7 +909,7 @@ class LocalClient(Client):
         self.test.stand_ins.hang_up()
         # The server starts its threads with `_thread`, so `threading` does not list them.
         for _ in until_deadline():
-            if _thread._count() <= self._threads_before:  # noqa: SLF001
+            if _thread._count() <= self._threads_before:
                 break
             time.sleep(0.001)
         return self._checked(self._stderr.getvalue())

@@ -474,9 +474,7 @@ def relative_entries(world: World) -> Start:
     world.plant("code/bin/aws")
     world.plant("code/aws")
     return Start(
-        "bin:./bin:.::../code/bin",
-        "bin/aws is not an absolute path; aws is",
-        "code",
+        "bin:./bin:.::../code/bin", "bin/aws is not an absolute path; aws is", "code"
     )
 
 
