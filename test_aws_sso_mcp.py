@@ -7743,11 +7743,12 @@ DOORS: dict[str, Collection[str]] = {
         "Login._login_keeps_going",
     ),
     "SearchBudget": ("profile_of_server",),
+    "is_folder": ("client_folders",),
     "matching_files": ("entries_at",),
     ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
-    ".acquire": ("Login._take_lock",),
-    ".release": ("Login.run",),
+    ".acquire": ("Login._take_lock", "McpServer.has_calls"),
+    ".release": ("Login.run", "McpServer.has_calls"),
     ".fd": ("Login._share", "Login._lock_for_child"),
     "is_locked": ("session_row",),
     # The outside world: where we are, and where the user is
@@ -7758,7 +7759,7 @@ DOORS: dict[str, Collection[str]] = {
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text", "open_page"),
-    "working_folder": ("project_folder", "usage"),
+    "working_folder": ("client_project", "usage"),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
     "set_variables": ("find_browser",),
@@ -8592,8 +8593,10 @@ GUARDED_ASSIGNMENTS = {
     "is_hurried": "SHARED_STATE",
     "message": "self._lock",  # of a task
 }
-# The last one takes the lock and never returns. The others are only called with it.
-FUNCTIONS_WITH_LOCK = ("forget_ended_processes", "_find_task", "change", "exit_now")
+# The last two take the lock without a `with`. The others are only called with it.
+FUNCTIONS_WITH_LOCK = (
+    "forget_ended_processes", "_find_task", "change", "has_calls", "exit_now",
+)  # fmt: skip
 
 
 def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> list[str]:
