@@ -7689,21 +7689,23 @@ HARMLESS = {
     "int", "isinstance", "len", "list", "max", "min", "range", "repr", "reversed", "set",
     "sorted", "str", "super", "tuple", "type", "zip",
     "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
-    "TypeError", "UnicodeDecodeError", "ValueError",
+    "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
     # modules, and what is used of them; some are imported at the top for The outside world
     "__future__.annotations",
+    "_thread",
     "argparse",
-    "configparser", "configparser.Error", "configparser.RawConfigParser",
+    "configparser", "configparser.DuplicateOptionError", "configparser.DuplicateSectionError",
+    "configparser.Error", "configparser.RawConfigParser",
     "contextlib", "contextlib.suppress",
     "datetime.datetime",
     "difflib.get_close_matches",
-    "errno",
+    "errno", "errno.EBADF", "errno.EMFILE",
     "functools.partial",
     "hashlib", "hashlib.sha1",
     "io",
     "json", "json.dumps", "json.loads",
-    "os", "os.devnull", "os.environ.get", "os.urandom",
-    "re", "re.IGNORECASE", "re.findall", "re.finditer", "re.fullmatch", "re.match",
+    "os", "os.devnull", "os.environ.get", "os.environ.items", "os.urandom",
+    "re", "re.DOTALL", "re.IGNORECASE", "re.findall", "re.finditer", "re.fullmatch", "re.match",
     "re.search", "re.split", "re.sub",
     "shlex", "shlex.quote", "shlex.split",
     "shutil",
@@ -7717,7 +7719,7 @@ HARMLESS = {
     "typing.NamedTuple", "typing.TYPE_CHECKING",  # not get_type_hints: it evaluates text
     # attributes of a NamedTuple, a Condition, a hash, the configuration and command line parsers
     "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
-    ".add_argument", ".json", ".version", ".columns",
+    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section",
     # attributes of classes of The outside world; other classes have `path` and `wait` too
     ".allows_more", ".argv", ".exit_code", ".has_time", ".is_spent", ".output", ".path",
     ".wait",
@@ -7732,7 +7734,8 @@ DOORS: dict[str, Collection[str]] = {
     "find_programs": ("find_aws_cli",),
     "path_problem": ("find_aws_cli",),
     "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
-    "pause": ("read_token", "Login._wait_for_lock"),
+    "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
+    "reset_signals": ("main",),
     "handle_signals": ("main", "serve_client"),
     "exit_now": ("serve_client", "print_text"),
     # The outside world: files and locks
@@ -7745,19 +7748,23 @@ DOORS: dict[str, Collection[str]] = {
         "Login._login_keeps_going",
     ),
     "SearchBudget": ("profile_of_server",),
+    "is_folder": ("client_folders",),
     "matching_files": ("entries_at",),
     ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
-    ".acquire": ("Login._take_lock",),
-    ".release": ("Login.run",),
+    ".acquire": ("Login._take_lock", "McpServer.has_calls"),
+    ".release": ("Login.run", "McpServer.has_calls"),
     ".fd": ("Login._share", "Login._lock_for_child"),
     "is_locked": ("session_row",),
     # The outside world: where we are, and where the user is
+    "check_library": ("main",),
+    "expand_variables": ("read_config_text", "find_aws_cli"),
+    "is_wsl": ("find_browser", "is_remote"),
     "absolute_path": ("read_config_text", "check_ca_bundle"),
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text", "open_page"),
-    "working_folder": ("project_folder", "usage"),
+    "working_folder": ("client_project", "usage"),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
     "set_variables": ("find_browser",),
@@ -7769,24 +7776,27 @@ DOORS: dict[str, Collection[str]] = {
     "STDOUT": ("Login", "Tools"),
     # stdin, stdout, stderr, the terminal, the command line
     "ClientPipes": ("serve_client",),
-    ".read": ("serve_client", "print_hook"),
+    ".read": ("serve_client",),
+    "read_stdin": ("print_hook",),
     ".write": ("serve_client",),
-    "write_stderr": ("McpServer.log",),
-    "print": ("print_text",),
+    "write_stderr": ("McpServer.log", "main", "serve_client"),
+    "write_stream": ("print_text",),
     "sys.argv": ("main", "usage"),
     "sys.exit": (BEGINNING, "Command line"),
-    "sys.stderr": ("main", "ProgressPrinter.print"),
-    "sys.stdin": ("main", "print_hook"),
-    "sys.stdout": ("main", "is_colourful"),
-    "io.TextIOWrapper": ("main",),
-    ".buffer": ("print_hook",),
+    "sys.stderr": ("run_command", "ProgressPrinter.print"),
+    "sys.stdin": ("main",),
+    "sys.stdout": ("run_command", "print_text", "is_colourful"),
+    "io.TextIOWrapper": ("run_command",),
     ".isatty": ("main", "is_colourful"),
-    ".reconfigure": ("main",),
+    ".reconfigure": ("run_command",),
     "shutil.get_terminal_size": ("print_wrapped",),
     "argparse.ArgumentParser": ("command_line_parser",),
     ".parse_known_intermixed_args": ("parse_command_line",),
     # names of attributes as text, and names that could lead to everything
-    "getattr": ("error_line",),
+    "getattr": ("error_line", "repetition"),
+    "hasattr": ("internal_error",),
+    "sys.meta_path": ("internal_error",),  # to look again for a module that was not found
+    ".invalidate_caches": ("internal_error",),
     "__name__": ("Command line",),
     ".__init__": ("Failure.__init__", "JsonRpcError.__init__"),
     ".__name__": ("internal_error", "McpServer.handle_line"),
@@ -8251,7 +8261,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
      "environment = os.environ; environment['X'] = 'x'", "environment = {'x': os.environ}",
      "def inner_function(environment=os.environ): pass",
      "from os import environ as e1; e1['X'] = 'x'", "os.environ['X']", "'X' in os.environ",
-     "{**os.environ}", "os.environ.items()"),
+     "{**os.environ}"),
     ("os.environ.get", "os.environ.get = None"), ("os.environb", "os.environb[b'X']"),
     # processes, threads, signals
     ("os.popen", "class Inner:\n    run = property(os.popen)"),
@@ -8295,11 +8305,11 @@ REACHING_NAMES = """
     os.symlink os.chmod os.makedirs os.listdir os.scandir os.stat os.access os.chdir
     os.getuid os.putenv os.popen os.execv os.posix_spawn os.fork os.kill os._exit
     os.startfile signal.signal signal.alarm signal.SIGKILL stat.S_ISREG threading.Timer
-    time.sleep handle_signals .kill .terminate .unknown_method
+    _thread.start_new_thread time.sleep handle_signals .kill .terminate .unknown_method
 """
 # Modules that no section may import.
 REACHING_MODULES = """
-    _thread _posixsubprocess antigravity ast asyncio atexit bdb builtins cProfile code
+    _posixsubprocess antigravity ast asyncio atexit bdb builtins cProfile code
     codecs codeop concurrent.futures csv ctypes dbm dis doctest ensurepip faulthandler
     fcntl fileinput ftplib gc getpass glob grp gzip http.client imaplib importlib
     importlib.util inspect linecache logging logging.handlers marshal mmap msvcrt
@@ -8573,6 +8583,8 @@ GUARDED_NAMES = {
     "_running": "self._lock",
     "_tasks": "self._lock",
     "_find_task": "self._lock",
+    "change": "self._lock",  # of a task, as the next
+    "describe": "self._lock",
     "_write": "self._lock",
 }
 # Of these, each assignment needs the lock. A stale value does no harm to those who read them.
@@ -8584,9 +8596,12 @@ GUARDED_ASSIGNMENTS = {
     "restart_wanted": "SHARED_STATE",
     "is_cancelled": "SHARED_STATE",
     "is_hurried": "SHARED_STATE",
+    "message": "self._lock",  # of a task
 }
-# The first two are only called with the lock. The third takes it and never returns.
-FUNCTIONS_WITH_LOCK = ("forget_ended_processes", "_find_task", "exit_now")
+# The last two take the lock without a `with`. The others are only called with it.
+FUNCTIONS_WITH_LOCK = (
+    "forget_ended_processes", "_find_task", "change", "has_calls", "exit_now",
+)  # fmt: skip
 
 
 def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> list[str]:
@@ -8598,6 +8613,8 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     def visit(node: ast.AST, held: list[str], is_constructor: bool) -> None:
         if isinstance(node, ast.FunctionDef):
+            if node.name in FUNCTIONS_WITH_LOCK:
+                return
             held = []  # it may be called later
             is_constructor = node.name == "__init__"
         elif isinstance(node, ast.With) and node is not left_out:
@@ -8615,8 +8632,7 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            if statement.name not in FUNCTIONS_WITH_LOCK:
-                visit(statement, [], is_constructor=False)
+            visit(statement, [], is_constructor=False)
     return found
 
 
