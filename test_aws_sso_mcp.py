@@ -1944,8 +1944,8 @@ class WindowsTest(Test):
         known = mock.Mock(
             spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal", "set_wakeup_fd"]
         )
-        signals = mock.patch.object(aws_sso_mcp, "signal", known)
-        with signals, contextlib.redirect_stdout(io.StringIO()):
+        windows = mock.patch.multiple(aws_sso_mcp, signal=known, IS_POSIX=False)
+        with windows, contextlib.redirect_stdout(io.StringIO()):
             self.assertEqual(0, aws_sso_mcp.main(["--version"]))
         handled = {call[0][0] for call in known.signal.call_args_list}
         self.assertEqual({known.SIGINT, known.SIGTERM, known.SIGBREAK}, handled)
