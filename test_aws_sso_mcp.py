@@ -5239,6 +5239,16 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("denied", second.result(second_call)["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
+    def test_denial_is_reported_after_a_look_at_a_half_written_file(self) -> None:
+        # A server that is about to write its file has emptied it.
+        first, first_call, second, second_call, run = self.two_at_one_login()
+        self.home.lock_path().write_text("", encoding="utf-8")
+        self.wait_for_progress(second, 1, "requesting a sign-in page")
+        run.do(stderr=DENIED, exit=255)
+        self.assertEqual("denied", first.result(first_call)["reason"])
+        self.assertEqual("denied", second.result(second_call)["reason"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
     @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
     def test_login_outlives_a_killed_server(self) -> None:
         first, _, second, second_call, run = self.two_at_one_login()
