@@ -878,7 +878,7 @@ class LocalClient(Client):
         self.module.__file__ = str(SERVER)
         exec(server_code(), vars(self.module))
         vars(self.module).update(isolated(self.module))
-        self._threads_before = _thread._count()  # noqa: SLF001 - see `close`
+        self._threads_before = _thread._count()
         self._server = new_server(self._take, self.module)
 
     def write(self, line: bytes) -> None:
@@ -901,7 +901,7 @@ class LocalClient(Client):
         self.test.stand_ins.hang_up()
         # The server starts its threads with `_thread`, so `threading` does not list them.
         for _ in until_deadline():
-            if _thread._count() <= self._threads_before:  # noqa: SLF001
+            if _thread._count() <= self._threads_before:
                 break
             time.sleep(0.001)
         return self._checked(self._stderr.getvalue())
@@ -2085,7 +2085,7 @@ aws_sso_mcp.main([])
                 )  # fmt: skip
                 request = json.dumps({"id": 1, "method": "server/discover"}).encode()
                 os.write(to_server, request + b"\n")
-                with open(from_server, "rb") as answers:
+                with os.fdopen(from_server, "rb") as answers:
                     answers.readline()
                     for fd in (stdin, stdout):
                         os.set_blocking(fd, False)
@@ -4129,13 +4129,14 @@ class CliFailureTest(ProcessTest):
             ("me:hunter2@proxy", "hunter2"),
             ("http://me:hunter2 x@proxy:1", "hunter2"),
         )
-        for proxy, shown in rows:
-            for name in ("HTTPS_PROXY", "all_proxy", "Http_Proxy"):
-                with self.subTest(proxy, shown=shown, name=name):
-                    client = self.local(**{name: proxy})
-                    answer = self.answer(client, f"odd: {shown} is bad")
-                    self.assertEqual("aws_cli_failed", answer["reason"])
-                    self.assertNotIn("The AWS CLI said", answer["message"])
+        cases = [("HTTPS_PROXY", *row) for row in rows]
+        cases += [(name, *rows[0]) for name in ("all_proxy", "Http_Proxy")]
+        for name, proxy, shown in cases:
+            with self.subTest(proxy, shown=shown, name=name):
+                client = self.local(**{name: proxy})
+                answer = self.answer(client, f"odd: {shown} is bad")
+                self.assertEqual("aws_cli_failed", answer["reason"])
+                self.assertNotIn("The AWS CLI said", answer["message"])
 
     def test_proxy_without_a_login_keeps_nothing_from_being_quoted(self) -> None:
         client = self.local(HTTPS_PROXY="http://proxy:1", NO_PROXY="localhost")
@@ -6872,6 +6873,7 @@ class TaskTest(ProcessTest):
             self.assertEqual("working", self.get(client, task_id)["status"])
             if time.monotonic() > end:
                 break
+            time.sleep(0.05)
         self.stand_ins.log_in(run)
         task = self.until(client, task_id, "completed")
         status = task["result"]["structuredContent"]["status"]
@@ -7088,7 +7090,7 @@ class StartTest(CommandTest):
             self.assert_says(expected, hide.format(module))
 
     def test_every_module_that_is_imported_late_is_looked_for(self) -> None:
-        late = set()
+        late: set[str] = set()
         for node in ast.walk(ast.parse(SERVER.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for inner in ast.walk(node):
@@ -7140,7 +7142,7 @@ class NonBlockingStreamTest(CommandTest):
         self.home.write_config(config_with(sessions=20, profiles=400))
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        with open(reader, encoding="utf-8") as output:
+        with os.fdopen(reader, encoding="utf-8") as output:
             process = subprocess.Popen(
                 [*APART.argv(str(self.home.path)), "status", "--json"],
                 env=self.stand_ins.environment(), stdout=writer,
@@ -7162,7 +7164,7 @@ class NonBlockingStreamTest(CommandTest):
         os.close(reader)
         event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash"}
         event["error"] = "Error loading SSO Token: Token for corp does not exist"
-        with open(writer, "wb") as file:
+        with os.fdopen(writer, "wb") as file:
             with self.assertRaises(subprocess.TimeoutExpired):
                 process.wait(0.2)
             file.write(json.dumps(event).encode())
@@ -8133,7 +8135,7 @@ class KeyGuard(SourceVisitor):
 
     def is_key(self, node: ast.AST | None, table: str) -> bool:
         """Tell whether an argument can only be a key of a table."""
-        if isinstance(node, ast.Constant):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             self.used.add(f"{table}: {node.value}")
             return node.value in self.keys[table]
         if not isinstance(node, ast.Name):
