@@ -183,10 +183,13 @@ def isolated(server: Any) -> dict[str, Any]:
     def inside(places: Any) -> Any:
         if isinstance(places, tuple):
             return tuple(map(inside, places))
+        if isinstance(places, dict):
+            return {name: inside(place) for name, place in places.items()}
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
     constants = {"POLL_INTERVAL_S": server.POLL_INTERVAL_S / 10}
-    for name in ("AWS_PLACES", "MACHINE_FOLDERS", "CONTAINER_MARKS"):
+    names = ("AWS_PLACES", "CONTAINER_MARKS", "MACHINE_FOLDERS", "MACHINE_FOLDER_ELSEWHERE")
+    for name in names:
         constants[name] = inside(vars(server)[name])
     return constants
 
@@ -1545,9 +1548,25 @@ class ProgramTrustTest(ConfiguredTest):
         self.assertIn("is part of a project", self.problem(planted))
         self.assertEqual("", self.problem(planted, chosen_by_user=True))
 
+    def test_project_reaches_up_to_the_outermost_folder_with_git(self) -> None:
+        project = self.home.path / "project"
+        planted = self.program(project / ".venv" / "bin" / "aws")
+        inner = project / "packages" / "api"
+        self.work_in(inner)
+        self.assertEqual("", self.problem(planted))
+        (project / ".git").mkdir()
+        self.assertIn("is part of a project", self.problem(planted))
+        (inner / ".git").touch()  # a submodule
+        self.assertIn("is part of a project", self.problem(planted))
+        self.work_in(self.home.path / "elsewhere")
+        self.assertEqual("", self.problem(planted))
+        with mock.patch.dict(os.environ, CLAUDE_PROJECT_DIR=str(inner)):
+            self.assertIn("is part of a project", self.problem(planted))
+
     def test_home_folder_and_its_parents_are_no_project(self) -> None:
         aws = self.program(self.bin / "aws")
         home = self.home.path
+        (home / ".git").mkdir()
         for folder in (home, home.parent, Path(home.anchor)):
             self.work_in(folder)
             self.assertEqual("", self.problem(aws))
@@ -1951,6 +1970,16 @@ class WindowsTest(Test):
         self.assertEqual({known.SIGINT, known.SIGTERM, known.SIGBREAK}, handled)
 
 
+def count_processes(command_line: bytes) -> int:
+    """Return how many processes of this machine have this command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == command_line:
+                count += 1
+    return count
+
+
 class ShutdownTest(ProcessTest):
     """However the server ends, its login ends with it."""
 
@@ -2047,6 +2076,34 @@ aws_sso_mcp.main([])
         client.send("ping")
         self.assertTrue(run.gone())
         client.close()
+
+    @unittest.skipUnless(Path("/proc/self/cmdline").exists(), "needs Linux's /proc")
+    def test_hundreds_of_calls_end_with_the_server(self) -> None:
+        # Programs that do not ask the test, as 200 stand-ins would take long to start.
+        count = 200
+        self.home.write_config(config_with(sessions=count, profiles=1))
+        seconds = f"600.{os.getpid()}"  # so that they can be counted
+        aws = f"#!/bin/sh\nexec /bin/sleep {seconds}\n"
+        (self.stand_ins.folder / "aws").write_text(aws, encoding="utf-8")
+        running = f"/bin/sleep\0{seconds}\0".encode()
+        for started_first in (0, 20):
+            with self.subTest(started_first=started_first):
+                client = self.client()
+                for number in range(count):
+                    client.call(profile=f"p{number}-0")
+                for _ in until_deadline():
+                    if count_processes(running) >= started_first:
+                        break
+                started = time.monotonic()
+                client.close()
+                self.assertLess(time.monotonic() - started, 3)
+                self.assertEqual(0, count_processes(running))
+
+    def test_no_program_starts_once_the_server_is_ending(self) -> None:
+        client = self.local()
+        client.module._is_ending.set()  # nothing outside shows this moment
+        self.assertEqual("ending", client.refresh(profile="dev")["reason"])
+        self.assertEqual([], self.stand_ins.seen)
 
     def test_thread_that_never_begins_fails_and_is_not_waited_for(self) -> None:
         # As one that finds no memory for its first step.
@@ -3008,9 +3065,6 @@ CLIENT_SAMPLES = {
         .codex/plugins/cache/x/x/x/.mcp.json
         .copilot/installed-plugins/x/x/.mcp.json
     """,
-    "extension": """
-        .config/Claude/Claude Extensions/x/manifest.json
-    """,
     "toml mcp_servers": """
         .codex/config.toml
         project/.codex/config.toml
@@ -3076,13 +3130,6 @@ CLIENT_SAMPLES = {
     """,
 }
 TOML_ENTRY = 'command = "x"\nargs = ["--profile", "dev"]\n'
-EXTENSION = {
-    "name": "bedrock",
-    "display_name": "Bedrock of ours",
-    "server": {
-        "mcp_config": {"command": "x", "env": {"AWS_PROFILE": "${user_config.p}"}}
-    },
-}
 CLIENT_TEXTS = {
     "mcpServers": json.dumps({"mcpServers": {"bedrock": ENTRY}}),
     "projects/./mcpServers": json.dumps(
@@ -3092,7 +3139,6 @@ CLIENT_TEXTS = {
     + json.dumps(ENTRY)
     + ",},}",
     "*": json.dumps({"bedrock": ENTRY}),
-    "extension": json.dumps(EXTENSION),
     "toml mcp_servers": "[mcp_servers.bedrock]\n" + TOML_ENTRY,
     "mcp/servers": json.dumps({"mcp": {"servers": {"bedrock": ENTRY}}}),
     "amp.mcpServers": json.dumps({"amp.mcpServers": {"bedrock": ENTRY}}),
@@ -3185,12 +3231,8 @@ class ClientFileTest(ClientTest):
             "LOCALAPPDATA",
         ):
             variables[name] = str(self.home.path / "variables" / name)
-        self.write(
-            ".config/Claude/Claude Extensions Settings/x.json",
-            '{"userConfig": {"p": "dev"}}',
-        )
         machine = self.home.path / "machine"
-        folders = (("", str(machine / "etc")),)
+        folder = str(machine / "etc")
         for place, paths in CLIENT_SAMPLES.items():
             text = CLIENT_TEXTS[place].replace("PROJECT", str(self.project))
             if place.startswith("toml") and sys.version_info < (3, 11):
@@ -3199,7 +3241,7 @@ class ClientFileTest(ClientTest):
                 file = self.write(path, text)
                 with (
                     self.subTest(path),
-                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDERS", folders),
+                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDER_ELSEWHERE", folder),
                 ):
                     self.assertEqual("dev", self.profile_of("bedrock", **variables))
                 file.unlink()
@@ -3327,25 +3369,6 @@ class ClientFileTest(ClientTest):
             with self.subTest(text):
                 self.write(".cursor/mcp.json", text)
                 self.assertEqual("dev", self.profile_of("x"))
-
-    def test_the_settings_of_a_desktop_extension_are_filled_in(self) -> None:
-        folder = ".config/Claude/Claude Extensions"
-        self.write(f"{folder}/a/manifest.json", json.dumps(EXTENSION))
-        self.assertEqual("server_without_profile", self.refusal("bedrock").reason)
-        default = {**EXTENSION, "user_config": {"p": {"default": "old"}, "q": 7}}
-        self.write(f"{folder}/a/manifest.json", json.dumps(default))
-        self.assertEqual("old", self.profile_of("bedrock"))
-        settings = self.write(
-            f"{folder} Settings/a.json", '{"userConfig": {"p": "ops"}}'
-        )
-        for name in ("bedrock", "Bedrock of ours"):
-            self.assertEqual("ops", self.profile_of(name))
-        self.write(".cursor/mcp.json", {"bedrock": ENTRY})
-        self.assertEqual("server_ambiguous", self.refusal("bedrock").reason)
-        settings.write_text(
-            '{"isEnabled": false, "userConfig": {"p": "ops"}}', encoding="utf-8"
-        )
-        self.assertEqual("dev", self.profile_of("bedrock"))
 
     def test_files_that_cannot_be_read_are_passed_over_and_named(self) -> None:
         self.write(".gemini/settings.json", {"x": ENTRY})
@@ -7730,7 +7753,7 @@ DOORS: dict[str, Collection[str]] = {
     ),
     "SearchBudget": ("profile_of_server",),
     "matching_files": ("entries_at",),
-    ".read_client_text": ("read_client_file", "read_extension", "read_env_file"),
+    ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
     ".acquire": ("Login._take_lock",),
     ".release": ("Login.run",),
@@ -8135,8 +8158,8 @@ class KeyGuard(SourceVisitor):
 
     def is_key(self, node: ast.AST | None, table: str) -> bool:
         """Tell whether an argument can only be a key of a table."""
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            self.used.add(f"{table}: {node.value}")
+        if isinstance(node, ast.Constant):
+            self.used.add(f"{table}: {node.value!s}")
             return node.value in self.keys[table]
         if not isinstance(node, ast.Name):
             return False
@@ -8183,7 +8206,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
      "f'{os.system(1)}'", "f'{1:{os.system(1)}}'", "assert os.system('x')", "return os.system",
      "yield os.system", "raise Failure('x', os.system('x'))", "with os.system('x'): pass",
      "try: pass\nexcept os.system('x'): pass", "for os.system in []: pass", "os.system = None",
-     "del os.system"),
+     "del os.system", "if TYPE_CHECKING: pass\nelse: os.system('x')"),
     ("os", "import os as o1; o1.system('x')"), ("os.*", "from os import *"),
     ("json.loads", "json.loads = home"),
     # a module under another name
@@ -8250,7 +8273,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
     ("Process", "Process(['/bin/sh', '-c', 'x'])", "run = Process", "class Inner(Process): pass",
      "isinstance(1, Process)", "partial(Process, ['x'])", "Process.__init__", "Process = None",
      "def Process(): pass", "[Process for Process in 'x']", "def inner_function(Process): pass"),
-    ("json", "import json as Process"), ("read_file", "run = read_file", "read_file('x')"),
+    ("json", "import json as read_file"), ("read_file", "run = read_file", "read_file('x')"),
     ("write_file", "write_file('x', 'y')", "class Inner:\n    run = write_file"),
     ("._popen", "run._popen.kill()"),
     # names that are imported, bound again
@@ -8296,26 +8319,16 @@ REACHING_MODULES = """
 """
 # What must not be found, in whichever section.
 HARMLESS_LINES = [
-    "re.fullmatch('x', 'x')",
-    "from json import loads; loads('1')",
-    "json.loads(json.dumps({}))",
-    "'a'.replace('b', 'c')",
-    "'a'.replace('b', 'c', 1)",
-    "' a '.strip().partition(' ')",
-    "folder / 'x'",
-    "folder.name",
-    "folder.parent.parent.stem",
-    "folder.with_name('x').with_suffix('.json')",
-    "folder.joinpath('x').is_absolute()",
-    "folder.parts[0].casefold()",
-    "os.environ.get('X')",
-    "numbers = [1, 2]; numbers.append(3); numbers.sort()",
-    "f'{len([1]):>{2}}'",
-    "with contextlib.suppress(ValueError): int('x')",
+    "re.fullmatch('x', 'x')", "from json import loads; loads('1')",
+    "json.loads(json.dumps({}))", "'a'.replace('b', 'c')", "'a'.replace('b', 'c', 1)",
+    "' a '.strip().partition(' ')", "folder / 'x'", "folder.name",
+    "folder.parent.parent.stem", "folder.with_name('x').with_suffix('.json')",
+    "folder.joinpath('x').is_absolute()", "folder.parts[0].casefold()",
+    "os.environ.get('X')", "numbers = [1, 2]; numbers.append(3); numbers.sort()",
+    "f'{len([1]):>{2}}'", "with contextlib.suppress(ValueError): int('x')",
     "def inner_function(text: Process) -> open: return text",
     "class Inner:\n    size = 1\n    def double(self): return self.size",
-    "if TYPE_CHECKING:\n    from pathlib import Path",
-    "time.monotonic() - time.time()",
+    "if TYPE_CHECKING:\n    from pathlib import Path", "time.monotonic() - time.time()",
 ]
 # fmt: on
 
