@@ -188,7 +188,12 @@ def isolated(server: Any) -> dict[str, Any]:
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
     constants = {"POLL_INTERVAL_S": server.POLL_INTERVAL_S / 10}
-    names = ("AWS_PLACES", "CONTAINER_MARKS", "MACHINE_FOLDERS", "MACHINE_FOLDER_ELSEWHERE")
+    names = (
+        "AWS_PLACES",
+        "CONTAINER_MARKS",
+        "MACHINE_FOLDERS",
+        "MACHINE_FOLDER_ELSEWHERE",
+    )
     for name in names:
         constants[name] = inside(vars(server)[name])
     return constants
