@@ -1968,8 +1968,8 @@ class WindowsTest(Test):
         known = mock.Mock(
             spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal", "set_wakeup_fd"]
         )
-        signals = mock.patch.object(aws_sso_mcp, "signal", known)
-        with signals, contextlib.redirect_stdout(io.StringIO()):
+        windows = mock.patch.multiple(aws_sso_mcp, signal=known, IS_POSIX=False)
+        with windows, contextlib.redirect_stdout(io.StringIO()):
             self.assertEqual(0, aws_sso_mcp.main(["--version"]))
         handled = {call[0][0] for call in known.signal.call_args_list}
         self.assertEqual({known.SIGINT, known.SIGTERM, known.SIGBREAK}, handled)
@@ -2147,7 +2147,7 @@ aws_sso_mcp.main([])
                 )  # fmt: skip
                 request = json.dumps({"id": 1, "method": "server/discover"}).encode()
                 os.write(to_server, request + b"\n")
-                with open(from_server, "rb") as answers:
+                with os.fdopen(from_server, "rb") as answers:
                     answers.readline()
                     for fd in (stdin, stdout):
                         os.set_blocking(fd, False)
@@ -4158,13 +4158,14 @@ class CliFailureTest(ProcessTest):
             ("me:hunter2@proxy", "hunter2"),
             ("http://me:hunter2 x@proxy:1", "hunter2"),
         )
-        for proxy, shown in rows:
-            for name in ("HTTPS_PROXY", "all_proxy", "Http_Proxy"):
-                with self.subTest(proxy, shown=shown, name=name):
-                    client = self.local(**{name: proxy})
-                    answer = self.answer(client, f"odd: {shown} is bad")
-                    self.assertEqual("aws_cli_failed", answer["reason"])
-                    self.assertNotIn("The AWS CLI said", answer["message"])
+        cases = [("HTTPS_PROXY", *row) for row in rows]
+        cases += [(name, *rows[0]) for name in ("all_proxy", "Http_Proxy")]
+        for name, proxy, shown in cases:
+            with self.subTest(proxy, shown=shown, name=name):
+                client = self.local(**{name: proxy})
+                answer = self.answer(client, f"odd: {shown} is bad")
+                self.assertEqual("aws_cli_failed", answer["reason"])
+                self.assertNotIn("The AWS CLI said", answer["message"])
 
     def test_proxy_without_a_login_keeps_nothing_from_being_quoted(self) -> None:
         client = self.local(HTTPS_PROXY="http://proxy:1", NO_PROXY="localhost")
@@ -5263,6 +5264,16 @@ class ManyProcessesTest(ProcessTest):
 
     def test_denial_is_reported_to_all_servers_and_opens_no_second_page(self) -> None:
         first, first_call, second, second_call, run = self.two_at_one_login()
+        run.do(stderr=DENIED, exit=255)
+        self.assertEqual("denied", first.result(first_call)["reason"])
+        self.assertEqual("denied", second.result(second_call)["reason"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_denial_is_reported_after_a_look_at_a_half_written_file(self) -> None:
+        # A server that is about to write its file has emptied it.
+        first, first_call, second, second_call, run = self.two_at_one_login()
+        self.home.lock_path().write_text("", encoding="utf-8")
+        self.wait_for_progress(second, 1, "requesting a sign-in page")
         run.do(stderr=DENIED, exit=255)
         self.assertEqual("denied", first.result(first_call)["reason"])
         self.assertEqual("denied", second.result(second_call)["reason"])
@@ -6891,6 +6902,7 @@ class TaskTest(ProcessTest):
             self.assertEqual("working", self.get(client, task_id)["status"])
             if time.monotonic() > end:
                 break
+            time.sleep(0.05)
         self.stand_ins.log_in(run)
         task = self.until(client, task_id, "completed")
         status = task["result"]["structuredContent"]["status"]
@@ -7107,7 +7119,7 @@ class StartTest(CommandTest):
             self.assert_says(expected, hide.format(module))
 
     def test_every_module_that_is_imported_late_is_looked_for(self) -> None:
-        late = set()
+        late: set[str] = set()
         for node in ast.walk(ast.parse(SERVER.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for inner in ast.walk(node):
@@ -7159,7 +7171,7 @@ class NonBlockingStreamTest(CommandTest):
         self.home.write_config(config_with(sessions=20, profiles=400))
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        with open(reader, encoding="utf-8") as output:
+        with os.fdopen(reader, encoding="utf-8") as output:
             process = subprocess.Popen(
                 [*APART.argv(str(self.home.path)), "status", "--json"],
                 env=self.stand_ins.environment(), stdout=writer,
@@ -7181,7 +7193,7 @@ class NonBlockingStreamTest(CommandTest):
         os.close(reader)
         event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash"}
         event["error"] = "Error loading SSO Token: Token for corp does not exist"
-        with open(writer, "wb") as file:
+        with os.fdopen(writer, "wb") as file:
             with self.assertRaises(subprocess.TimeoutExpired):
                 process.wait(0.2)
             file.write(json.dumps(event).encode())
