@@ -1523,7 +1523,7 @@ class ProgramTrustTest(ConfiguredTest):
 
     def trusting(self, users: set[int], groups: set[int]) -> Any:
         """Let the server trust these users and groups: a test has only one of each."""
-        trusted = aws_sso_mcp.Trusted(users, groups, projects=set())
+        trusted = aws_sso_mcp.Trusted(users, groups, set(), projects=set())
         return mock.patch.object(aws_sso_mcp, "trusted_owners", lambda: trusted)
 
     def test_program_in_a_project_is_never_executed(self) -> None:
@@ -1653,6 +1653,52 @@ class ProgramTrustTest(ConfiguredTest):
                 # Only root could give a file to another group.
                 trusted = aws_sso_mcp.trusted_owners()
             self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
+    def test_first_group_of_another_account_is_not_trusted(self) -> None:
+        import grp
+        import pwd
+
+        me = pwd.struct_passwd(("me", "x", os.geteuid(), 4242, "", "/", ""))
+        rows = (
+            ((os.geteuid() + 1, 4243), True),
+            ((os.geteuid(), 4242), True),  # a second name of the same user
+            ((os.geteuid() + 1, 4242), False),
+        )
+        group = grp.struct_group(("me", "x", 4242, []))
+        for (uid, gid), expected in rows:
+            other = pwd.struct_passwd(("other", "x", uid, gid, "", "/", ""))
+            accounts = mock.patch("pwd.getpwall", return_value=[me, other])
+            user = mock.patch("pwd.getpwuid", return_value=me)
+            with accounts, user, mock.patch("grp.getgrgid", return_value=group):
+                trusted = aws_sso_mcp.trusted_owners()
+            self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells it to Python")
+    def test_access_control_list_that_lets_others_write_is_refused(self) -> None:
+        aws = self.program(self.bin / "aws")
+        nobody = 0xFFFFFFFF
+        # tag, permissions, number: the owner, the group, the mask, all others
+        entries = [(1, 7, nobody), (4, 5, nobody), (16, 7, nobody), (32, 5, nobody)]
+        rows = (
+            ((2, 7, os.geteuid() + 1), False),  # a user
+            ((8, 7, os.getegid() + 1), False),  # a group
+            ((2, 5, os.geteuid() + 1), True),
+            ((2, 7, os.geteuid()), True),
+        )
+        for entry, expected in rows:
+            content = struct.pack("<I", 2)
+            for fields in sorted([*entries, entry]):
+                content += struct.pack("<HHI", *fields)
+            try:
+                os.setxattr(aws, "system.posix_acl_access", content)
+            except OSError:
+                self.skipTest("this file system has no access control lists")
+            users = {0, os.geteuid()}
+            with self.subTest(entry), self.trusting(users, {os.getegid()}):
+                problem = self.problem(aws)
+                self.assertEqual(expected, problem == "")
+                self.assertEqual(expected, "access control list" not in problem)
 
     def test_folder_is_no_program(self) -> None:
         (self.bin / "aws").mkdir()
@@ -4517,6 +4563,9 @@ class LoginOutputTest(Test):
             "https://us-east-1.signin.aws/platform/authorize?request_uri=x",
             "https://oidc.us-east-1.api.aws/authorize?x=1",
             "https://oidc-fips.us-gov-west-1.amazonaws.com/authorize?x=1",
+            "https://oidc.us-isob-east-1.sc2s.sgov.gov/authorize?x=1",
+            "https://oidc.ap-southeast-7.amazonaws.com:443/authorize?x=1",
+            "https://ssoins-1.portal.us-east-1.app.aws/",
         )
         for url in hosts_of_aws:
             with self.subTest(url):
@@ -4540,10 +4589,44 @@ class LoginOutputTest(Test):
             "javascript:alert(1)",
             "https://x.aws/\x1b[2J",
             "https://x.aws/' --flag",
+            # Buckets, and other pages that customers have below AWS's domains.
+            "https://oidc.s3.amazonaws.com/",
+            "https://oidc.s3-us-west-2.amazonaws.com/",
+            "https://oidc.s3-website-us-east-1.amazonaws.com/",
+            "https://device.sso.s3.amazonaws.com/",
+            "https://oidc.s3-accelerate.amazonaws.com/",
+            "https://oidc.amazonaws.com/",
+            "https://oidc.us-east-1.on.aws/",
+            "https://oidc.us-east-1.elb.amazonaws.com/",
+            "https://x.apps.app.aws/",
+            "https://app.aws/",
+            # Digits and letters of other scripts.
+            "https://oidc.us-east-\u0661.amazonaws.com/",
+            "https://oidc.u\u017f-east-1.amazonaws.com/",
+            "https://oidc.us-east-1.amazonaws.com:\u0661/",
         )
         for url in other_urls:
             with self.subTest(url):
                 self.assertFalse(is_aws_url(url))
+
+    def test_url_that_a_shell_would_act_on_is_not_opened(self) -> None:
+        # A user, or an assistant, may paste it without quotes.
+        host = "https://oidc.us-east-1.amazonaws.com/"
+        texts = (
+            "?x=$(id)", "?x=$HOME", "?x=`id`", "?x='", '?x="', "?x=1;id", "?x=1|id", "?x=1>y",
+            "?x=1<y", "?x=(y)", "?x={a,b}", "?x=[a]", "?x=*", "?x=!1", "?x=^", "?x=\\", "?x=1 y",
+            "?x=1&id", "?x=1&&id=1", "?x=1&/bin/id=1", "?x&", "?x=\u00e9", "?x=1\n",
+        )  # fmt: skip
+        for text in texts:
+            with self.subTest(text):
+                self.assertFalse(is_aws_url(host + text))
+        for text in (
+            "?x=1&y=2&z=",
+            "start/#/device?user_code=A&b=c",
+            "?x=%24&y=a+b:c/d@e,f=~-._",
+        ):
+            with self.subTest(text):
+                self.assertTrue(is_aws_url(host + text))
 
     def test_hosts_of_every_partition_are_hosts_of_aws(self) -> None:
         suffixes = """
@@ -4552,8 +4635,17 @@ class LoginOutputTest(Test):
             api.amazonwebservices.eu api.aws.ic.gov api.aws.scloud api.cloud-aws.adc-e.uk
             api.aws.hci.ic.gov
         """
-        of_aws = ("oidc.us-iso-east-1", "oidc-fips.us-iso-east-1", "device.sso.x-1")
-        of_customers = ("x", "x.s3.us-iso-east-1", "oidc.x.execute-api.y-1")
+        of_aws = (
+            "oidc.us-iso-east-1",
+            "oidc-fips.us-iso-east-1",
+            "device.sso.eu-isoe-west-1",
+        )
+        of_customers = (
+            "x",
+            "x.s3.us-iso-east-1",
+            "oidc.x.execute-api.us-iso-east-1",
+            "oidc.s3",
+        )
         for suffix in suffixes.split():
             with self.subTest(suffix):
                 self.assertFalse(is_aws_url(f"https://{suffix}/?a"))
