@@ -5680,6 +5680,13 @@ class AnswerTest(ProcessTest):
         )
         expected = "configured for MCP server 'mcp__bedrock-kb__query'"
         self.assertIn(expected, answer["message"])
+        expected = (
+            "Retry what failed. If MCP server 'mcp__bedrock-kb__query' still fails,"
+            " reconnect it: it may use old credentials."
+        )
+        self.assertIn(expected, answer["message"])
+        answer = client.refresh(profile="ops")
+        self.assertIn("If an MCP server still fails, reconnect it", answer["message"])
         answer = client.refresh(server="bedrock")
         self.assertEqual("server_not_found", answer["reason"])
         self.assertIn("bedrock-kb", answer["message"])
@@ -5693,7 +5700,11 @@ class AnswerTest(ProcessTest):
                 "profile_not_found",
                 "try again with one of: 'dev'",
             ),
-            ({}, "profile_not_found", "try again with one of: "),
+            (
+                {},
+                "profile_not_found",
+                " has no default profile. Try again with one of: 'dev', 'old'.",
+            ),
         )
         for arguments, reason, step in rows:
             with self.subTest(arguments):
@@ -5865,10 +5876,16 @@ class StatusTest(ProcessTest):
         self.assertEqual("p7-30", profile["profile"])
 
     def test_status_says_when_a_refresh_would_fail(self) -> None:
-        answer = self.local().status()
-        expected = "use profile 'default', because no profile was given, and fail"
+        client = self.local(AWS_PROFILE="static")
+        answer = client.status()
+        expected = "use profile 'static', from $AWS_PROFILE, and fail: see the problems"
         self.assertIn(expected, answer["message"])
-        self.assertIn("Profile 'default' does not exist in ", answer["problems"][0])
+        self.assertIn("it has static keys", answer["problems"][0])
+
+    def test_default_profile_that_nobody_named_is_no_problem(self) -> None:
+        answer = self.local().status()
+        self.assertIn("A refresh needs `profile`: ", answer["message"])
+        self.assertEqual([], answer["problems"])
 
     def test_token_about_to_expire_counts_as_usable(self) -> None:
         self.home.write_token(10)
@@ -7399,7 +7416,11 @@ class CommandLineTest(CommandTest):
         rows: tuple[tuple[tuple[str, ...], str], ...] = (
             (("stauts",), "unknown command 'stauts', did you mean status?"),
             (("--verison",), "unknown argument '--verison', did you mean --version?"),
-            (("login",), "unknown command 'login'\n"),
+            (("login",), "unknown command 'login', did you mean refresh?\n"),
+            (("lgoin", "dev"), "unknown command 'lgoin', did you mean refresh?\n"),
+            (("sso", "login"), "unknown command 'sso', did you mean refresh?\n"),
+            (("list",), "unknown command 'list', did you mean status?\n"),
+            (("explain",), "unknown command 'explain'\n"),
             (("status", "--jsno"), "unknown argument '--jsno', did you mean --json?"),
             (("status", "--force"), "unknown argument '--force'\n"),
             (("refresh", "--profle=a"), f"unknown argument '--profle=a', {profile}"),
@@ -7532,13 +7553,43 @@ class StatusCommandTest(CommandTest):
         self.home.write_config("")
         text = self.printed("status", code=1)
         self.assertNotIn("SESSION", text)
-        self.assertIn("Create one in a terminal with `aws configure sso`.\n", text)
+        self.assertIn("Create one with `aws configure sso`.\n", text)
         self.assertNotIn("0 of 0", text)
+
+    def test_missing_aws_cli_comes_first(self) -> None:
+        nothing = {"PATH": str(self.home.path), "AWS_SSO_MCP_AWS_CLI": ""}
+        for config in ("", CONFIG):
+            self.home.write_config(config)
+            text = self.printed("status", code=1, **nothing)
+            lines = text.partition("\n\n")[2] or text
+            self.assertRegex(lines, r"\A(- )?No usable AWS CLI v2 was found: ")
+            self.assertEqual(1, text.count("No usable AWS CLI"))
+        self.home.write_config("")
+        for command in ("status", "refresh"):
+            text = self.printed(command, code=1, **nothing)
+            step = "Then create an SSO profile with `aws configure sso`."
+            self.assertRegex(text, f"No usable AWS CLI .*{step}")
+
+    def test_status_says_how_to_choose_a_profile(self) -> None:
+        text = self.printed("status", code=1)
+        self.assertTrue(
+            text.endswith("\n\nChoose a profile: `refresh PROFILE`.\n"), text
+        )
+
+    def test_narrow_terminal_gets_a_narrow_table(self) -> None:
+        self.home.write_token(3 * 60 + 20.5)
+        text = self.printed("status", COLUMNS="40")
+        header, first, _, second, *_ = text.splitlines()
+        self.assertEqual(["SESSION", "TOKEN", "TIME", "LEFT"], header.split())
+        self.assertRegex(first, r"^corp +valid +3 h 20 min$")
+        self.assertRegex(second, r"^old.awsapps. +absent +-$")
+        for line in text.splitlines():
+            self.assertLessEqual(len(line), 40)
 
     def test_problem_is_named_where_no_profile_works(self) -> None:
         self.home.write_config("[profile lost]\nsso_session = gone\n")
         text = self.printed("status", code=1)
-        self.assertIn("Create one in a terminal with `aws configure sso`.\n", text)
+        self.assertIn("Create one with `aws configure sso`.\n", text)
         self.assertIn("[sso-session gone]", text)
 
     def test_version_1_of_the_cli_is_reported(self) -> None:
@@ -7668,6 +7719,24 @@ class RefreshCommandTest(CommandTest):
         run = self.run_server("refresh", "dev")
         self.assertIn("A cached file is damaged. Delete ", run.stdout)
         self.assertNotIn("the user", run.stdout)
+
+    def test_nothing_for_a_model_is_printed(self) -> None:
+        self.home.write_token(3 * 60 + 20.5)
+        run = self.run_server("refresh", "dev")
+        expected = (
+            "The SSO token is good and AWS accepts it. No login was needed."
+            " Profile: 'dev', as requested. Time left: 3 h 20 min.\n"
+        )
+        self.assertEqual(expected, run.stdout)
+
+    def test_words_for_a_model_have_words_for_a_user(self) -> None:
+        # Not every one of these messages can be caused here.
+        source = SERVER.read_text("utf-8")
+        for name, wording in vars(aws_sso_mcp).items():
+            if isinstance(wording, aws_sso_mcp.Wording):
+                self.assertIn(wording, aws_sso_mcp.WORDINGS)
+                self.assertIn(f"{name}.for_model", source)
+                self.assertNotRegex(wording.for_user, "the user|startUrl|MCP")
 
     @unittest.skipUnless(POSIX, "Windows sends no such signal")
     def test_interrupted_refresh_ends_its_login(self) -> None:
