@@ -183,10 +183,18 @@ def isolated(server: Any) -> dict[str, Any]:
     def inside(places: Any) -> Any:
         if isinstance(places, tuple):
             return tuple(map(inside, places))
+        if isinstance(places, dict):
+            return {name: inside(place) for name, place in places.items()}
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
     constants = {"POLL_INTERVAL_S": server.POLL_INTERVAL_S / 10}
-    for name in ("AWS_PLACES", "MACHINE_FOLDERS", "CONTAINER_MARKS"):
+    names = (
+        "AWS_PLACES",
+        "CONTAINER_MARKS",
+        "MACHINE_FOLDERS",
+        "MACHINE_FOLDER_ELSEWHERE",
+    )
+    for name in names:
         constants[name] = inside(vars(server)[name])
     return constants
 
@@ -878,7 +886,7 @@ class LocalClient(Client):
         self.module.__file__ = str(SERVER)
         exec(server_code(), vars(self.module))
         vars(self.module).update(isolated(self.module))
-        self._threads_before = _thread._count()  # noqa: SLF001 - see `close`
+        self._threads_before = _thread._count()
         self._server = new_server(self._take, self.module)
 
     def write(self, line: bytes) -> None:
@@ -901,7 +909,7 @@ class LocalClient(Client):
         self.test.stand_ins.hang_up()
         # The server starts its threads with `_thread`, so `threading` does not list them.
         for _ in until_deadline():
-            if _thread._count() <= self._threads_before:  # noqa: SLF001
+            if _thread._count() <= self._threads_before:
                 break
             time.sleep(0.001)
         return self._checked(self._stderr.getvalue())
@@ -1264,7 +1272,7 @@ class SettingsTest(ConfiguredTest):
             ("AWS_SSO_MCP_WAIT_SECONDS", "abc", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "-1", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "inf", "a number of seconds"),
-            ("AWS_SSO_MCP_LOGIN", "foo", "`browser` or `device`"),
+            ("AWS_SSO_MCP_LOGIN", "foo", "`browser`, `device` or `browser:PORT`"),
         )
         for name, value, expected in rows:
             with self.subTest(value), mock.patch.dict(os.environ, {name: value}):
@@ -1545,9 +1553,25 @@ class ProgramTrustTest(ConfiguredTest):
         self.assertIn("is part of a project", self.problem(planted))
         self.assertEqual("", self.problem(planted, chosen_by_user=True))
 
+    def test_project_reaches_up_to_the_outermost_folder_with_git(self) -> None:
+        project = self.home.path / "project"
+        planted = self.program(project / ".venv" / "bin" / "aws")
+        inner = project / "packages" / "api"
+        self.work_in(inner)
+        self.assertEqual("", self.problem(planted))
+        (project / ".git").mkdir()
+        self.assertIn("is part of a project", self.problem(planted))
+        (inner / ".git").touch()  # a submodule
+        self.assertIn("is part of a project", self.problem(planted))
+        self.work_in(self.home.path / "elsewhere")
+        self.assertEqual("", self.problem(planted))
+        with mock.patch.dict(os.environ, CLAUDE_PROJECT_DIR=str(inner)):
+            self.assertIn("is part of a project", self.problem(planted))
+
     def test_home_folder_and_its_parents_are_no_project(self) -> None:
         aws = self.program(self.bin / "aws")
         home = self.home.path
+        (home / ".git").mkdir()
         for folder in (home, home.parent, Path(home.anchor)):
             self.work_in(folder)
             self.assertEqual("", self.problem(aws))
@@ -1909,7 +1933,10 @@ class WindowsTest(Test):
         # Windows kills all processes of a job when it is closed. A browser lives longer than
         # the server, so its job has not that flag.
         kill_on_close = 0x2000
-        rows = (("list_profiles", {}, kill_on_close), ("open_page", {"url": "x"}, 0))
+        rows: tuple[tuple[str, dict[str, str], int], ...] = (
+            ("list_profiles", {}, kill_on_close),
+            ("open_page", {"url": "x"}, 0),
+        )
         with (
             mock.patch.object(aws_sso_mcp, "IS_POSIX", new=False),
             mock.patch("subprocess.Popen") as popen,
@@ -1946,6 +1973,16 @@ class WindowsTest(Test):
             self.assertEqual(0, aws_sso_mcp.main(["--version"]))
         handled = {call[0][0] for call in known.signal.call_args_list}
         self.assertEqual({known.SIGINT, known.SIGTERM, known.SIGBREAK}, handled)
+
+
+def count_processes(command_line: bytes) -> int:
+    """Return how many processes of this machine have this command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == command_line:
+                count += 1
+    return count
 
 
 class ShutdownTest(ProcessTest):
@@ -2044,6 +2081,34 @@ aws_sso_mcp.main([])
         client.send("ping")
         self.assertTrue(run.gone())
         client.close()
+
+    @unittest.skipUnless(Path("/proc/self/cmdline").exists(), "needs Linux's /proc")
+    def test_hundreds_of_calls_end_with_the_server(self) -> None:
+        # Programs that do not ask the test, as 200 stand-ins would take long to start.
+        count = 200
+        self.home.write_config(config_with(sessions=count, profiles=1))
+        seconds = f"600.{os.getpid()}"  # so that they can be counted
+        aws = f"#!/bin/sh\nexec /bin/sleep {seconds}\n"
+        (self.stand_ins.folder / "aws").write_text(aws, encoding="utf-8")
+        running = f"/bin/sleep\0{seconds}\0".encode()
+        for started_first in (0, 20):
+            with self.subTest(started_first=started_first):
+                client = self.client()
+                for number in range(count):
+                    client.call(profile=f"p{number}-0")
+                for _ in until_deadline():
+                    if count_processes(running) >= started_first:
+                        break
+                started = time.monotonic()
+                client.close()
+                self.assertLess(time.monotonic() - started, 3)
+                self.assertEqual(0, count_processes(running))
+
+    def test_no_program_starts_once_the_server_is_ending(self) -> None:
+        client = self.local()
+        client.module._is_ending.set()  # nothing outside shows this moment
+        self.assertEqual("ending", client.refresh(profile="dev")["reason"])
+        self.assertEqual([], self.stand_ins.seen)
 
     def test_thread_that_never_begins_fails_and_is_not_waited_for(self) -> None:
         # As one that finds no memory for its first step.
@@ -3005,9 +3070,6 @@ CLIENT_SAMPLES = {
         .codex/plugins/cache/x/x/x/.mcp.json
         .copilot/installed-plugins/x/x/.mcp.json
     """,
-    "extension": """
-        .config/Claude/Claude Extensions/x/manifest.json
-    """,
     "toml mcp_servers": """
         .codex/config.toml
         project/.codex/config.toml
@@ -3073,13 +3135,6 @@ CLIENT_SAMPLES = {
     """,
 }
 TOML_ENTRY = 'command = "x"\nargs = ["--profile", "dev"]\n'
-EXTENSION = {
-    "name": "bedrock",
-    "display_name": "Bedrock of ours",
-    "server": {
-        "mcp_config": {"command": "x", "env": {"AWS_PROFILE": "${user_config.p}"}}
-    },
-}
 CLIENT_TEXTS = {
     "mcpServers": json.dumps({"mcpServers": {"bedrock": ENTRY}}),
     "projects/./mcpServers": json.dumps(
@@ -3089,7 +3144,6 @@ CLIENT_TEXTS = {
     + json.dumps(ENTRY)
     + ",},}",
     "*": json.dumps({"bedrock": ENTRY}),
-    "extension": json.dumps(EXTENSION),
     "toml mcp_servers": "[mcp_servers.bedrock]\n" + TOML_ENTRY,
     "mcp/servers": json.dumps({"mcp": {"servers": {"bedrock": ENTRY}}}),
     "amp.mcpServers": json.dumps({"amp.mcpServers": {"bedrock": ENTRY}}),
@@ -3182,12 +3236,8 @@ class ClientFileTest(ClientTest):
             "LOCALAPPDATA",
         ):
             variables[name] = str(self.home.path / "variables" / name)
-        self.write(
-            ".config/Claude/Claude Extensions Settings/x.json",
-            '{"userConfig": {"p": "dev"}}',
-        )
         machine = self.home.path / "machine"
-        folders = (("", str(machine / "etc")),)
+        folder = str(machine / "etc")
         for place, paths in CLIENT_SAMPLES.items():
             text = CLIENT_TEXTS[place].replace("PROJECT", str(self.project))
             if place.startswith("toml") and sys.version_info < (3, 11):
@@ -3196,7 +3246,7 @@ class ClientFileTest(ClientTest):
                 file = self.write(path, text)
                 with (
                     self.subTest(path),
-                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDERS", folders),
+                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDER_ELSEWHERE", folder),
                 ):
                     self.assertEqual("dev", self.profile_of("bedrock", **variables))
                 file.unlink()
@@ -3324,25 +3374,6 @@ class ClientFileTest(ClientTest):
             with self.subTest(text):
                 self.write(".cursor/mcp.json", text)
                 self.assertEqual("dev", self.profile_of("x"))
-
-    def test_the_settings_of_a_desktop_extension_are_filled_in(self) -> None:
-        folder = ".config/Claude/Claude Extensions"
-        self.write(f"{folder}/a/manifest.json", json.dumps(EXTENSION))
-        self.assertEqual("server_without_profile", self.refusal("bedrock").reason)
-        default = {**EXTENSION, "user_config": {"p": {"default": "old"}, "q": 7}}
-        self.write(f"{folder}/a/manifest.json", json.dumps(default))
-        self.assertEqual("old", self.profile_of("bedrock"))
-        settings = self.write(
-            f"{folder} Settings/a.json", '{"userConfig": {"p": "ops"}}'
-        )
-        for name in ("bedrock", "Bedrock of ours"):
-            self.assertEqual("ops", self.profile_of(name))
-        self.write(".cursor/mcp.json", {"bedrock": ENTRY})
-        self.assertEqual("server_ambiguous", self.refusal("bedrock").reason)
-        settings.write_text(
-            '{"isEnabled": false, "userConfig": {"p": "ops"}}', encoding="utf-8"
-        )
-        self.assertEqual("dev", self.profile_of("bedrock"))
 
     def test_files_that_cannot_be_read_are_passed_over_and_named(self) -> None:
         self.write(".gemini/settings.json", {"x": ENTRY})
@@ -3881,13 +3912,14 @@ class ClientFilesTimeTest(ClientTest, LinearTimeTest):
 
     def test_names_variables_and_env_files(self) -> None:
         budget = aws_sso_mcp.SearchBudget(never)
-        for piece in ("{a:-", "${a:-", "$a:-", "${a:-x}", "$a", "{env:", "{file:", "{{", "{{a}", "$",
-                      "a.", "env", ".env.", "-_", " "):  # fmt: skip
+        for piece in ("{a:-", "${a:-", "$a:-", "${a:-x}", "$a", "{env:", "{file:", "{{", "{{a}",
+                      "$", "a.", "env", ".env.", "-_", " "):  # fmt: skip
             self.assert_linear(aws_sso_mcp.expand_client_text, piece)
             self.assert_linear(aws_sso_mcp.words_of, piece)
             self.assert_linear(
                 lambda text: aws_sso_mcp.read_env_file(text, self.project, budget),
                 piece,
+                size=5_000,
             )
 
         def read_env_text(text: str) -> None:
@@ -3943,9 +3975,8 @@ class ChoosingTest(ConfiguredTest):
         self.assertEqual(("p", "parameter"), found)
         self.assertEqual(("dev", "server"), self.choice(server="a"))
         answer = refresh_here(server="b")
-        self.assertEqual(
-            ("ops", "server"), (answer["profile"], answer["profileSource"])
-        )
+        self.assertEqual("ops", answer["profile"])
+        self.assertEqual("server", answer["profileSource"])
         expected = "from the environment of MCP server 'b', whose entry has none"
         self.assertIn(expected, answer["message"])
 
@@ -4161,7 +4192,7 @@ class CliFailureTest(ProcessTest):
     def test_meanings_are_sentences_for_users_and_models(self) -> None:
         # Not every failure can be caused here.
         for _, _, meaning in aws_sso_mcp.FAILURES:
-            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bperson\b")
+            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bask the user\b")
             self.assertRegex(meaning, r"\.\Z")
 
 
@@ -5662,7 +5693,10 @@ class IdentityTest(CliAnswersTest):
         rows: tuple[tuple[dict[str, Any], str], ...] = (
             ({"stdout": json.dumps(IDENTITY), "exit": 0}, "AWS accepts it"),
             ({"stderr": NOT_ASSIGNED, "exit": 254}, "AWS accepts it"),
-            ({"stderr": "Could not connect to the endpoint URL", "exit": 255}, "was not checked with AWS"),
+            (
+                {"stderr": "Could not connect to the endpoint URL", "exit": 255},
+                "was not checked with AWS",
+            ),
         )  # fmt: skip
         for end, words in rows:
             with self.subTest(end):
@@ -5866,7 +5900,8 @@ class HookTest(Test):
         self.use_tokens(-60)
         rows = (
             SESSION_EXPIRED,
-            "╷\n│ Error: failed to refresh cached credentials, the SSO session has\n│ expired or is",
+            "╷\n│ Error: failed to refresh cached credentials,"
+            " the SSO session has\n│ expired or is",
             "    - | cached credentials, refresh cached\n      | SSO token failed, unable to",
             "\x1b[31mError loading \x1b[1mSSO Token\x1b[0m: Token for x does not exist",
             '{"msg": "Error loading\\nSSO Token: Token for x does not exist"}',
@@ -6223,7 +6258,8 @@ class HookTest(Test):
         self.use_tokens(-60)
         pieces = ('"', "'", "\n", "│", "\\", "\\n", "\x1b[", "sso ", "sso login ", "expired ",
                   "profile ", "profile=", "token for ", "--profile ", "AWS_PROFILE=", "set -x ",
-                  "sso login --", "SSO", "-ProfileName ", "error: ", "'0a", "aws ", "a/")  # fmt: skip
+                  "sso login --", "SSO", "-ProfileName ", "error: ", "'0a", "aws ",
+                  "a/")  # fmt: skip
         for piece in pieces:
             with self.subTest(piece):
                 text = piece * (400_000 // len(piece))
@@ -7318,9 +7354,8 @@ class StatusCommandTest(CommandTest):
         header, first, profiles, second, *_ = self.printed("status").splitlines()
         self.assertRegex(first, r"^corp +valid +3 h 20 min +nothing to do$")
         self.assertEqual("  dev, ops", profiles)
-        self.assertRegex(
-            second, r"^old.awsapps.com/start +absent +- +one sign-in page$"
-        )
+        expected = r"^old.awsapps.com/start +absent +- +one sign-in page$"
+        self.assertRegex(second, expected)
         self.assertEqual(header.index("TOKEN"), second.index("absent"))
         self.assertEqual(header.index("TO REFRESH"), second.index("one sign-in page"))
 
@@ -7654,21 +7689,23 @@ HARMLESS = {
     "int", "isinstance", "len", "list", "max", "min", "range", "repr", "reversed", "set",
     "sorted", "str", "super", "tuple", "type", "zip",
     "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
-    "TypeError", "UnicodeDecodeError", "ValueError",
+    "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
     # modules, and what is used of them; some are imported at the top for The outside world
     "__future__.annotations",
+    "_thread",
     "argparse",
-    "configparser", "configparser.Error", "configparser.RawConfigParser",
+    "configparser", "configparser.DuplicateOptionError", "configparser.DuplicateSectionError",
+    "configparser.Error", "configparser.RawConfigParser",
     "contextlib", "contextlib.suppress",
     "datetime.datetime",
     "difflib.get_close_matches",
-    "errno",
+    "errno", "errno.EBADF", "errno.EMFILE",
     "functools.partial",
     "hashlib", "hashlib.sha1",
     "io",
     "json", "json.dumps", "json.loads",
-    "os", "os.devnull", "os.environ.get", "os.urandom",
-    "re", "re.IGNORECASE", "re.findall", "re.finditer", "re.fullmatch", "re.match",
+    "os", "os.devnull", "os.environ.get", "os.environ.items", "os.urandom",
+    "re", "re.DOTALL", "re.IGNORECASE", "re.findall", "re.finditer", "re.fullmatch", "re.match",
     "re.search", "re.split", "re.sub",
     "shlex", "shlex.quote", "shlex.split",
     "shutil",
@@ -7682,7 +7719,7 @@ HARMLESS = {
     "typing.NamedTuple", "typing.TYPE_CHECKING",  # not get_type_hints: it evaluates text
     # attributes of a NamedTuple, a Condition, a hash, the configuration and command line parsers
     "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
-    ".add_argument", ".json", ".version", ".columns",
+    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section",
     # attributes of classes of The outside world; other classes have `path` and `wait` too
     ".allows_more", ".argv", ".exit_code", ".has_time", ".is_spent", ".output", ".path",
     ".wait",
@@ -7697,7 +7734,8 @@ DOORS: dict[str, Collection[str]] = {
     "find_programs": ("find_aws_cli",),
     "path_problem": ("find_aws_cli",),
     "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
-    "pause": ("read_token", "Login._wait_for_lock"),
+    "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
+    "reset_signals": ("main",),
     "handle_signals": ("main", "serve_client"),
     "exit_now": ("serve_client", "print_text"),
     # The outside world: files and locks
@@ -7710,19 +7748,23 @@ DOORS: dict[str, Collection[str]] = {
         "Login._login_keeps_going",
     ),
     "SearchBudget": ("profile_of_server",),
+    "is_folder": ("client_folders",),
     "matching_files": ("entries_at",),
-    ".read_client_text": ("read_client_file", "read_extension", "read_env_file"),
+    ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
-    ".acquire": ("Login._take_lock",),
-    ".release": ("Login.run",),
+    ".acquire": ("Login._take_lock", "McpServer.has_calls"),
+    ".release": ("Login.run", "McpServer.has_calls"),
     ".fd": ("Login._share", "Login._lock_for_child"),
     "is_locked": ("session_row",),
     # The outside world: where we are, and where the user is
+    "check_library": ("main",),
+    "expand_variables": ("read_config_text", "find_aws_cli"),
+    "is_wsl": ("find_browser", "is_remote"),
     "absolute_path": ("read_config_text", "check_ca_bundle"),
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text", "open_page"),
-    "working_folder": ("project_folder", "usage"),
+    "working_folder": ("client_project", "usage"),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
     "set_variables": ("find_browser",),
@@ -7734,24 +7776,27 @@ DOORS: dict[str, Collection[str]] = {
     "STDOUT": ("Login", "Tools"),
     # stdin, stdout, stderr, the terminal, the command line
     "ClientPipes": ("serve_client",),
-    ".read": ("serve_client", "print_hook"),
+    ".read": ("serve_client",),
+    "read_stdin": ("print_hook",),
     ".write": ("serve_client",),
-    "write_stderr": ("McpServer.log",),
-    "print": ("print_text",),
+    "write_stderr": ("McpServer.log", "main", "serve_client"),
+    "write_stream": ("print_text",),
     "sys.argv": ("main", "usage"),
     "sys.exit": (BEGINNING, "Command line"),
-    "sys.stderr": ("main", "ProgressPrinter.print"),
-    "sys.stdin": ("main", "print_hook"),
-    "sys.stdout": ("main", "is_colourful"),
-    "io.TextIOWrapper": ("main",),
-    ".buffer": ("print_hook",),
+    "sys.stderr": ("run_command", "ProgressPrinter.print"),
+    "sys.stdin": ("main",),
+    "sys.stdout": ("run_command", "print_text", "is_colourful"),
+    "io.TextIOWrapper": ("run_command",),
     ".isatty": ("main", "is_colourful"),
-    ".reconfigure": ("main",),
+    ".reconfigure": ("run_command",),
     "shutil.get_terminal_size": ("print_wrapped",),
     "argparse.ArgumentParser": ("command_line_parser",),
     ".parse_known_intermixed_args": ("parse_command_line",),
     # names of attributes as text, and names that could lead to everything
-    "getattr": ("error_line",),
+    "getattr": ("error_line", "repetition"),
+    "hasattr": ("internal_error",),
+    "sys.meta_path": ("internal_error",),  # to look again for a module that was not found
+    ".invalidate_caches": ("internal_error",),
     "__name__": ("Command line",),
     ".__init__": ("Failure.__init__", "JsonRpcError.__init__"),
     ".__name__": ("internal_error", "McpServer.handle_line"),
@@ -8117,7 +8162,7 @@ class KeyGuard(SourceVisitor):
     def is_key(self, node: ast.AST | None, table: str) -> bool:
         """Tell whether an argument can only be a key of a table."""
         if isinstance(node, ast.Constant):
-            self.used.add(f"{table}: {node.value}")
+            self.used.add(f"{table}: {node.value!s}")
             return node.value in self.keys[table]
         if not isinstance(node, ast.Name):
             return False
@@ -8164,7 +8209,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
      "f'{os.system(1)}'", "f'{1:{os.system(1)}}'", "assert os.system('x')", "return os.system",
      "yield os.system", "raise Failure('x', os.system('x'))", "with os.system('x'): pass",
      "try: pass\nexcept os.system('x'): pass", "for os.system in []: pass", "os.system = None",
-     "del os.system"),
+     "del os.system", "if TYPE_CHECKING: pass\nelse: os.system('x')"),
     ("os", "import os as o1; o1.system('x')"), ("os.*", "from os import *"),
     ("json.loads", "json.loads = home"),
     # a module under another name
@@ -8216,7 +8261,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
      "environment = os.environ; environment['X'] = 'x'", "environment = {'x': os.environ}",
      "def inner_function(environment=os.environ): pass",
      "from os import environ as e1; e1['X'] = 'x'", "os.environ['X']", "'X' in os.environ",
-     "{**os.environ}", "os.environ.items()"),
+     "{**os.environ}"),
     ("os.environ.get", "os.environ.get = None"), ("os.environb", "os.environb[b'X']"),
     # processes, threads, signals
     ("os.popen", "class Inner:\n    run = property(os.popen)"),
@@ -8231,7 +8276,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
     ("Process", "Process(['/bin/sh', '-c', 'x'])", "run = Process", "class Inner(Process): pass",
      "isinstance(1, Process)", "partial(Process, ['x'])", "Process.__init__", "Process = None",
      "def Process(): pass", "[Process for Process in 'x']", "def inner_function(Process): pass"),
-    ("json", "import json as Process"), ("read_file", "run = read_file", "read_file('x')"),
+    ("json", "import json as read_file"), ("read_file", "run = read_file", "read_file('x')"),
     ("write_file", "write_file('x', 'y')", "class Inner:\n    run = write_file"),
     ("._popen", "run._popen.kill()"),
     # names that are imported, bound again
@@ -8260,11 +8305,11 @@ REACHING_NAMES = """
     os.symlink os.chmod os.makedirs os.listdir os.scandir os.stat os.access os.chdir
     os.getuid os.putenv os.popen os.execv os.posix_spawn os.fork os.kill os._exit
     os.startfile signal.signal signal.alarm signal.SIGKILL stat.S_ISREG threading.Timer
-    time.sleep handle_signals .kill .terminate .unknown_method
+    _thread.start_new_thread time.sleep handle_signals .kill .terminate .unknown_method
 """
 # Modules that no section may import.
 REACHING_MODULES = """
-    _thread _posixsubprocess antigravity ast asyncio atexit bdb builtins cProfile code
+    _posixsubprocess antigravity ast asyncio atexit bdb builtins cProfile code
     codecs codeop concurrent.futures csv ctypes dbm dis doctest ensurepip faulthandler
     fcntl fileinput ftplib gc getpass glob grp gzip http.client imaplib importlib
     importlib.util inspect linecache logging logging.handlers marshal mmap msvcrt
@@ -8277,26 +8322,16 @@ REACHING_MODULES = """
 """
 # What must not be found, in whichever section.
 HARMLESS_LINES = [
-    "re.fullmatch('x', 'x')",
-    "from json import loads; loads('1')",
-    "json.loads(json.dumps({}))",
-    "'a'.replace('b', 'c')",
-    "'a'.replace('b', 'c', 1)",
-    "' a '.strip().partition(' ')",
-    "folder / 'x'",
-    "folder.name",
-    "folder.parent.parent.stem",
-    "folder.with_name('x').with_suffix('.json')",
-    "folder.joinpath('x').is_absolute()",
-    "folder.parts[0].casefold()",
-    "os.environ.get('X')",
-    "numbers = [1, 2]; numbers.append(3); numbers.sort()",
-    "f'{len([1]):>{2}}'",
-    "with contextlib.suppress(ValueError): int('x')",
+    "re.fullmatch('x', 'x')", "from json import loads; loads('1')",
+    "json.loads(json.dumps({}))", "'a'.replace('b', 'c')", "'a'.replace('b', 'c', 1)",
+    "' a '.strip().partition(' ')", "folder / 'x'", "folder.name",
+    "folder.parent.parent.stem", "folder.with_name('x').with_suffix('.json')",
+    "folder.joinpath('x').is_absolute()", "folder.parts[0].casefold()",
+    "os.environ.get('X')", "numbers = [1, 2]; numbers.append(3); numbers.sort()",
+    "f'{len([1]):>{2}}'", "with contextlib.suppress(ValueError): int('x')",
     "def inner_function(text: Process) -> open: return text",
     "class Inner:\n    size = 1\n    def double(self): return self.size",
-    "if TYPE_CHECKING:\n    from pathlib import Path",
-    "time.monotonic() - time.time()",
+    "if TYPE_CHECKING:\n    from pathlib import Path", "time.monotonic() - time.time()",
 ]
 # fmt: on
 
@@ -8546,6 +8581,10 @@ GUARDED_NAMES = {
     "_processes": "_process_lock",
     "forget_ended_processes": "_process_lock",
     "_running": "self._lock",
+    "_tasks": "self._lock",
+    "_find_task": "self._lock",
+    "change": "self._lock",  # of a task, as the next
+    "describe": "self._lock",
     "_write": "self._lock",
 }
 # Of these, each assignment needs the lock. A stale value does no harm to those who read them.
@@ -8557,9 +8596,12 @@ GUARDED_ASSIGNMENTS = {
     "restart_wanted": "SHARED_STATE",
     "is_cancelled": "SHARED_STATE",
     "is_hurried": "SHARED_STATE",
+    "message": "self._lock",  # of a task
 }
-# The first is only called with the lock. The second takes it and never returns.
-FUNCTIONS_WITH_LOCK = ("forget_ended_processes", "exit_now")
+# The last two take the lock without a `with`. The others are only called with it.
+FUNCTIONS_WITH_LOCK = (
+    "forget_ended_processes", "_find_task", "change", "has_calls", "exit_now",
+)  # fmt: skip
 
 
 def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> list[str]:
@@ -8571,6 +8613,8 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     def visit(node: ast.AST, held: list[str], is_constructor: bool) -> None:
         if isinstance(node, ast.FunctionDef):
+            if node.name in FUNCTIONS_WITH_LOCK:
+                return
             held = []  # it may be called later
             is_constructor = node.name == "__init__"
         elif isinstance(node, ast.With) and node is not left_out:
@@ -8588,8 +8632,7 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            if statement.name not in FUNCTIONS_WITH_LOCK:
-                visit(statement, [], is_constructor=False)
+            visit(statement, [], is_constructor=False)
     return found
 
 

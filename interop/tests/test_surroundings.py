@@ -281,7 +281,8 @@ def folder_of_a_group(world: World) -> Start:
     world.make("x/bin", ROOT, USERS, 0o775)
     world.plant("x/bin/aws")
     return Start(
-        "{world}/x/bin", "{world}/x/bin/aws may be changed by a group ({world}/x/bin)"
+        "{world}/x/bin",
+        "{world}/x/bin/aws can be changed by other users of its group ({world}/x/bin)",
     )
 
 
@@ -289,7 +290,10 @@ def folder_of_staff(world: World) -> Start:
     """/usr/local/bin of older Debians: writable by a group whose members are unknown."""
     world.make("local/bin", ROOT, STAFF, 0o2775)
     world.plant("local/bin/aws")
-    return Start("{world}/local/bin", "may be changed by a group ({world}/local/bin)")
+    return Start(
+        "{world}/local/bin",
+        "can be changed by other users of its group ({world}/local/bin)",
+    )
 
 
 def folder_of_another(world: World) -> Start:
@@ -312,28 +316,32 @@ def program_of_another(world: World) -> Start:
 
 def program_of_a_group(world: World) -> Start:
     world.plant("x/bin/aws", ROOT, USERS, 0o775)
-    return Start("{world}/x/bin", "may be changed by a group ({world}/x/bin/aws)")
+    return Start(
+        "{world}/x/bin",
+        "can be changed by other users of its group ({world}/x/bin/aws)",
+    )
 
 
 def program_for_everybody(world: World) -> Start:
     world.plant("x/bin/aws", ALICE, ALICE, 0o757)
     return Start(
         "{world}/x/bin",
-        "may be changed by everybody, until `chmod o-w` ({world}/x/bin/a",
+        "can be changed by every user; run `chmod o-w` on it ({world}/x/bin/a",
     )
 
 
 def program_with_a_sticky_bit(world: World) -> Start:
     """The sticky bit has a meaning for folders only."""
     world.plant("x/bin/aws", ROOT, ROOT, 0o1757)
-    return Start("{world}/x/bin", "may be changed by everybody")
+    return Start("{world}/x/bin", "can be changed by every user")
 
 
 def sticky_folder(world: World) -> Start:
     world.make("tmp", mode=0o1777)
     world.plant("tmp/aws", MALLORY)
     return Start(
-        "{world}/tmp", "may be changed by everybody, until `chmod o-w` ({world}/tmp)"
+        "{world}/tmp",
+        "can be changed by every user; run `chmod o-w` on it ({world}/tmp)",
     )
 
 
@@ -341,7 +349,7 @@ def sticky_folder_with_a_program_of_root(world: World) -> Start:
     """Others may put modules and libraries beside it."""
     world.make("tmp", mode=0o1777)
     world.plant("tmp/aws")
-    return Start("{world}/tmp", "may be changed by everybody")
+    return Start("{world}/tmp", "can be changed by every user")
 
 
 def folder_in_a_sticky_one(world: World) -> Start:
@@ -364,7 +372,8 @@ def middle_hop_in_an_open_folder(world: World) -> Start:
     world.link("open/hop", "../x")
     world.link("bin/aws", "../open/hop/evil")
     return Start(
-        "{world}/bin", "may be changed by everybody, until `chmod o-w` ({world}/open)"
+        "{world}/bin",
+        "can be changed by every user; run `chmod o-w` on it ({world}/open)",
     )
 
 
@@ -387,7 +396,7 @@ def project_of_the_working_folder(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     where = "{world}/code"
     return Start(
-        where + "/venv/bin", "venv/bin/aws came with a project ({world}/code)", "code"
+        where + "/venv/bin", "venv/bin/aws is part of a project ({world}/code)", "code"
     )
 
 
@@ -395,7 +404,7 @@ def project_that_the_client_names(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     return Start(
         "{world}/code/venv/bin",
-        "came with a project ({world}/code)",
+        "is part of a project ({world}/code)",
         "x",
         "{world}/link",
     )
@@ -405,7 +414,7 @@ def project_by_a_link(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     world.link("tools", "code/venv/bin")
     return Start(
-        "{world}/tools", "tools/aws came with a project ({world}/code)", "code"
+        "{world}/tools", "tools/aws is part of a project ({world}/code)", "code"
     )
 
 
@@ -413,7 +422,7 @@ def link_of_a_project(world: World) -> Start:
     world.plant("x/evil")
     world.link("code/hop", "../x")
     world.link("bin/aws", "../code/hop/evil")
-    return Start("{world}/bin", "bin/aws came with a project ({world}/code)", "code")
+    return Start("{world}/bin", "bin/aws is part of a project ({world}/code)", "code")
 
 
 def modules_of_a_project_above(world: World) -> Start:
@@ -421,8 +430,43 @@ def modules_of_a_project_above(world: World) -> Start:
     world.make("code/packages/a")
     return Start(
         "{world}/code/node_modules/.bin",
-        "came with a project ({world}/code/node_modules)",
+        "is part of a project ({world}/code/node_modules)",
         "code/packages/a",
+    )
+
+
+def project_above_the_working_folder(world: World) -> Start:
+    world.plant("code/.venv/bin/aws")
+    world.make("code/.git")
+    world.make("code/packages/api")
+    return Start(
+        "{world}/code/.venv/bin",
+        "is part of a project ({world}/code)",
+        "code/packages/api",
+    )
+
+
+def project_above_a_submodule(world: World) -> Start:
+    """A project can have a `.git` of its own in any folder, which must not hide the rest."""
+    world.plant("code/.venv/bin/aws")
+    world.make("code/.git")
+    world.make("code/packages/api/.git", text="gitdir: ../../.git/modules/api\n")
+    return Start(
+        "{world}/code/.venv/bin",
+        "is part of a project ({world}/code)",
+        "code/packages/api",
+    )
+
+
+def project_above_the_folder_that_the_client_names(world: World) -> Start:
+    world.plant("code/.venv/bin/aws")
+    world.make("code/.git", text="gitdir: /elsewhere\n")  # a worktree
+    world.make("code/packages/api")
+    return Start(
+        "{world}/code/.venv/bin",
+        "is part of a project ({world}/code)",
+        "x",
+        "{world}/link/packages/api",
     )
 
 
@@ -430,7 +474,7 @@ def relative_entries(world: World) -> Start:
     world.plant("code/bin/aws")
     world.plant("code/aws")
     return Start(
-        "bin:./bin:.::../code/bin", "bin/aws is no absolute path; ./bin/aws is", "code"
+        "bin:./bin:.::../code/bin", "bin/aws is not an absolute path; aws is", "code"
     )
 
 
@@ -444,19 +488,25 @@ def home_of_another(world: World) -> Start:
 def own_group_that_others_are_in(world: World) -> Start:
     world.plant("bob/.local/bin/aws", SHARED, SHARED, 0o775)
     world.give(SHARED, "bob/.local", "bob/.local/bin")
-    return Start("/nowhere", "bob/.local/bin/aws may be changed by a group", home="bob")
+    return Start(
+        "/nowhere",
+        "bob/.local/bin/aws can be changed by other users of its group",
+        home="bob",
+    )
 
 
 def named_but_everybodys(world: World) -> Start:
     aws = world.plant("open/aws", mode=0o777)
     return Start(
-        "/nowhere", "may be changed by everybody, until `chmod o-w`", named=str(aws)
+        "/nowhere",
+        "can be changed by every user; run `chmod o-w` on it",
+        named=str(aws),
     )
 
 
 def named_but_relative(world: World) -> Start:
     world.plant("code/aws")
-    return Start("/nowhere", "./aws is no absolute path", "code", named="./aws")
+    return Start("/nowhere", ": aws is not an absolute path", "code", named="./aws")
 
 
 ON_PATH = [
@@ -465,7 +515,8 @@ ON_PATH = [
     sticky_folder, sticky_folder_with_a_program_of_root, folder_in_a_sticky_one, link_of_another,
     middle_hop_in_an_open_folder, middle_hop_of_another, folder_that_is_a_link,
     project_of_the_working_folder, project_that_the_client_names, project_by_a_link,
-    link_of_a_project, modules_of_a_project_above, relative_entries,
+    link_of_a_project, modules_of_a_project_above, project_above_the_working_folder,
+    project_above_a_submodule, project_above_the_folder_that_the_client_names, relative_entries,
 ]  # fmt: skip
 NAMED = [named_but_everybodys, named_but_relative]
 # Root is not among these: it works in mounted homes, where a uid can mean another user, so it
@@ -522,7 +573,7 @@ def test_planted_programs_are_never_run(
     said = planted.said.format(world=world.folder)
     for text in (refreshed["message"], status["awsCli"]["problem"]):
         assert said in text
-        assert "$AWS_SSO_MCP_AWS_CLI" in text
+        assert "AWS_SSO_MCP_AWS_CLI" in text
 
 
 @pytest.mark.parametrize("plant", ON_PATH, ids=name_of)
@@ -616,6 +667,14 @@ def named_in_a_project(world: World) -> Start:
     return Start("/usr/bin:/bin", "code/bin/aws", "code", named=str(aws))
 
 
+def home_that_is_a_repository(world: World) -> Start:
+    """Some users keep their settings in git."""
+    world.make("alice/.git", ALICE)
+    world.good("alice/bin/aws", ALICE)
+    world.make("alice/work", ALICE)
+    return Start("{world}/alice/bin:/usr/bin:/bin", "alice/bin/aws", "alice/work")
+
+
 def folder_below_a_sticky_one(world: World) -> Start:
     world.make("tmp", mode=0o1777)
     world.make("tmp/mine", ALICE)
@@ -625,7 +684,8 @@ def folder_below_a_sticky_one(world: World) -> Start:
 
 OWN = [
     home_with_umask_002, folder_of_root, nix_store, pipx_venv, mise_shim, asdf_shim,
-    named_of_a_group, named_with_a_tilde, named_in_a_project, folder_below_a_sticky_one,
+    named_of_a_group, named_with_a_tilde, named_in_a_project, home_that_is_a_repository,
+    folder_below_a_sticky_one,
 ]  # fmt: skip
 
 
@@ -862,7 +922,7 @@ def test_unreadable_config_is_reported(world: World) -> None:
     refreshed, status = start(world, started, ALICE)
     for answer in (refreshed, status):
         assert answer["reason"] == "config_unreadable"
-        assert f"{config} cannot be read: Permission denied" in answer["message"]
+        assert f"Cannot read {config}: Permission denied" in answer["message"]
 
 
 def test_unreadable_token_is_reported(world: World) -> None:
@@ -873,7 +933,7 @@ def test_unreadable_token_is_reported(world: World) -> None:
     os.chown(token, ROOT, ROOT)
     token.chmod(0o600)
     refreshed, status = start(world, started, ALICE)
-    said = f"{token} cannot be read: Permission denied"
+    said = f"Cannot read {token}: Permission denied"
     assert refreshed["reason"] == "config_unreadable"
     assert said in refreshed["message"]
     assert said in " ".join(status["problems"])
