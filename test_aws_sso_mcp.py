@@ -7963,7 +7963,7 @@ DOORS: dict[str, Collection[str]] = {
     "io.TextIOWrapper": ("run_command",),
     ".isatty": ("main", "is_colourful"),
     ".reconfigure": ("run_command",),
-    "shutil.get_terminal_size": ("print_wrapped",),
+    "shutil.get_terminal_size": ("terminal_width",),
     "argparse.ArgumentParser": ("command_line_parser",),
     ".parse_known_intermixed_args": ("parse_command_line",),
     # names of attributes as text, and names that could lead to everything
