@@ -1455,6 +1455,39 @@ class LockTest(ProcessTest):
             self.home.token_path().unlink()
         self.assertEqual("precious", target.read_text())
 
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_lock_that_others_can_write_is_made_anew(self) -> None:
+        # What is in it may be the sign-in page of an attacker.
+        path = self.home.lock_path()
+        page = {"url": f"{DEVICE_URL}?user_code=EVIL-CODE", "code": "EVIL-CODE"}
+        for folder_mode, mode in ((0o777, 0o600), (0o755, 0o666), (0o770, 0o660)):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(page))
+            path.chmod(mode)
+            path.parent.chmod(folder_mode)
+            client = self.local()
+            with self.subTest(folder=oct(folder_mode), file=oct(mode)):
+                call, run = self.start_login(client)
+                self.stand_ins.log_in(run)
+                self.assertEqual("logged_in", client.result(call)["status"])
+                self.assertEqual(0, path.parent.stat().st_mode & 0o022)
+                self.assertEqual(0o600, path.stat().st_mode & 0o777)
+                self.assertNotIn("EVIL-CODE", path.read_text())
+            self.home.token_path().unlink()
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_every_folder_that_is_made_is_private(self) -> None:
+        shutil.rmtree(self.home.path / ".aws" / "sso")
+        self.addCleanup(os.umask, os.umask(0))
+        client = self.local()
+        call, run = self.start_login(client)
+        run.do(exit=1)
+        client.result(call)
+        path = self.home.lock_path()
+        for folder in (path.parent, path.parent.parent):
+            self.assertEqual(0o700, folder.stat().st_mode & 0o777)
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+
     @unittest.skipUnless(POSIX, "Windows has no flock")
     def test_exclusive_lock_is_a_login_and_a_shared_lock_is_none(self) -> None:
         import fcntl
