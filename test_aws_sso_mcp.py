@@ -183,10 +183,18 @@ def isolated(server: Any) -> dict[str, Any]:
     def inside(places: Any) -> Any:
         if isinstance(places, tuple):
             return tuple(map(inside, places))
+        if isinstance(places, dict):
+            return {name: inside(place) for name, place in places.items()}
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
     constants = {"POLL_INTERVAL_S": server.POLL_INTERVAL_S / 10}
-    for name in ("AWS_PLACES", "MACHINE_FOLDERS", "CONTAINER_MARKS"):
+    names = (
+        "AWS_PLACES",
+        "CONTAINER_MARKS",
+        "MACHINE_FOLDERS",
+        "MACHINE_FOLDER_ELSEWHERE",
+    )
+    for name in names:
         constants[name] = inside(vars(server)[name])
     return constants
 
@@ -878,7 +886,7 @@ class LocalClient(Client):
         self.module.__file__ = str(SERVER)
         exec(server_code(), vars(self.module))
         vars(self.module).update(isolated(self.module))
-        self._threads_before = _thread._count()  # noqa: SLF001 - see `close`
+        self._threads_before = _thread._count()
         self._server = new_server(self._take, self.module)
 
     def write(self, line: bytes) -> None:
@@ -901,7 +909,7 @@ class LocalClient(Client):
         self.test.stand_ins.hang_up()
         # The server starts its threads with `_thread`, so `threading` does not list them.
         for _ in until_deadline():
-            if _thread._count() <= self._threads_before:  # noqa: SLF001
+            if _thread._count() <= self._threads_before:
                 break
             time.sleep(0.001)
         return self._checked(self._stderr.getvalue())
@@ -1515,7 +1523,7 @@ class ProgramTrustTest(ConfiguredTest):
 
     def trusting(self, users: set[int], groups: set[int]) -> Any:
         """Let the server trust these users and groups: a test has only one of each."""
-        trusted = aws_sso_mcp.Trusted(users, groups, projects=set())
+        trusted = aws_sso_mcp.Trusted(users, groups, set(), projects=set())
         return mock.patch.object(aws_sso_mcp, "trusted_owners", lambda: trusted)
 
     def test_program_in_a_project_is_never_executed(self) -> None:
@@ -1545,9 +1553,25 @@ class ProgramTrustTest(ConfiguredTest):
         self.assertIn("is part of a project", self.problem(planted))
         self.assertEqual("", self.problem(planted, chosen_by_user=True))
 
+    def test_project_reaches_up_to_the_outermost_folder_with_git(self) -> None:
+        project = self.home.path / "project"
+        planted = self.program(project / ".venv" / "bin" / "aws")
+        inner = project / "packages" / "api"
+        self.work_in(inner)
+        self.assertEqual("", self.problem(planted))
+        (project / ".git").mkdir()
+        self.assertIn("is part of a project", self.problem(planted))
+        (inner / ".git").touch()  # a submodule
+        self.assertIn("is part of a project", self.problem(planted))
+        self.work_in(self.home.path / "elsewhere")
+        self.assertEqual("", self.problem(planted))
+        with mock.patch.dict(os.environ, CLAUDE_PROJECT_DIR=str(inner)):
+            self.assertIn("is part of a project", self.problem(planted))
+
     def test_home_folder_and_its_parents_are_no_project(self) -> None:
         aws = self.program(self.bin / "aws")
         home = self.home.path
+        (home / ".git").mkdir()
         for folder in (home, home.parent, Path(home.anchor)):
             self.work_in(folder)
             self.assertEqual("", self.problem(aws))
@@ -1629,6 +1653,52 @@ class ProgramTrustTest(ConfiguredTest):
                 # Only root could give a file to another group.
                 trusted = aws_sso_mcp.trusted_owners()
             self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
+    def test_first_group_of_another_account_is_not_trusted(self) -> None:
+        import grp
+        import pwd
+
+        me = pwd.struct_passwd(("me", "x", os.geteuid(), 4242, "", "/", ""))
+        rows = (
+            ((os.geteuid() + 1, 4243), True),
+            ((os.geteuid(), 4242), True),  # a second name of the same user
+            ((os.geteuid() + 1, 4242), False),
+        )
+        group = grp.struct_group(("me", "x", 4242, []))
+        for (uid, gid), expected in rows:
+            other = pwd.struct_passwd(("other", "x", uid, gid, "", "/", ""))
+            accounts = mock.patch("pwd.getpwall", return_value=[me, other])
+            user = mock.patch("pwd.getpwuid", return_value=me)
+            with accounts, user, mock.patch("grp.getgrgid", return_value=group):
+                trusted = aws_sso_mcp.trusted_owners()
+            self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells it to Python")
+    def test_access_control_list_that_lets_others_write_is_refused(self) -> None:
+        aws = self.program(self.bin / "aws")
+        nobody = 0xFFFFFFFF
+        # tag, permissions, number: the owner, the group, the mask, all others
+        entries = [(1, 7, nobody), (4, 5, nobody), (16, 7, nobody), (32, 5, nobody)]
+        rows = (
+            ((2, 7, os.geteuid() + 1), False),  # a user
+            ((8, 7, os.getegid() + 1), False),  # a group
+            ((2, 5, os.geteuid() + 1), True),
+            ((2, 7, os.geteuid()), True),
+        )
+        for entry, expected in rows:
+            content = struct.pack("<I", 2)
+            for fields in sorted([*entries, entry]):
+                content += struct.pack("<HHI", *fields)
+            try:
+                os.setxattr(aws, "system.posix_acl_access", content)
+            except OSError:
+                self.skipTest("this file system has no access control lists")
+            users = {0, os.geteuid()}
+            with self.subTest(entry), self.trusting(users, {os.getegid()}):
+                problem = self.problem(aws)
+                self.assertEqual(expected, problem == "")
+                self.assertEqual(expected, "access control list" not in problem)
 
     def test_folder_is_no_program(self) -> None:
         (self.bin / "aws").mkdir()
@@ -1909,7 +1979,10 @@ class WindowsTest(Test):
         # Windows kills all processes of a job when it is closed. A browser lives longer than
         # the server, so its job has not that flag.
         kill_on_close = 0x2000
-        rows = (("list_profiles", {}, kill_on_close), ("open_page", {"url": "x"}, 0))
+        rows: tuple[tuple[str, dict[str, str], int], ...] = (
+            ("list_profiles", {}, kill_on_close),
+            ("open_page", {"url": "x"}, 0),
+        )
         with (
             mock.patch.object(aws_sso_mcp, "IS_POSIX", new=False),
             mock.patch("subprocess.Popen") as popen,
@@ -1941,9 +2014,8 @@ class WindowsTest(Test):
         known = mock.Mock(
             spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal", "set_wakeup_fd"]
         )
-        signals = mock.patch.object(aws_sso_mcp, "signal", known)
-        windows = mock.patch.object(aws_sso_mcp, "IS_POSIX", False)
-        with signals, windows, contextlib.redirect_stdout(io.StringIO()):
+        windows = mock.patch.multiple(aws_sso_mcp, signal=known, IS_POSIX=False)
+        with windows, contextlib.redirect_stdout(io.StringIO()):
             self.assertEqual(0, aws_sso_mcp.main(["--version"]))
         handled = {call[0][0] for call in known.signal.call_args_list}
         self.assertEqual({known.SIGINT, known.SIGTERM, known.SIGBREAK}, handled)
@@ -2123,7 +2195,7 @@ aws_sso_mcp.main([])
                 )  # fmt: skip
                 request = json.dumps({"id": 1, "method": "server/discover"}).encode()
                 os.write(to_server, request + b"\n")
-                with open(from_server, "rb") as answers:
+                with os.fdopen(from_server, "rb") as answers:
                     answers.readline()
                     for fd in (stdin, stdout):
                         os.set_blocking(fd, False)
@@ -2755,7 +2827,8 @@ class ProfileInCommandTest(unittest.TestCase):
     def test_no_pattern_is_longer_than_a_line(self) -> None:
         rules: Any = [*aws_sso_mcp.NAMING_RULES, *aws_sso_mcp.PROGRAM_RULES]
         for rule in rules:
-            self.assertLessEqual(len(rule.pattern), 120, rule.name)
+            pattern = rule.pattern.replace("|".join(aws_sso_mcp.OTHER_PROGRAMS), "...")
+            self.assertLessEqual(len(pattern), 120, rule.name)
 
     def test_profile_that_a_command_names(self) -> None:
         rows = (
@@ -3046,9 +3119,6 @@ CLIENT_SAMPLES = {
         .codex/plugins/cache/x/x/x/.mcp.json
         .copilot/installed-plugins/x/x/.mcp.json
     """,
-    "extension": """
-        .config/Claude/Claude Extensions/x/manifest.json
-    """,
     "toml mcp_servers": """
         .codex/config.toml
         project/.codex/config.toml
@@ -3114,13 +3184,6 @@ CLIENT_SAMPLES = {
     """,
 }
 TOML_ENTRY = 'command = "x"\nargs = ["--profile", "dev"]\n'
-EXTENSION = {
-    "name": "bedrock",
-    "display_name": "Bedrock of ours",
-    "server": {
-        "mcp_config": {"command": "x", "env": {"AWS_PROFILE": "${user_config.p}"}}
-    },
-}
 CLIENT_TEXTS = {
     "mcpServers": json.dumps({"mcpServers": {"bedrock": ENTRY}}),
     "projects/./mcpServers": json.dumps(
@@ -3130,7 +3193,6 @@ CLIENT_TEXTS = {
     + json.dumps(ENTRY)
     + ",},}",
     "*": json.dumps({"bedrock": ENTRY}),
-    "extension": json.dumps(EXTENSION),
     "toml mcp_servers": "[mcp_servers.bedrock]\n" + TOML_ENTRY,
     "mcp/servers": json.dumps({"mcp": {"servers": {"bedrock": ENTRY}}}),
     "amp.mcpServers": json.dumps({"amp.mcpServers": {"bedrock": ENTRY}}),
@@ -3223,12 +3285,8 @@ class ClientFileTest(ClientTest):
             "LOCALAPPDATA",
         ):
             variables[name] = str(self.home.path / "variables" / name)
-        self.write(
-            ".config/Claude/Claude Extensions Settings/x.json",
-            '{"userConfig": {"p": "dev"}}',
-        )
         machine = self.home.path / "machine"
-        folders = (("", str(machine / "etc")),)
+        folder = str(machine / "etc")
         for place, paths in CLIENT_SAMPLES.items():
             text = CLIENT_TEXTS[place].replace("PROJECT", str(self.project))
             if place.startswith("toml") and sys.version_info < (3, 11):
@@ -3237,7 +3295,7 @@ class ClientFileTest(ClientTest):
                 file = self.write(path, text)
                 with (
                     self.subTest(path),
-                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDERS", folders),
+                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDER_ELSEWHERE", folder),
                 ):
                     self.assertEqual("dev", self.profile_of("bedrock", **variables))
                 file.unlink()
@@ -3365,25 +3423,6 @@ class ClientFileTest(ClientTest):
             with self.subTest(text):
                 self.write(".cursor/mcp.json", text)
                 self.assertEqual("dev", self.profile_of("x"))
-
-    def test_the_settings_of_a_desktop_extension_are_filled_in(self) -> None:
-        folder = ".config/Claude/Claude Extensions"
-        self.write(f"{folder}/a/manifest.json", json.dumps(EXTENSION))
-        self.assertEqual("server_without_profile", self.refusal("bedrock").reason)
-        default = {**EXTENSION, "user_config": {"p": {"default": "old"}, "q": 7}}
-        self.write(f"{folder}/a/manifest.json", json.dumps(default))
-        self.assertEqual("old", self.profile_of("bedrock"))
-        settings = self.write(
-            f"{folder} Settings/a.json", '{"userConfig": {"p": "ops"}}'
-        )
-        for name in ("bedrock", "Bedrock of ours"):
-            self.assertEqual("ops", self.profile_of(name))
-        self.write(".cursor/mcp.json", {"bedrock": ENTRY})
-        self.assertEqual("server_ambiguous", self.refusal("bedrock").reason)
-        settings.write_text(
-            '{"isEnabled": false, "userConfig": {"p": "ops"}}', encoding="utf-8"
-        )
-        self.assertEqual("dev", self.profile_of("bedrock"))
 
     def test_files_that_cannot_be_read_are_passed_over_and_named(self) -> None:
         self.write(".gemini/settings.json", {"x": ENTRY})
@@ -3922,13 +3961,14 @@ class ClientFilesTimeTest(ClientTest, LinearTimeTest):
 
     def test_names_variables_and_env_files(self) -> None:
         budget = aws_sso_mcp.SearchBudget(never)
-        for piece in ("{a:-", "${a:-", "$a:-", "${a:-x}", "$a", "{env:", "{file:", "{{", "{{a}", "$",
-                      "a.", "env", ".env.", "-_", " "):  # fmt: skip
+        for piece in ("{a:-", "${a:-", "$a:-", "${a:-x}", "$a", "{env:", "{file:", "{{", "{{a}",
+                      "$", "a.", "env", ".env.", "-_", " "):  # fmt: skip
             self.assert_linear(aws_sso_mcp.expand_client_text, piece)
             self.assert_linear(aws_sso_mcp.words_of, piece)
             self.assert_linear(
                 lambda text: aws_sso_mcp.read_env_file(text, self.project, budget),
                 piece,
+                size=5_000,
             )
 
         def read_env_text(text: str) -> None:
@@ -3984,9 +4024,8 @@ class ChoosingTest(ConfiguredTest):
         self.assertEqual(("p", "parameter"), found)
         self.assertEqual(("dev", "server"), self.choice(server="a"))
         answer = refresh_here(server="b")
-        self.assertEqual(
-            ("ops", "server"), (answer["profile"], answer["profileSource"])
-        )
+        self.assertEqual("ops", answer["profile"])
+        self.assertEqual("server", answer["profileSource"])
         expected = "from the environment of MCP server 'b', whose entry has none"
         self.assertIn(expected, answer["message"])
 
@@ -4167,13 +4206,14 @@ class CliFailureTest(ProcessTest):
             ("me:hunter2@proxy", "hunter2"),
             ("http://me:hunter2 x@proxy:1", "hunter2"),
         )
-        for proxy, shown in rows:
-            for name in ("HTTPS_PROXY", "all_proxy", "Http_Proxy"):
-                with self.subTest(proxy, shown=shown, name=name):
-                    client = self.local(**{name: proxy})
-                    answer = self.answer(client, f"odd: {shown} is bad")
-                    self.assertEqual("aws_cli_failed", answer["reason"])
-                    self.assertNotIn("The AWS CLI said", answer["message"])
+        cases = [("HTTPS_PROXY", *row) for row in rows]
+        cases += [(name, *rows[0]) for name in ("all_proxy", "Http_Proxy")]
+        for name, proxy, shown in cases:
+            with self.subTest(proxy, shown=shown, name=name):
+                client = self.local(**{name: proxy})
+                answer = self.answer(client, f"odd: {shown} is bad")
+                self.assertEqual("aws_cli_failed", answer["reason"])
+                self.assertNotIn("The AWS CLI said", answer["message"])
 
     def test_proxy_without_a_login_keeps_nothing_from_being_quoted(self) -> None:
         client = self.local(HTTPS_PROXY="http://proxy:1", NO_PROXY="localhost")
@@ -4202,7 +4242,7 @@ class CliFailureTest(ProcessTest):
     def test_meanings_are_sentences_for_users_and_models(self) -> None:
         # Not every failure can be caused here.
         for _, _, meaning in aws_sso_mcp.FAILURES:
-            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bperson\b")
+            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bask the user\b")
             self.assertRegex(meaning, r"\.\Z")
 
 
@@ -4525,6 +4565,9 @@ class LoginOutputTest(Test):
             "https://us-east-1.signin.aws/platform/authorize?request_uri=x",
             "https://oidc.us-east-1.api.aws/authorize?x=1",
             "https://oidc-fips.us-gov-west-1.amazonaws.com/authorize?x=1",
+            "https://oidc.us-isob-east-1.sc2s.sgov.gov/authorize?x=1",
+            "https://oidc.ap-southeast-7.amazonaws.com:443/authorize?x=1",
+            "https://ssoins-1.portal.us-east-1.app.aws/",
         )
         for url in hosts_of_aws:
             with self.subTest(url):
@@ -4548,10 +4591,44 @@ class LoginOutputTest(Test):
             "javascript:alert(1)",
             "https://x.aws/\x1b[2J",
             "https://x.aws/' --flag",
+            # Buckets, and other pages that customers have below AWS's domains.
+            "https://oidc.s3.amazonaws.com/",
+            "https://oidc.s3-us-west-2.amazonaws.com/",
+            "https://oidc.s3-website-us-east-1.amazonaws.com/",
+            "https://device.sso.s3.amazonaws.com/",
+            "https://oidc.s3-accelerate.amazonaws.com/",
+            "https://oidc.amazonaws.com/",
+            "https://oidc.us-east-1.on.aws/",
+            "https://oidc.us-east-1.elb.amazonaws.com/",
+            "https://x.apps.app.aws/",
+            "https://app.aws/",
+            # Digits and letters of other scripts.
+            "https://oidc.us-east-\u0661.amazonaws.com/",
+            "https://oidc.u\u017f-east-1.amazonaws.com/",
+            "https://oidc.us-east-1.amazonaws.com:\u0661/",
         )
         for url in other_urls:
             with self.subTest(url):
                 self.assertFalse(is_aws_url(url))
+
+    def test_url_that_a_shell_would_act_on_is_not_opened(self) -> None:
+        # A user, or an assistant, may paste it without quotes.
+        host = "https://oidc.us-east-1.amazonaws.com/"
+        texts = (
+            "?x=$(id)", "?x=$HOME", "?x=`id`", "?x='", '?x="', "?x=1;id", "?x=1|id", "?x=1>y",
+            "?x=1<y", "?x=(y)", "?x={a,b}", "?x=[a]", "?x=*", "?x=!1", "?x=^", "?x=\\", "?x=1 y",
+            "?x=1&id", "?x=1&&id=1", "?x=1&/bin/id=1", "?x&", "?x=\u00e9", "?x=1\n",
+        )  # fmt: skip
+        for text in texts:
+            with self.subTest(text):
+                self.assertFalse(is_aws_url(host + text))
+        for text in (
+            "?x=1&y=2&z=",
+            "start/#/device?user_code=A&b=c",
+            "?x=%24&y=a+b:c/d@e,f=~-._",
+        ):
+            with self.subTest(text):
+                self.assertTrue(is_aws_url(host + text))
 
     def test_hosts_of_every_partition_are_hosts_of_aws(self) -> None:
         suffixes = """
@@ -4560,8 +4637,17 @@ class LoginOutputTest(Test):
             api.amazonwebservices.eu api.aws.ic.gov api.aws.scloud api.cloud-aws.adc-e.uk
             api.aws.hci.ic.gov
         """
-        of_aws = ("oidc.us-iso-east-1", "oidc-fips.us-iso-east-1", "device.sso.x-1")
-        of_customers = ("x", "x.s3.us-iso-east-1", "oidc.x.execute-api.y-1")
+        of_aws = (
+            "oidc.us-iso-east-1",
+            "oidc-fips.us-iso-east-1",
+            "device.sso.eu-isoe-west-1",
+        )
+        of_customers = (
+            "x",
+            "x.s3.us-iso-east-1",
+            "oidc.x.execute-api.us-iso-east-1",
+            "oidc.s3",
+        )
         for suffix in suffixes.split():
             with self.subTest(suffix):
                 self.assertFalse(is_aws_url(f"https://{suffix}/?a"))
@@ -5400,6 +5486,16 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("denied", second.result(second_call)["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
+    def test_denial_is_reported_after_a_look_at_a_half_written_file(self) -> None:
+        # A server that is about to write its file has emptied it.
+        first, first_call, second, second_call, run = self.two_at_one_login()
+        self.home.lock_path().write_text("", encoding="utf-8")
+        self.wait_for_progress(second, 1, "requesting a sign-in page")
+        run.do(stderr=DENIED, exit=255)
+        self.assertEqual("denied", first.result(first_call)["reason"])
+        self.assertEqual("denied", second.result(second_call)["reason"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
     @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
     def test_login_outlives_a_killed_server(self) -> None:
         first, _, second, second_call, run = self.two_at_one_login()
@@ -5843,6 +5939,13 @@ class AnswerTest(ProcessTest):
         )
         expected = "configured for MCP server 'mcp__bedrock-kb__query'"
         self.assertIn(expected, answer["message"])
+        expected = (
+            "Retry what failed. If MCP server 'mcp__bedrock-kb__query' still fails,"
+            " reconnect it: it may use old credentials."
+        )
+        self.assertIn(expected, answer["message"])
+        answer = client.refresh(profile="ops")
+        self.assertIn("If an MCP server still fails, reconnect it", answer["message"])
         answer = client.refresh(server="bedrock")
         self.assertEqual("server_not_found", answer["reason"])
         self.assertIn("bedrock-kb", answer["message"])
@@ -5856,7 +5959,11 @@ class AnswerTest(ProcessTest):
                 "profile_not_found",
                 "try again with one of: 'dev'",
             ),
-            ({}, "profile_not_found", "try again with one of: "),
+            (
+                {},
+                "profile_not_found",
+                " has no default profile. Try again with one of: 'dev', 'old'.",
+            ),
         )
         for arguments, reason, step in rows:
             with self.subTest(arguments):
@@ -5960,7 +6067,10 @@ class IdentityTest(CliAnswersTest):
         rows: tuple[tuple[dict[str, Any], str], ...] = (
             ({"stdout": json.dumps(IDENTITY), "exit": 0}, "AWS accepts it"),
             ({"stderr": NOT_ASSIGNED, "exit": 254}, "AWS accepts it"),
-            ({"stderr": "Could not connect to the endpoint URL", "exit": 255}, "was not checked with AWS"),
+            (
+                {"stderr": "Could not connect to the endpoint URL", "exit": 255},
+                "was not checked with AWS",
+            ),
         )  # fmt: skip
         for end, words in rows:
             with self.subTest(end):
@@ -6025,10 +6135,16 @@ class StatusTest(ProcessTest):
         self.assertEqual("p7-30", profile["profile"])
 
     def test_status_says_when_a_refresh_would_fail(self) -> None:
-        answer = self.local().status()
-        expected = "use profile 'default', because no profile was given, and fail"
+        client = self.local(AWS_PROFILE="static")
+        answer = client.status()
+        expected = "use profile 'static', from $AWS_PROFILE, and fail: see the problems"
         self.assertIn(expected, answer["message"])
-        self.assertIn("Profile 'default' does not exist in ", answer["problems"][0])
+        self.assertIn("it has static keys", answer["problems"][0])
+
+    def test_default_profile_that_nobody_named_is_no_problem(self) -> None:
+        answer = self.local().status()
+        self.assertIn("A refresh needs `profile`: ", answer["message"])
+        self.assertEqual([], answer["problems"])
 
     def test_token_about_to_expire_counts_as_usable(self) -> None:
         self.home.write_token(10)
@@ -6164,7 +6280,8 @@ class HookTest(Test):
         self.use_tokens(-60)
         rows = (
             SESSION_EXPIRED,
-            "╷\n│ Error: failed to refresh cached credentials, the SSO session has\n│ expired or is",
+            "╷\n│ Error: failed to refresh cached credentials,"
+            " the SSO session has\n│ expired or is",
             "    - | cached credentials, refresh cached\n      | SSO token failed, unable to",
             "\x1b[31mError loading \x1b[1mSSO Token\x1b[0m: Token for x does not exist",
             '{"msg": "Error loading\\nSSO Token: Token for x does not exist"}',
@@ -6521,7 +6638,8 @@ class HookTest(Test):
         self.use_tokens(-60)
         pieces = ('"', "'", "\n", "│", "\\", "\\n", "\x1b[", "sso ", "sso login ", "expired ",
                   "profile ", "profile=", "token for ", "--profile ", "AWS_PROFILE=", "set -x ",
-                  "sso login --", "SSO", "-ProfileName ", "error: ", "'0a", "aws ", "a/")  # fmt: skip
+                  "sso login --", "SSO", "-ProfileName ", "error: ", "'0a", "aws ",
+                  "a/")  # fmt: skip
         for piece in pieces:
             with self.subTest(piece):
                 text = piece * (400_000 // len(piece))
@@ -7152,6 +7270,7 @@ class TaskTest(ProcessTest):
             self.assertEqual("working", self.get(client, task_id)["status"])
             if time.monotonic() > end:
                 break
+            time.sleep(0.05)
         self.stand_ins.log_in(run)
         task = self.until(client, task_id, "completed")
         status = task["result"]["structuredContent"]["status"]
@@ -7368,7 +7487,7 @@ class StartTest(CommandTest):
             self.assert_says(expected, hide.format(module))
 
     def test_every_module_that_is_imported_late_is_looked_for(self) -> None:
-        late = set()
+        late: set[str] = set()
         for node in ast.walk(ast.parse(SERVER.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for inner in ast.walk(node):
@@ -7420,7 +7539,7 @@ class NonBlockingStreamTest(CommandTest):
         self.home.write_config(config_with(sessions=20, profiles=400))
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        with open(reader, encoding="utf-8") as output:
+        with os.fdopen(reader, encoding="utf-8") as output:
             process = subprocess.Popen(
                 [*APART.argv(str(self.home.path)), "status", "--json"],
                 env=self.stand_ins.environment(), stdout=writer,
@@ -7442,7 +7561,7 @@ class NonBlockingStreamTest(CommandTest):
         os.close(reader)
         event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash"}
         event["error"] = "Error loading SSO Token: Token for corp does not exist"
-        with open(writer, "wb") as file:
+        with os.fdopen(writer, "wb") as file:
             with self.assertRaises(subprocess.TimeoutExpired):
                 process.wait(0.2)
             file.write(json.dumps(event).encode())
@@ -7556,7 +7675,11 @@ class CommandLineTest(CommandTest):
         rows: tuple[tuple[tuple[str, ...], str], ...] = (
             (("stauts",), "unknown command 'stauts', did you mean status?"),
             (("--verison",), "unknown argument '--verison', did you mean --version?"),
-            (("login",), "unknown command 'login'\n"),
+            (("login",), "unknown command 'login', did you mean refresh?\n"),
+            (("lgoin", "dev"), "unknown command 'lgoin', did you mean refresh?\n"),
+            (("sso", "login"), "unknown command 'sso', did you mean refresh?\n"),
+            (("list",), "unknown command 'list', did you mean status?\n"),
+            (("explain",), "unknown command 'explain'\n"),
             (("status", "--jsno"), "unknown argument '--jsno', did you mean --json?"),
             (("status", "--force"), "unknown argument '--force'\n"),
             (("refresh", "--profle=a"), f"unknown argument '--profle=a', {profile}"),
@@ -7616,9 +7739,8 @@ class StatusCommandTest(CommandTest):
         header, first, profiles, second, *_ = self.printed("status").splitlines()
         self.assertRegex(first, r"^corp +valid +3 h 20 min +nothing to do$")
         self.assertEqual("  dev, ops", profiles)
-        self.assertRegex(
-            second, r"^old.awsapps.com/start +absent +- +one sign-in page$"
-        )
+        expected = r"^old.awsapps.com/start +absent +- +one sign-in page$"
+        self.assertRegex(second, expected)
         self.assertEqual(header.index("TOKEN"), second.index("absent"))
         self.assertEqual(header.index("TO REFRESH"), second.index("one sign-in page"))
 
@@ -7690,13 +7812,43 @@ class StatusCommandTest(CommandTest):
         self.home.write_config("")
         text = self.printed("status", code=1)
         self.assertNotIn("SESSION", text)
-        self.assertIn("Create one in a terminal with `aws configure sso`.\n", text)
+        self.assertIn("Create one with `aws configure sso`.\n", text)
         self.assertNotIn("0 of 0", text)
+
+    def test_missing_aws_cli_comes_first(self) -> None:
+        nothing = {"PATH": str(self.home.path), "AWS_SSO_MCP_AWS_CLI": ""}
+        for config in ("", CONFIG):
+            self.home.write_config(config)
+            text = self.printed("status", code=1, **nothing)
+            lines = text.partition("\n\n")[2] or text
+            self.assertRegex(lines, r"\A(- )?No usable AWS CLI v2 was found: ")
+            self.assertEqual(1, text.count("No usable AWS CLI"))
+        self.home.write_config("")
+        for command in ("status", "refresh"):
+            text = self.printed(command, code=1, **nothing)
+            step = "Then create an SSO profile with `aws configure sso`."
+            self.assertRegex(text, f"No usable AWS CLI .*{step}")
+
+    def test_status_says_how_to_choose_a_profile(self) -> None:
+        text = self.printed("status", code=1)
+        self.assertTrue(
+            text.endswith("\n\nChoose a profile: `refresh PROFILE`.\n"), text
+        )
+
+    def test_narrow_terminal_gets_a_narrow_table(self) -> None:
+        self.home.write_token(3 * 60 + 20.5)
+        text = self.printed("status", COLUMNS="40")
+        header, first, _, second, *_ = text.splitlines()
+        self.assertEqual(["SESSION", "TOKEN", "TIME", "LEFT"], header.split())
+        self.assertRegex(first, r"^corp +valid +3 h 20 min$")
+        self.assertRegex(second, r"^old.awsapps. +absent +-$")
+        for line in text.splitlines():
+            self.assertLessEqual(len(line), 40)
 
     def test_problem_is_named_where_no_profile_works(self) -> None:
         self.home.write_config("[profile lost]\nsso_session = gone\n")
         text = self.printed("status", code=1)
-        self.assertIn("Create one in a terminal with `aws configure sso`.\n", text)
+        self.assertIn("Create one with `aws configure sso`.\n", text)
         self.assertIn("[sso-session gone]", text)
 
     def test_version_1_of_the_cli_is_reported(self) -> None:
@@ -7827,6 +7979,24 @@ class RefreshCommandTest(CommandTest):
         self.assertIn("A cached file is damaged. Delete ", run.stdout)
         self.assertNotIn("the user", run.stdout)
 
+    def test_nothing_for_a_model_is_printed(self) -> None:
+        self.home.write_token(3 * 60 + 20.5)
+        run = self.run_server("refresh", "dev")
+        expected = (
+            "The SSO token is good and AWS accepts it. No login was needed."
+            " Profile: 'dev', as requested. Time left: 3 h 20 min.\n"
+        )
+        self.assertEqual(expected, run.stdout)
+
+    def test_words_for_a_model_have_words_for_a_user(self) -> None:
+        # Not every one of these messages can be caused here.
+        source = SERVER.read_text("utf-8")
+        for name, wording in vars(aws_sso_mcp).items():
+            if isinstance(wording, aws_sso_mcp.Wording):
+                self.assertIn(wording, aws_sso_mcp.WORDINGS)
+                self.assertIn(f"{name}.for_model", source)
+                self.assertNotRegex(wording.for_user, "the user|startUrl|MCP")
+
     @unittest.skipUnless(POSIX, "Windows sends no such signal")
     def test_interrupted_refresh_ends_its_login(self) -> None:
         process, run = self.start_refresh()
@@ -7952,21 +8122,23 @@ HARMLESS = {
     "int", "isinstance", "len", "list", "max", "min", "range", "repr", "reversed", "set",
     "sorted", "str", "super", "tuple", "type", "zip",
     "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
-    "TypeError", "UnicodeDecodeError", "ValueError",
+    "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
     # modules, and what is used of them; some are imported at the top for The outside world
     "__future__.annotations",
+    "_thread",
     "argparse",
-    "configparser", "configparser.Error", "configparser.RawConfigParser",
+    "configparser", "configparser.DuplicateOptionError", "configparser.DuplicateSectionError",
+    "configparser.Error", "configparser.RawConfigParser",
     "contextlib", "contextlib.suppress",
     "datetime.datetime",
     "difflib.get_close_matches",
-    "errno",
+    "errno", "errno.EBADF", "errno.EMFILE",
     "functools.partial",
     "hashlib", "hashlib.sha1",
     "io",
     "json", "json.dumps", "json.loads",
-    "os", "os.devnull", "os.environ.get", "os.urandom",
-    "re", "re.IGNORECASE", "re.findall", "re.finditer", "re.fullmatch", "re.match",
+    "os", "os.devnull", "os.environ.get", "os.environ.items", "os.urandom",
+    "re", "re.DOTALL", "re.IGNORECASE", "re.findall", "re.finditer", "re.fullmatch", "re.match",
     "re.search", "re.split", "re.sub",
     "shlex", "shlex.quote", "shlex.split",
     "shutil",
@@ -7980,7 +8152,7 @@ HARMLESS = {
     "typing.NamedTuple", "typing.TYPE_CHECKING",  # not get_type_hints: it evaluates text
     # attributes of a NamedTuple, a Condition, a hash, the configuration and command line parsers
     "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
-    ".add_argument", ".json", ".version", ".columns",
+    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section",
     # attributes of classes of The outside world; other classes have `path` and `wait` too
     ".allows_more", ".argv", ".exit_code", ".has_time", ".is_spent", ".output", ".path",
     ".wait",
@@ -7995,7 +8167,8 @@ DOORS: dict[str, Collection[str]] = {
     "find_programs": ("find_aws_cli",),
     "path_problem": ("find_aws_cli",),
     "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
-    "pause": ("read_token", "Login._wait_for_lock"),
+    "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
+    "reset_signals": ("main",),
     "handle_signals": ("main", "serve_client"),
     "exit_now": ("serve_client", "print_text"),
     # The outside world: files and locks
@@ -8008,19 +8181,23 @@ DOORS: dict[str, Collection[str]] = {
         "Login._login_keeps_going",
     ),
     "SearchBudget": ("profile_of_server",),
+    "is_folder": ("client_folders",),
     "matching_files": ("entries_at",),
-    ".read_client_text": ("read_client_file", "read_extension", "read_env_file"),
+    ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
-    ".acquire": ("Login._take_lock",),
-    ".release": ("Login.run",),
+    ".acquire": ("Login._take_lock", "McpServer.has_calls"),
+    ".release": ("Login.run", "McpServer.has_calls"),
     ".fd": ("Login._share", "Login._lock_for_child"),
     "is_locked": ("session_row",),
     # The outside world: where we are, and where the user is
+    "check_library": ("main",),
+    "expand_variables": ("read_config_text", "find_aws_cli"),
+    "is_wsl": ("find_browser", "is_remote"),
     "absolute_path": ("read_config_text", "check_ca_bundle"),
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text", "open_page"),
-    "working_folder": ("project_folder", "usage"),
+    "working_folder": ("client_project", "usage"),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
     "set_variables": ("find_browser",),
@@ -8032,24 +8209,27 @@ DOORS: dict[str, Collection[str]] = {
     "STDOUT": ("Login", "Tools"),
     # stdin, stdout, stderr, the terminal, the command line
     "ClientPipes": ("serve_client",),
-    ".read": ("serve_client", "print_hook"),
+    ".read": ("serve_client",),
+    "read_stdin": ("print_hook",),
     ".write": ("serve_client",),
-    "write_stderr": ("McpServer.log",),
-    "print": ("print_text",),
+    "write_stderr": ("McpServer.log", "main", "serve_client"),
+    "write_stream": ("print_text",),
     "sys.argv": ("main", "usage"),
     "sys.exit": (BEGINNING, "Command line"),
-    "sys.stderr": ("main", "ProgressPrinter.print"),
-    "sys.stdin": ("main", "print_hook"),
-    "sys.stdout": ("main", "is_colourful"),
-    "io.TextIOWrapper": ("main",),
-    ".buffer": ("print_hook",),
+    "sys.stderr": ("run_command", "ProgressPrinter.print"),
+    "sys.stdin": ("main",),
+    "sys.stdout": ("run_command", "print_text", "is_colourful"),
+    "io.TextIOWrapper": ("run_command",),
     ".isatty": ("main", "is_colourful"),
-    ".reconfigure": ("main",),
+    ".reconfigure": ("run_command",),
     "shutil.get_terminal_size": ("print_wrapped",),
     "argparse.ArgumentParser": ("command_line_parser",),
     ".parse_known_intermixed_args": ("parse_command_line",),
     # names of attributes as text, and names that could lead to everything
-    "getattr": ("error_line",),
+    "getattr": ("error_line", "repetition"),
+    "hasattr": ("internal_error",),
+    "sys.meta_path": ("internal_error",),  # to look again for a module that was not found
+    ".invalidate_caches": ("internal_error",),
     "__name__": ("Command line",),
     ".__init__": ("Failure.__init__", "JsonRpcError.__init__"),
     ".__name__": ("internal_error", "McpServer.handle_line"),
@@ -8415,7 +8595,7 @@ class KeyGuard(SourceVisitor):
     def is_key(self, node: ast.AST | None, table: str) -> bool:
         """Tell whether an argument can only be a key of a table."""
         if isinstance(node, ast.Constant):
-            self.used.add(f"{table}: {node.value}")
+            self.used.add(f"{table}: {node.value!s}")
             return node.value in self.keys[table]
         if not isinstance(node, ast.Name):
             return False
@@ -8462,7 +8642,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
      "f'{os.system(1)}'", "f'{1:{os.system(1)}}'", "assert os.system('x')", "return os.system",
      "yield os.system", "raise Failure('x', os.system('x'))", "with os.system('x'): pass",
      "try: pass\nexcept os.system('x'): pass", "for os.system in []: pass", "os.system = None",
-     "del os.system"),
+     "del os.system", "if TYPE_CHECKING: pass\nelse: os.system('x')"),
     ("os", "import os as o1; o1.system('x')"), ("os.*", "from os import *"),
     ("json.loads", "json.loads = home"),
     # a module under another name
@@ -8514,7 +8694,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
      "environment = os.environ; environment['X'] = 'x'", "environment = {'x': os.environ}",
      "def inner_function(environment=os.environ): pass",
      "from os import environ as e1; e1['X'] = 'x'", "os.environ['X']", "'X' in os.environ",
-     "{**os.environ}", "os.environ.items()"),
+     "{**os.environ}"),
     ("os.environ.get", "os.environ.get = None"), ("os.environb", "os.environb[b'X']"),
     # processes, threads, signals
     ("os.popen", "class Inner:\n    run = property(os.popen)"),
@@ -8529,7 +8709,7 @@ REACHING_LINES: list[tuple[str, ...]] = [
     ("Process", "Process(['/bin/sh', '-c', 'x'])", "run = Process", "class Inner(Process): pass",
      "isinstance(1, Process)", "partial(Process, ['x'])", "Process.__init__", "Process = None",
      "def Process(): pass", "[Process for Process in 'x']", "def inner_function(Process): pass"),
-    ("json", "import json as Process"), ("read_file", "run = read_file", "read_file('x')"),
+    ("json", "import json as read_file"), ("read_file", "run = read_file", "read_file('x')"),
     ("write_file", "write_file('x', 'y')", "class Inner:\n    run = write_file"),
     ("._popen", "run._popen.kill()"),
     # names that are imported, bound again
@@ -8558,11 +8738,11 @@ REACHING_NAMES = """
     os.symlink os.chmod os.makedirs os.listdir os.scandir os.stat os.access os.chdir
     os.getuid os.putenv os.popen os.execv os.posix_spawn os.fork os.kill os._exit
     os.startfile signal.signal signal.alarm signal.SIGKILL stat.S_ISREG threading.Timer
-    time.sleep handle_signals .kill .terminate .unknown_method
+    _thread.start_new_thread time.sleep handle_signals .kill .terminate .unknown_method
 """
 # Modules that no section may import.
 REACHING_MODULES = """
-    _thread _posixsubprocess antigravity ast asyncio atexit bdb builtins cProfile code
+    _posixsubprocess antigravity ast asyncio atexit bdb builtins cProfile code
     codecs codeop concurrent.futures csv ctypes dbm dis doctest ensurepip faulthandler
     fcntl fileinput ftplib gc getpass glob grp gzip http.client imaplib importlib
     importlib.util inspect linecache logging logging.handlers marshal mmap msvcrt
@@ -8575,26 +8755,16 @@ REACHING_MODULES = """
 """
 # What must not be found, in whichever section.
 HARMLESS_LINES = [
-    "re.fullmatch('x', 'x')",
-    "from json import loads; loads('1')",
-    "json.loads(json.dumps({}))",
-    "'a'.replace('b', 'c')",
-    "'a'.replace('b', 'c', 1)",
-    "' a '.strip().partition(' ')",
-    "folder / 'x'",
-    "folder.name",
-    "folder.parent.parent.stem",
-    "folder.with_name('x').with_suffix('.json')",
-    "folder.joinpath('x').is_absolute()",
-    "folder.parts[0].casefold()",
-    "os.environ.get('X')",
-    "numbers = [1, 2]; numbers.append(3); numbers.sort()",
-    "f'{len([1]):>{2}}'",
-    "with contextlib.suppress(ValueError): int('x')",
+    "re.fullmatch('x', 'x')", "from json import loads; loads('1')",
+    "json.loads(json.dumps({}))", "'a'.replace('b', 'c')", "'a'.replace('b', 'c', 1)",
+    "' a '.strip().partition(' ')", "folder / 'x'", "folder.name",
+    "folder.parent.parent.stem", "folder.with_name('x').with_suffix('.json')",
+    "folder.joinpath('x').is_absolute()", "folder.parts[0].casefold()",
+    "os.environ.get('X')", "numbers = [1, 2]; numbers.append(3); numbers.sort()",
+    "f'{len([1]):>{2}}'", "with contextlib.suppress(ValueError): int('x')",
     "def inner_function(text: Process) -> open: return text",
     "class Inner:\n    size = 1\n    def double(self): return self.size",
-    "if TYPE_CHECKING:\n    from pathlib import Path",
-    "time.monotonic() - time.time()",
+    "if TYPE_CHECKING:\n    from pathlib import Path", "time.monotonic() - time.time()",
 ]
 # fmt: on
 
@@ -8846,6 +9016,8 @@ GUARDED_NAMES = {
     "_running": "self._lock",
     "_tasks": "self._lock",
     "_find_task": "self._lock",
+    "change": "self._lock",  # of a task, as the next
+    "describe": "self._lock",
     "_write": "self._lock",
 }
 # Of these, each assignment needs the lock. A stale value does no harm to those who read them.
@@ -8857,9 +9029,12 @@ GUARDED_ASSIGNMENTS = {
     "restart_wanted": "SHARED_STATE",
     "is_cancelled": "SHARED_STATE",
     "is_hurried": "SHARED_STATE",
+    "message": "self._lock",  # of a task
 }
-# The first two are only called with the lock. The third takes it and never returns.
-FUNCTIONS_WITH_LOCK = ("forget_ended_processes", "_find_task", "exit_now")
+# The last two take the lock without a `with`. The others are only called with it.
+FUNCTIONS_WITH_LOCK = (
+    "forget_ended_processes", "_find_task", "change", "has_calls", "exit_now",
+)  # fmt: skip
 
 
 def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> list[str]:
@@ -8871,6 +9046,8 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     def visit(node: ast.AST, held: list[str], is_constructor: bool) -> None:
         if isinstance(node, ast.FunctionDef):
+            if node.name in FUNCTIONS_WITH_LOCK:
+                return
             held = []  # it may be called later
             is_constructor = node.name == "__init__"
         elif isinstance(node, ast.With) and node is not left_out:
@@ -8888,8 +9065,7 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            if statement.name not in FUNCTIONS_WITH_LOCK:
-                visit(statement, [], is_constructor=False)
+            visit(statement, [], is_constructor=False)
     return found
 
 
