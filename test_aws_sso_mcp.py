@@ -2566,11 +2566,23 @@ class SsoProfileTest(ConfiguredTest):
             ("credential_process = x", "not_sso", "another program"),
             ("aws_access_key_id = x", "not_sso", "static keys"),
             ("region = x", "not_sso", "has no SSO settings"),
+            ("sso_session = half\naws_access_key_id = x", "not_sso", "static keys"),
+            ("sso_session = half\ncredential_process = x", "not_sso", "another program"),
+            ("sso_session = half\nlogin_session = x", "not_sso", "aws login"),
+            ("sso_session = half\nrole_arn = x\ncredential_source = Environment", "not_sso",
+             "its source is not an SSO profile"),
+            ("sso_session = half\nrole_arn = x\nsso_role_name = R", "not_sso",
+             "has role_arn beside its SSO settings. Move these to another profile"),
+            ("sso_role_name = R\naws_access_key_id = x", "sso_incomplete",
+             "has neither sso_session nor sso_start_url. Add `sso_session = NAME`"),
+            ("sso_role_name = R\nsso-session = corp", "sso_incomplete",
+             "AWS tools ignore 'sso-session' there: write sso_session."),
             ("role_arn = x\nsource_profile = p", "profile_loop", "form a loop"),
             ("role_arn = x\nsource_profile = gone", "profile_not_found",
              "'gone', the source_profile of 'p',"),
             ("sso_session = gone", "sso_session_not_found", "[sso-session gone]"),
-            ("sso_session =", "sso_session_not_found", "[sso-session ]"),
+            ("sso_session =", "sso_session_not_found",
+             "Write its name behind `sso_session =`, or delete that line."),
             ("sso_session =\n  a = b", "sso_session_not_found", "[sso-session ]"),
             ("sso_session = half", "sso_incomplete", "has no sso_region"),
             ("sso_start_url = https://x.awsapps.com/start", "sso_incomplete", "has no sso_region"),
@@ -2638,6 +2650,30 @@ class ConfigMistakesTest(ConfiguredTest):
                 )
                 self.assertIn(expected, answer["message"])
                 self.assertIn(expected, " ".join(status_here()["problems"]))
+
+    def test_header_that_belongs_in_the_config_file_is_named(self) -> None:
+        credentials = self.home.path / ".aws" / "credentials"
+        self.home.write_config(f"[profile dev]\n{self.PROFILE}", "credentials")
+        answer = self.failed_refresh(self.GOOD, "dev")
+        self.assertEqual("profile_not_found", answer["reason"])
+        expected = (
+            f"AWS tools misread the section [profile dev] of {credentials}. Write [dev]"
+            " there."
+        )
+        self.assertIn(expected, answer["message"])
+        self.assertIn(expected, status_here()["problems"])
+        self.home.write_config(f"{self.GOOD}[dev]\n{self.PROFILE}", "credentials")
+        answer = self.failed_refresh("", "dev")
+        self.assertEqual("sso_session_not_found", answer["reason"])
+        expected = (
+            f"AWS tools misread the section [sso-session corp] of {credentials}. Move it"
+            f" to {self.config_path}."
+        )
+        self.assertIn(expected, answer["message"])
+
+    def test_name_with_the_word_profile_gets_a_suggestion(self) -> None:
+        message = self.failed_refresh(CONFIG, "profile dev")["message"]
+        self.assertIn("try again with one of: 'dev'", message)
 
     def test_comment_behind_a_source_profile_is_named(self) -> None:
         text = f"{CONFIG}[profile p]\nrole_arn = x\nsource_profile = dev # main\n"
@@ -5958,6 +5994,14 @@ class AnswerTest(ProcessTest):
         self.home.write_token(60)
         message = self.local().refresh(profile="dev")["message"]
         self.assertNotIn("AWS_ACCESS_KEY_ID", message)
+
+    def test_profile_without_a_role_is_said_to_be_of_little_use(self) -> None:
+        self.home.write_config(f"{CONFIG}[profile plain]\nsso_session = corp\n")
+        self.home.write_token(60)
+        client = self.local()
+        note = "Profile 'plain' has no account and no role: most AWS commands need"
+        self.assertIn(note, client.refresh(profile="plain")["message"])
+        self.assertNotIn("no role", client.refresh(profile="dev")["message"])
 
     def test_server_argument_leads_to_its_profile(self) -> None:
         self.home.write_token(60)
