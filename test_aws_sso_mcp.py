@@ -5297,7 +5297,9 @@ class ForceTest(ProcessTest):
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call, run = self.start_login(client, force=True)
         answer = client.until_asked(call, profile="dev", force=True)
-        self.assertIn("without `force`", answer["message"])
+        self.assertIn(
+            'refresh_aws_sso_token again with {"profile": "dev"}', answer["message"]
+        )
         # Not "valid", as the token of before is.
         self.assertEqual("pending", client.refresh(profile="dev")["status"])
         self.stand_ins.log_in(run)
