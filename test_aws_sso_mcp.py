@@ -1956,10 +1956,19 @@ class ChildEnvironmentTest(Test):
             self.assertEqual(str(Path.cwd() / "x"), environment.get(name), name)
 
     def test_empty_variable_of_aws_is_not_passed_on(self) -> None:
-        with mock.patch.dict(os.environ, AWS_REGION="", AWS_CONFIG_FILE=""):
+        names = ("AWS_REGION", "AWS_CA_BUNDLE")
+        with mock.patch.dict(os.environ, dict.fromkeys(names, "")):
             environment = child_environment()
-        self.assertNotIn("AWS_REGION", environment)
-        self.assertNotIn("AWS_CONFIG_FILE", environment)
+        for name in names:
+            self.assertNotIn(name, environment)
+
+    def test_empty_variable_of_an_aws_file_is_passed_on(self) -> None:
+        # AWS tools then read no file, and so do we.
+        names = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+        with mock.patch.dict(os.environ, dict.fromkeys(names, "")):
+            environment = child_environment()
+        for name in names:
+            self.assertEqual("", environment[name])
 
     def test_endpoints_in_the_config_are_ignored(self) -> None:
         self.assertEqual(
