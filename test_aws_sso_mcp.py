@@ -193,6 +193,7 @@ def isolated(server: Any) -> dict[str, Any]:
         "CONTAINER_MARKS",
         "MACHINE_FOLDERS",
         "MACHINE_FOLDER_ELSEWHERE",
+        "RUNNING_PROGRAM",
     )
     for name in names:
         constants[name] = inside(vars(server)[name])
@@ -1912,6 +1913,15 @@ DANGEROUS_VARIABLES = """
     GIO_EXTRA_MODULES GTK_MODULES GTK3_MODULES GTK_PATH GTK_EXE_PREFIX GTK_IM_MODULE_FILE
     GDK_PIXBUF_MODULE_FILE GDK_PIXBUF_MODULEDIR
     QT_PLUGIN_PATH QT_QPA_PLATFORM_PLUGIN_PATH QML2_IMPORT_PATH SSLKEYLOGFILE
+    PYENV_HOOK_PATH RBENV_HOOK_PATH __PYVENV_LAUNCHER__ _MEIPASS2 _PYI_APPLICATION_HOME_DIR
+    JDK_JAVA_OPTIONS CLASSPATH DOTNET_STARTUP_HOOKS CORECLR_PROFILER_PATH ELECTRON_RUN_AS_NODE
+    LUA_INIT PHPRC LESSOPEN GI_TYPELIB_PATH GTK2_RC_FILES LIBGL_DRIVERS_PATH LIBVA_DRIVERS_PATH
+    VDPAU_DRIVER_PATH GBM_BACKENDS_PATH __EGL_VENDOR_LIBRARY_FILENAMES VK_LAYER_PATH
+    VK_ICD_FILENAMES GST_PLUGIN_PATH GST_PLUGIN_SCANNER ALSA_CONFIG_PATH CHROME_DEVEL_SANDBOX
+"""
+SECRET_VARIABLES = """
+    GITHUB_TOKEN ANTHROPIC_API_KEY OPENAI_APIKEY NPM_TOKEN PGPASSWORD DB_PASSWD CLIENT_SECRET
+    GOOGLE_APPLICATION_CREDENTIALS GPG_PASSPHRASE SSH_PRIVATE_KEY ALICLOUD_ACCESS_KEY my_secret
 """
 # Each of these would override the profile, the keys or the endpoint, or change the output.
 OVERRIDING_VARIABLES = """
@@ -1920,7 +1930,8 @@ OVERRIDING_VARIABLES = """
     AWS_MAX_ATTEMPTS
 """
 SAFE_VARIABLES = """
-    HOME DISPLAY BROWSER HTTPS_PROXY LANG XDG_DATA_DIRS GTK_IM_MODULE ENVIRONMENT SNAP
+    HOME DISPLAY BROWSER HTTPS_PROXY https_proxy LANG GTK_IM_MODULE ENVIRONMENT SNAP
+    XDG_SESSION_TYPE XDG_CURRENT_DESKTOP XDG_ACTIVATION_TOKEN SSH_AUTH_SOCK XAUTHORITY
     ASDF_DATA_DIR MISE_DATA_DIR PYENV_ROOT NIX_PATH
     AWS_REGION AWS_DEFAULT_REGION AWS_EC2_METADATA_DISABLED
     AWS_USE_FIPS_ENDPOINT AWS_USE_DUALSTACK_ENDPOINT
@@ -1939,6 +1950,50 @@ class ChildEnvironmentTest(Test):
     def test_variables_that_load_code_or_write_down_keys_are_removed(self) -> None:
         environment = self.child_environment_with(DANGEROUS_VARIABLES)
         self.assertEqual([], sorted(environment.keys() & DANGEROUS_VARIABLES.split()))
+
+    def test_variables_that_look_like_secrets_are_removed(self) -> None:
+        environment = self.child_environment_with(SECRET_VARIABLES)
+        self.assertEqual([], sorted(environment.keys() & SECRET_VARIABLES.split()))
+
+    def test_every_denied_variable_has_a_reason(self) -> None:
+        # The reasons are for readers: nothing prints them.
+        for row in aws_sso_mcp.DENIED_VARIABLES:
+            self.assertRegex(row.reason, r"\A[a-zA-Z]+ .+[a-z]\Z")
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_folders_of_a_desktop_are_passed_on_only_if_they_are_trusted(self) -> None:
+        home = Home(self)
+        home.patch(self)  # so that the working folder is no home
+        trusted = home.path / "trusted"
+        trusted.mkdir()
+        writable_by_all = home.path / "writable"
+        writable_by_all.mkdir()
+        writable_by_all.chmod(0o777)
+        for name in (
+            "XDG_DATA_HOME",
+            "XDG_DATA_DIRS",
+            "XDG_CONFIG_HOME",
+            "XDG_CONFIG_DIRS",
+        ):
+            with self.subTest(name):
+                both = f"{writable_by_all}:{trusted}:relative:{Path.cwd()}"
+                with mock.patch.dict(os.environ, {name: both}):
+                    self.assertEqual(str(trusted), child_environment()[name])
+                with mock.patch.dict(os.environ, {name: str(writable_by_all)}):
+                    self.assertNotIn(name, child_environment())
+
+    def test_bus_that_is_a_program_to_run_is_not_passed_on(self) -> None:
+        name = "DBUS_SESSION_BUS_ADDRESS"
+        rows = (
+            ("unix:path=/run/user/1000/bus", True),
+            ("unix:path=/run/user/1000/bus,guid=1;unix:abstract=x", True),
+            ("unixexec:path=/tmp/evil", False),
+            ("unix:path=/x;unixexec:path=/tmp/evil", False),
+            ("autolaunch:", False),
+        )
+        for address, expected in rows:
+            with self.subTest(address), mock.patch.dict(os.environ, {name: address}):
+                self.assertEqual(expected, name in child_environment())
 
     def test_variables_that_override_the_profile_or_endpoint_are_removed(self) -> None:
         environment = self.child_environment_with(OVERRIDING_VARIABLES)
@@ -1990,6 +2045,35 @@ class ChildEnvironmentTest(Test):
         ]  # fmt: skip
         home.patch(self, PATH=os.pathsep.join(entries))
         self.assertEqual(str(trusted), child_environment()["PATH"])
+
+
+class OwnPythonTest(ConfiguredTest):
+    """The Python that opens a page."""
+
+    def test_python_of_a_project_is_not_run(self) -> None:
+        # `sys.executable` may come from the environment. An answer only tells that no page
+        # was opened, so this calls the function.
+        planted = Path.cwd() / f"python{EXE}"
+        trusted = self.home.path / "bin" / f"python{EXE}"
+        for path in (planted, trusted):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("#!/bin/sh\n")
+            path.chmod(0o755)
+            self.addCleanup(path.unlink)
+        with mock.patch("sys.executable", str(planted)):
+            with self.assertRaisesRegex(Failure, "is part of a project"):
+                aws_sso_mcp.find_own_python()
+            self.assertFalse(aws_sso_mcp.find_browser().can_be_opened)
+        with mock.patch("sys.executable", str(trusted)):
+            self.assertEqual(trusted, aws_sso_mcp.find_own_python())
+
+    @unittest.skipUnless(Path("/proc/self/exe").exists(), "needs Linux's /proc")
+    def test_python_that_really_runs_is_taken_on_linux(self) -> None:
+        # The kit replaces the name of the link, as it replaces the Python.
+        running = mock.patch.object(aws_sso_mcp, "RUNNING_PROGRAM", "/proc/self/exe")
+        with running, mock.patch("sys.executable", "/tmp/evil"):
+            found = aws_sso_mcp.find_own_python()
+        self.assertTrue(found.samefile("/proc/self/exe"))
 
 
 class ProcessOutputTest(ConfiguredTest):
