@@ -689,9 +689,7 @@ def test_table_of_clients_matches_the_measurements() -> None:
 def test_errors_page_has_every_reason() -> None:
     source = SERVER.read_text()
     raised = re.findall(
-        r'(?:Failure|failure_for)\(\s*"(\w+)"|^ +reason = "(\w+)"',
-        source,
-        re.MULTILINE,
+        r'(?:Failure|failure_for)\(\s*"(\w+)"|^ +reason = "(\w+)"', source, re.MULTILINE
     )
     table = pages()["docs/errors.md"].partition("## `reason`")[2]
     cells = re.findall(r"^\| (`[^|]+)\|", table, re.MULTILINE)[1:]
