@@ -271,9 +271,6 @@ def test_real_cli_reads_such_a_name_as_a_profile_name(
 
 # --- URLs that a CLI, or who answers for AWS, offers ------------------------------------
 
-SHELL_URL = (
-    "https://oidc.us-east-1.amazonaws.com/?x='$(id)'&y;#--flag"  # one valid value
-)
 EVIL = "https://evil.example/authorize?x=1"
 
 
@@ -287,6 +284,10 @@ EVIL = "https://evil.example/authorize?x=1"
         "https://oidc.us-east-1.amazonaws.com/?\x1b]0;x\x07",
         "https://oidc.us-east-1.amazonaws.com/?x=\x00",
         "https://oidc.us-east-1.amazonaws.com/?x=<script>",
+        "https://oidc.us-east-1.amazonaws.com/?x=$(id)",
+        "https://oidc.us-east-1.amazonaws.com/?x='y'",
+        "https://oidc.us-east-1.amazonaws.com/?x=1;id",
+        "https://oidc.us-east-1.amazonaws.com/?x=1&id",
         "https://oidc.us-east-1.amazonaws.com:99999999/?x=1",
         "https://\xd0\xbeidc.us-east-1.amazonaws.com/?x=1",
         "https://?x=1",
@@ -326,7 +327,6 @@ def test_text_that_is_not_a_url_is_ignored(desk: Desk, text: str) -> None:
     ("prompts", "pages", "shown"),
     [
         ((EVIL,), [], EVIL),
-        ((SHELL_URL,), [SHELL_URL], SHELL_URL),
         ((PKCE_URL, EVIL), [PKCE_URL], EVIL),
         ((f"{PKCE_URL}\n{EVIL}",), [], EVIL),
         ((f"{EVIL}\n{PKCE_URL}",), [PKCE_URL], PKCE_URL),
@@ -566,7 +566,7 @@ def test_lock_file_of_another_process_is_validated(
         fcntl.flock(lock, fcntl.LOCK_EX)
         answer = client.refresh(profile="dev")
         assert (answer["status"], answer.get("loginUrl")) == ("pending", shown)
-        assert ("is not an AWS address" in answer["message"]) is bool(shown)
+        assert ("not an AWS address" in answer["message"]) is bool(shown)
         assert opened(desk) == []
         desk.home.write_token(60, age_s=0)
         path.write_text("{}")

@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,12 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT, ALICE, MALLORY = 0, 20001, 20002  # users, and the groups of the same name
-USERS, STAFF, NIXBLD, SHARED = 100, 50, 20100, 20003
+USERS, STAFF, NIXBLD, SHARED, DAVE = 100, 50, 20100, 20003, 20004
+OWNERS = {
+    "root": ROOT,
+    "bob": SHARED,
+    "dave": DAVE,
+}  # of home folders; all others are Alice's
 PASSWD = """\
 root:x:0:0::/root:/bin/sh
 alice:x:20001:20001::{world}/alice:/bin/sh
 mallory:x:20002:20002::{world}/mallory:/bin/sh
 bob:x:20003:20003::{world}/bob:/bin/sh
+dave:x:20004:20004::{world}/dave:/bin/sh
+eve:x:20005:20004::{world}/eve:/bin/sh
 """
 # Mallory is in Bob's group, as after `usermod -aG bob mallory`.
 GROUP = """\
@@ -45,6 +53,7 @@ nixbld:x:20100:mallory
 alice:x:20001:
 mallory:x:20002:
 bob:x:20003:mallory
+dave:x:20004:
 """
 CONFIG = """\
 [profile dev]
@@ -124,10 +133,15 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.python = python_of_all()
-        for name in ("", "ran", "alice", "mallory", "bob", "root"):
+        for name in ("", "ran", "alice", "mallory", "bob", "dave", "root"):
             self.make(name)
         self.at("ran").chmod(0o777)
-        for name, owner in (("alice", ALICE), ("mallory", MALLORY), ("bob", SHARED)):
+        for name, owner in (
+            ("alice", ALICE),
+            ("mallory", MALLORY),
+            ("bob", SHARED),
+            ("dave", DAVE),
+        ):
             os.chown(self.at(name), owner, owner)
         for name, text in (("passwd", PASSWD), ("group", GROUP), ("hide", HIDE)):
             self.at(name).write_text(text.format(world=folder))
@@ -495,6 +509,55 @@ def own_group_that_others_are_in(world: World) -> Start:
     )
 
 
+def own_group_that_is_the_first_of_another(world: World) -> Start:
+    world.plant("dave/.local/bin/aws", DAVE, DAVE, 0o775)
+    world.give(DAVE, "dave/.local", "dave/.local/bin")
+    return Start(
+        "/nowhere",
+        "dave/.local/bin/aws can be changed by other users of its group",
+        home="dave",
+    )
+
+
+def allow_more(path: Path, tag: int, number: int, permissions: int = 7) -> None:
+    """Add an entry to the access control list of a file, as `setfacl -m` does."""
+    nobody = 0xFFFFFFFF
+    entries = [
+        (0x01, 7, nobody),
+        (0x04, 5, nobody),
+        (0x10, 7, nobody),
+        (0x20, 5, nobody),
+    ]
+    entries.append((tag, permissions, number))
+    content = struct.pack("<I", 2)
+    for entry in sorted(entries):
+        content += struct.pack("<HHI", *entry)
+    try:
+        os.setxattr(path, "system.posix_acl_access", content)
+    except OSError:
+        pytest.skip("this file system has no access control lists")
+
+
+LISTED_USER, LISTED_GROUP = 0x02, 0x08  # tags of entries
+
+
+def program_with_a_list_for_a_user(world: World) -> Start:
+    allow_more(world.plant("x/bin/aws"), LISTED_USER, MALLORY)
+    return Start(
+        "{world}/x/bin",
+        "can be changed by users of its access control list ({world}/x/bin/aws)",
+    )
+
+
+def folder_with_a_list_for_a_group(world: World) -> Start:
+    world.plant("x/bin/aws")
+    allow_more(world.at("x/bin"), LISTED_GROUP, USERS)
+    return Start(
+        "{world}/x/bin",
+        "can be changed by users of its access control list ({world}/x/bin)",
+    )
+
+
 def named_but_everybodys(world: World) -> Start:
     aws = world.plant("open/aws", mode=0o777)
     return Start(
@@ -517,11 +580,14 @@ ON_PATH = [
     project_of_the_working_folder, project_that_the_client_names, project_by_a_link,
     link_of_a_project, modules_of_a_project_above, project_above_the_working_folder,
     project_above_a_submodule, project_above_the_folder_that_the_client_names, relative_entries,
+    program_with_a_list_for_a_user, folder_with_a_list_for_a_group,
 ]  # fmt: skip
 NAMED = [named_but_everybodys, named_but_relative]
 # Root is not among these: it works in mounted homes, where a uid can mean another user, so it
 # trusts the owner of its home.
-IN_A_HOME = [home_of_another, own_group_that_others_are_in]
+IN_A_HOME = [
+    home_of_another, own_group_that_others_are_in, own_group_that_is_the_first_of_another,
+]  # fmt: skip
 CASES = [(ALICE, plant) for plant in ON_PATH + NAMED + IN_A_HOME]
 CASES += [(ROOT, plant) for plant in ON_PATH + NAMED]
 
@@ -540,7 +606,7 @@ def start(
     """Start a user's server; return its answer to a refresh, and its status."""
     home = start.home or ("alice" if uid == ALICE else "root")
     if not world.at(f"{home}/.aws").exists():
-        world.configure(home, {"bob": SHARED, "root": ROOT}.get(home, ALICE))
+        world.configure(home, OWNERS.get(home, ALICE))
     variables = {
         "HOME": str(world.at(home)),
         "PATH": start.path.format(world=world.folder),
@@ -567,7 +633,7 @@ def test_planted_programs_are_never_run(
 ) -> None:
     planted = plant(world)
     world.link("link", "code")
-    refreshed, status = start(world, planted, SHARED if planted.home == "bob" else user)
+    refreshed, status = start(world, planted, OWNERS.get(planted.home, user))
     assert world.ran("evil") == ""
     assert refreshed["reason"] == "aws_cli_not_found"
     said = planted.said.format(world=world.folder)
@@ -662,6 +728,13 @@ def named_with_a_tilde(world: World) -> Start:
     return Start("/usr/bin:/bin", "alice/bin/aws", named="~/bin/aws")
 
 
+def lists_that_let_nobody_else_write(world: World) -> Start:
+    aws = world.good("x/bin/aws")
+    allow_more(aws, LISTED_USER, MALLORY, permissions=5)
+    allow_more(world.at("x/bin"), LISTED_USER, ALICE)
+    return Start("{world}/x/bin:/usr/bin:/bin", "x/bin/aws")
+
+
 def named_in_a_project(world: World) -> Start:
     aws = world.good("code/bin/aws", ALICE)
     return Start("/usr/bin:/bin", "code/bin/aws", "code", named=str(aws))
@@ -685,6 +758,7 @@ def folder_below_a_sticky_one(world: World) -> Start:
 OWN = [
     home_with_umask_002, folder_of_root, nix_store, pipx_venv, mise_shim, asdf_shim,
     named_of_a_group, named_with_a_tilde, named_in_a_project, home_that_is_a_repository,
+    lists_that_let_nobody_else_write,
     folder_below_a_sticky_one,
 ]  # fmt: skip
 
@@ -721,27 +795,48 @@ def test_container_root_may_use_a_mounted_home(world: World) -> None:
     assert "belongs to another user" in refreshed["message"]
 
 
-@pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
-def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> None:
+def ask_in_user_namespace(
+    world: World, options: list[str], path: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ask Alice's server where root and all other users are shown as 65534.
+
+    The world is below /mnt there, and its folder `opt` is /opt.
+    """
     user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
     if not can(*user, "unshare", *options, "true"):
-        pytest.skip("this kernel refuses user namespaces")
+        pytest.skip("this kernel lets no user make a user namespace")
     world.configure("alice", ALICE)
-    # Without a map, the group of a user looks like any other group.
-    for layout in (folder_of_root, home_with_umask_002)[: len(options[0]) - 1]:
-        started = layout(world)
-        variables = {
-            "HOME": str(world.at("alice")),
-            "PATH": started.path.format(world=world.folder),
-        }
-        pairs = [f"{name}={value}" for name, value in variables.items()]
-        server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
-        argv = world.argv(
-            ALICE, "unshare", *options, "/usr/bin/env", "-i", *pairs, *server
-        )
-        refreshed, status = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-        assert status["awsCli"]["path"] == str(world.at(started.said)), status
-        assert refreshed["status"] == "valid"
+    world.make("opt")
+    pairs = ["HOME=/mnt/alice", f"PATH={path}"]
+    server = [world.python, "-IS", "/mnt/server/aws_sso_mcp.py"]
+    mounts = f"mount --bind {world.at('opt')} /opt; mount --bind {world.folder} /mnt;"
+    argv = world.argv(
+        ALICE, "unshare", *options, "/usr/bin/env", "-i", *pairs, *server, before=mounts
+    )
+    return world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+
+
+@pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
+def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> None:
+    world.good("opt/aws/bin/aws")
+    refreshed, status = ask_in_user_namespace(world, options, "/opt/aws/bin")
+    assert status["awsCli"]["path"] == "/opt/aws/bin/aws", status
+    assert refreshed["status"] == "valid"
+    if "r" in options[0]:  # without a map, the group of a user looks like any other
+        home_with_umask_002(world)
+        _, status = ask_in_user_namespace(world, options, "/mnt/alice/.local/bin")
+        assert status["awsCli"]["path"] == "/mnt/alice/.local/bin/aws", status
+
+
+@pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
+def test_another_user_shown_as_65534_is_not_trusted(
+    world: World, options: list[str]
+) -> None:
+    world.plant("mallory/bin/aws", MALLORY)
+    world.give(MALLORY, "mallory/bin")
+    refreshed, _ = ask_in_user_namespace(world, options, "/mnt/mallory/bin")
+    assert world.ran("evil") == ""
+    assert "belongs to another user (/mnt/mallory)" in refreshed["message"]
 
 
 # --- Environments ---------------------------------------------------------------------------
@@ -1026,3 +1121,125 @@ def test_root_that_nobody_became_runs_the_programs_of_its_homes_owner(
     """This shows that the tests above can fail."""
     ask_as_root(world, KEEP)
     assert world.ran("evil").startswith(f"{world.at('bob')}/.local/bin/aws as 0")
+
+
+# --- The lock that processes share ----------------------------------------------------------
+
+LOCK_FOLDER = "alice/.aws/sso/aws-sso-mcp"
+LOCK = f"{LOCK_FOLDER}/{hashlib.sha1(b'corp').hexdigest()}.json"
+EVIL_PAGE = {
+    "url": "https://device.sso.us-east-1.amazonaws.com/?user_code=EVIL-CODE",
+    "code": "EVIL-CODE",
+    "host": "alices-laptop",
+}
+HOLD = """\
+import fcntl, sys
+file = open(sys.argv[1], "r+")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.truncate()
+file.write(sys.argv[2])
+file.flush()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def file_of_another_in_an_open_folder(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE, mode=0o777)
+    world.make(LOCK, MALLORY, text="{}")
+
+
+def own_file_that_all_can_write(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE)
+    world.make(LOCK, ALICE, mode=0o666, text="{}")
+
+
+def own_file_that_a_group_can_write(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE)
+    world.make(LOCK, ALICE, MALLORY, mode=0o660, text="{}")
+
+
+def folder_of_another_user(world: World) -> None:
+    world.at("alice/.aws/sso").chmod(0o777)
+    world.make(LOCK_FOLDER, MALLORY)
+    world.make(LOCK, MALLORY, mode=0o666, text="{}")
+
+
+@contextlib.contextmanager
+def held_by_mallory(world: World) -> Iterator[None]:
+    """Let Mallory hold the lock, and tell of a page that she has requested."""
+    argv = [world.python, "-c", HOLD, str(world.at(LOCK)), json.dumps(EVIL_PAGE)]
+    with subprocess.Popen(
+        argv,
+        user=MALLORY,
+        group=MALLORY,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        assert holder.stdin
+        holder.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("layout", "is_repaired"),
+    [
+        (file_of_another_in_an_open_folder, True),
+        (own_file_that_all_can_write, True),
+        (own_file_that_a_group_can_write, True),
+        (folder_of_another_user, False),
+    ],
+)
+def test_lock_that_another_user_can_write_is_not_believed(
+    world: World, layout: Callable[[World], None], is_repaired: bool
+) -> None:
+    """Whoever approves her code gives her the session."""
+    started = folder_of_root(world)
+    world.configure("alice", ALICE, token=False)
+    layout(world)
+    with held_by_mallory(world):
+        refreshed, status = start(world, started, ALICE, AWS_SSO_MCP_WAIT_SECONDS="1")
+    assert "EVIL-CODE" not in json.dumps([refreshed, status])
+    assert refreshed["loginUrl"] == PAGE  # of the login that Alice's server has begun
+    said = "the lock file cannot be used" in refreshed["message"]
+    assert said is not is_repaired
+    if is_repaired:
+        for path, mode in ((LOCK_FOLDER, 0o700), (LOCK, 0o600)):
+            found = world.at(path).stat()
+            assert found.st_uid == ALICE
+            assert found.st_mode & 0o777 in (mode, 0o755), oct(found.st_mode)
+    else:
+        assert "belongs to another user" in refreshed["message"]
+
+
+def test_every_folder_that_is_made_is_private(world: World) -> None:
+    started = folder_of_root(world)
+    world.make("alice/config", ALICE, text=CONFIG)
+    start_with = {"AWS_CONFIG_FILE": str(world.at("alice/config"))}
+    world.make("alice/.aws", ALICE)
+    world.at("alice/.aws").rmdir()
+    argv_before = "umask 0;"
+    refreshed, _ = start_without_aws_folder(world, started, argv_before, start_with)
+    assert refreshed["status"] == "failed"
+    for path in ("alice/.aws", "alice/.aws/sso", LOCK_FOLDER):
+        assert oct(world.at(path).stat().st_mode & 0o777) == oct(0o700), path
+    assert oct(world.at(LOCK).stat().st_mode & 0o777) == oct(0o600)
+
+
+def start_without_aws_folder(
+    world: World, started: Start, before: str, variables: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start Alice's server where there is no ~/.aws."""
+    environment = {
+        "HOME": str(world.at("alice")),
+        "PATH": started.path.format(world=world.folder),
+        "AWS_SSO_MCP_LOGIN": "browser",
+        **variables,
+    }
+    pairs = [f"{name}={value}" for name, value in environment.items()]
+    server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+    argv = world.argv(ALICE, "/usr/bin/env", "-i", *pairs, *server, before=before)
+    return world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
