@@ -302,6 +302,22 @@ async def test_aws_cli_v1_is_reported_and_skipped(
     assert answer["status"] == "logged_in"
 
 
+async def test_version_1_that_python_runs_as_a_module_is_recognized(
+    tmp_path: Path, centre: IdentityCenter
+) -> None:
+    python = (
+        Workplace(tmp_path, centre, need("aws-1")).aws.parents[1] / "venv/bin/python"
+    )
+    aws = tmp_path / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(f'#!/bin/sh\nexec {python} -m awscli "$@"\n')
+    aws.chmod(0o755)
+    place = Workplace(tmp_path / "module", centre, aws)
+    async with place.client(AWS_SSO_MCP_AWS_CLI=str(aws)) as client:
+        answer = await refresh(client, profile="dev")
+    assert answer["reason"] == "aws_cli_v1", answer["message"]
+
+
 async def test_aws_cli_v1_is_reported_with_a_valid_token_too(
     tmp_path: Path, newest: Workplace, centre: IdentityCenter
 ) -> None:
