@@ -2166,6 +2166,7 @@ aws_sso_mcp.main([])
         with mock.patch("_thread.start_new_thread") as start:
             answer = client.ask("tools/call", {"name": "get_aws_sso_status"})
             self.assertIn("more threads", answer["error"]["message"])
+            self.assertEqual(3, start.call_count)
             # Should it begin after all, it does nothing.
             [begin, arguments] = start.call_args[0]
             begin(*arguments)
