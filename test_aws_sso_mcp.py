@@ -2077,7 +2077,7 @@ def signalled_read(*arguments):
         return read(*arguments)
     both = [signalled, functools.partial(read, *arguments)]
     return list(map(functools.partial.__call__, both))[1]
-read, os.read = os.read, signalled_read
+read, os.readv = os.readv, signalled_read
 aws_sso_mcp.main([])
 """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
