@@ -4791,7 +4791,10 @@ class RefreshTest(ProcessTest):
         self,
     ) -> None:
         client = self.local()
-        for end in ({"exit": 255}, {"stderr": "Traceback\nRuntimeError: odd\n", "exit": 1}):
+        for end in (
+            {"exit": 255},
+            {"stderr": "Traceback\nRuntimeError: odd\n", "exit": 1},
+        ):
             with self.subTest(end):
                 call, run = self.start_refresh(client)
                 run.do(**end)
@@ -5241,7 +5244,9 @@ class ForceTest(ProcessTest):
         monotonic = time.monotonic
         with (
             mock.patch("time.time", lambda: now - 3600),
-            mock.patch.object(client.module.time, "monotonic", lambda: monotonic() + 31),
+            mock.patch.object(
+                client.module.time, "monotonic", lambda: monotonic() + 31
+            ),
         ):
             client.call(profile="dev", force=True)
             self.assertTrue(old.gone())
@@ -5263,7 +5268,9 @@ class ForceTest(ProcessTest):
 class ManyPagesTest(ProcessTest):
     """A model that repeats its call does not flood the user with pages."""
 
-    def fail_login(self, client: Client, stderr: str, **arguments: Any) -> dict[str, Any]:
+    def fail_login(
+        self, client: Client, stderr: str, **arguments: Any
+    ) -> dict[str, Any]:
         """Return the answer to a call whose page is opened, and whose login then fails."""
         call, run = self.start_login(client, **arguments)
         run.do(stderr=stderr, exit=255)
@@ -5271,7 +5278,8 @@ class ManyPagesTest(ProcessTest):
 
     def test_no_page_follows_a_denial_without_force(self) -> None:
         self.assertEqual("denied", self.fail_login(self.client(), DENIED)["reason"])
-        for client in (self.client(), self.local()):  # other servers, as those of a shell
+        # Other servers, as those of commands in a shell.
+        for client in (self.client(), self.local()):
             for _ in range(20):
                 answer = client.refresh(profile="dev")
                 self.assertEqual("denied", answer["reason"])
@@ -5726,7 +5734,8 @@ class ManyProcessesTest(ProcessTest):
         for name in ("server", "aws"):
             process = content.pop(name)
             self.assertEqual({"pid", "started", "place"}, set(process))
-        page = {"url": PKCE_URL, "code": None, "host": HOST, "deniedAt": []}
+        page: dict[str, Any] = {"url": PKCE_URL, "code": None, "host": HOST}
+        page["deniedAt"] = []
         self.assertEqual(page, content)
 
     @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
