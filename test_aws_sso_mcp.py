@@ -5821,6 +5821,21 @@ class ManyProcessesTest(ProcessTest):
         self.assertTrue(second.result(second_call)["success"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
+    @unittest.skipUnless(POSIX, "Windows has no flock")
+    def test_login_says_so_where_the_file_system_has_no_locks(self) -> None:
+        import fcntl
+
+        no_locks = OSError(errno.ENOLCK, "No locks available")  # NFS without lockd
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
+        with mock.patch.object(fcntl, "flock", side_effect=no_locks):
+            call, run = self.start_login(client)
+            answer = client.until_asked(call, profile="dev")
+            self.assertIn("Other programs may also open", answer["message"])
+            self.stand_ins.log_in(run)
+            answer = self.outcome(client, profile="dev")
+        self.assertEqual("logged_in", answer["status"])
+        self.assertIn("No locks available", answer["message"])
+
     def test_login_without_a_lock_says_so(self) -> None:
         self.lock_path.parent.write_text("a file in the way", encoding="utf-8")
         client = self.client()
