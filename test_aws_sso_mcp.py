@@ -193,6 +193,7 @@ def isolated(server: Any) -> dict[str, Any]:
         "CONTAINER_MARKS",
         "MACHINE_FOLDERS",
         "MACHINE_FOLDER_ELSEWHERE",
+        "RUNNING_PROGRAM",
     )
     for name in names:
         constants[name] = inside(vars(server)[name])
@@ -1455,6 +1456,39 @@ class LockTest(ProcessTest):
             self.home.token_path().unlink()
         self.assertEqual("precious", target.read_text())
 
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_lock_that_others_can_write_is_made_anew(self) -> None:
+        # What is in it may be the sign-in page of an attacker.
+        path = self.home.lock_path()
+        page = {"url": f"{DEVICE_URL}?user_code=EVIL-CODE", "code": "EVIL-CODE"}
+        for folder_mode, mode in ((0o777, 0o600), (0o755, 0o666), (0o770, 0o660)):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(page))
+            path.chmod(mode)
+            path.parent.chmod(folder_mode)
+            client = self.local()
+            with self.subTest(folder=oct(folder_mode), file=oct(mode)):
+                call, run = self.start_login(client)
+                self.stand_ins.log_in(run)
+                self.assertEqual("logged_in", client.result(call)["status"])
+                self.assertEqual(0, path.parent.stat().st_mode & 0o022)
+                self.assertEqual(0o600, path.stat().st_mode & 0o777)
+                self.assertNotIn("EVIL-CODE", path.read_text())
+            self.home.token_path().unlink()
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_every_folder_that_is_made_is_private(self) -> None:
+        shutil.rmtree(self.home.path / ".aws" / "sso")
+        self.addCleanup(os.umask, os.umask(0))
+        client = self.local()
+        call, run = self.start_login(client)
+        run.do(exit=1)
+        client.result(call)
+        path = self.home.lock_path()
+        for folder in (path.parent, path.parent.parent):
+            self.assertEqual(0o700, folder.stat().st_mode & 0o777)
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+
     @unittest.skipUnless(POSIX, "Windows has no flock")
     def test_exclusive_lock_is_a_login_and_a_shared_lock_is_none(self) -> None:
         import fcntl
@@ -1879,6 +1913,15 @@ DANGEROUS_VARIABLES = """
     GIO_EXTRA_MODULES GTK_MODULES GTK3_MODULES GTK_PATH GTK_EXE_PREFIX GTK_IM_MODULE_FILE
     GDK_PIXBUF_MODULE_FILE GDK_PIXBUF_MODULEDIR
     QT_PLUGIN_PATH QT_QPA_PLATFORM_PLUGIN_PATH QML2_IMPORT_PATH SSLKEYLOGFILE
+    PYENV_HOOK_PATH RBENV_HOOK_PATH __PYVENV_LAUNCHER__ _MEIPASS2 _PYI_APPLICATION_HOME_DIR
+    JDK_JAVA_OPTIONS CLASSPATH DOTNET_STARTUP_HOOKS CORECLR_PROFILER_PATH ELECTRON_RUN_AS_NODE
+    LUA_INIT PHPRC LESSOPEN GI_TYPELIB_PATH GTK2_RC_FILES LIBGL_DRIVERS_PATH LIBVA_DRIVERS_PATH
+    VDPAU_DRIVER_PATH GBM_BACKENDS_PATH __EGL_VENDOR_LIBRARY_FILENAMES VK_LAYER_PATH
+    VK_ICD_FILENAMES GST_PLUGIN_PATH GST_PLUGIN_SCANNER ALSA_CONFIG_PATH CHROME_DEVEL_SANDBOX
+"""
+SECRET_VARIABLES = """
+    GITHUB_TOKEN ANTHROPIC_API_KEY OPENAI_APIKEY NPM_TOKEN PGPASSWORD DB_PASSWD CLIENT_SECRET
+    GOOGLE_APPLICATION_CREDENTIALS GPG_PASSPHRASE SSH_PRIVATE_KEY ALICLOUD_ACCESS_KEY my_secret
 """
 # Each of these would override the profile, the keys or the endpoint, or change the output.
 OVERRIDING_VARIABLES = """
@@ -1887,7 +1930,8 @@ OVERRIDING_VARIABLES = """
     AWS_MAX_ATTEMPTS
 """
 SAFE_VARIABLES = """
-    HOME DISPLAY BROWSER HTTPS_PROXY LANG XDG_DATA_DIRS GTK_IM_MODULE ENVIRONMENT SNAP
+    HOME DISPLAY BROWSER HTTPS_PROXY https_proxy LANG GTK_IM_MODULE ENVIRONMENT SNAP
+    XDG_SESSION_TYPE XDG_CURRENT_DESKTOP XDG_ACTIVATION_TOKEN SSH_AUTH_SOCK XAUTHORITY
     ASDF_DATA_DIR MISE_DATA_DIR PYENV_ROOT NIX_PATH
     AWS_REGION AWS_DEFAULT_REGION AWS_EC2_METADATA_DISABLED
     AWS_USE_FIPS_ENDPOINT AWS_USE_DUALSTACK_ENDPOINT
@@ -1907,6 +1951,50 @@ class ChildEnvironmentTest(Test):
         environment = self.child_environment_with(DANGEROUS_VARIABLES)
         self.assertEqual([], sorted(environment.keys() & DANGEROUS_VARIABLES.split()))
 
+    def test_variables_that_look_like_secrets_are_removed(self) -> None:
+        environment = self.child_environment_with(SECRET_VARIABLES)
+        self.assertEqual([], sorted(environment.keys() & SECRET_VARIABLES.split()))
+
+    def test_every_denied_variable_has_a_reason(self) -> None:
+        # The reasons are for readers: nothing prints them.
+        for row in aws_sso_mcp.DENIED_VARIABLES:
+            self.assertRegex(row.reason, r"\A[a-zA-Z]+ .+[a-z]\Z")
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_folders_of_a_desktop_are_passed_on_only_if_they_are_trusted(self) -> None:
+        home = Home(self)
+        home.patch(self)  # so that the working folder is no home
+        trusted = home.path / "trusted"
+        trusted.mkdir()
+        writable_by_all = home.path / "writable"
+        writable_by_all.mkdir()
+        writable_by_all.chmod(0o777)
+        for name in (
+            "XDG_DATA_HOME",
+            "XDG_DATA_DIRS",
+            "XDG_CONFIG_HOME",
+            "XDG_CONFIG_DIRS",
+        ):
+            with self.subTest(name):
+                both = f"{writable_by_all}:{trusted}:relative:{Path.cwd()}"
+                with mock.patch.dict(os.environ, {name: both}):
+                    self.assertEqual(str(trusted), child_environment()[name])
+                with mock.patch.dict(os.environ, {name: str(writable_by_all)}):
+                    self.assertNotIn(name, child_environment())
+
+    def test_bus_that_is_a_program_to_run_is_not_passed_on(self) -> None:
+        name = "DBUS_SESSION_BUS_ADDRESS"
+        rows = (
+            ("unix:path=/run/user/1000/bus", True),
+            ("unix:path=/run/user/1000/bus,guid=1;unix:abstract=x", True),
+            ("unixexec:path=/tmp/evil", False),
+            ("unix:path=/x;unixexec:path=/tmp/evil", False),
+            ("autolaunch:", False),
+        )
+        for address, expected in rows:
+            with self.subTest(address), mock.patch.dict(os.environ, {name: address}):
+                self.assertEqual(expected, name in child_environment())
+
     def test_variables_that_override_the_profile_or_endpoint_are_removed(self) -> None:
         environment = self.child_environment_with(OVERRIDING_VARIABLES)
         self.assertEqual([], sorted(environment.keys() & OVERRIDING_VARIABLES.split()))
@@ -1923,10 +2011,19 @@ class ChildEnvironmentTest(Test):
             self.assertEqual(str(Path.cwd() / "x"), environment.get(name), name)
 
     def test_empty_variable_of_aws_is_not_passed_on(self) -> None:
-        with mock.patch.dict(os.environ, AWS_REGION="", AWS_CONFIG_FILE=""):
+        names = ("AWS_REGION", "AWS_CA_BUNDLE")
+        with mock.patch.dict(os.environ, dict.fromkeys(names, "")):
             environment = child_environment()
-        self.assertNotIn("AWS_REGION", environment)
-        self.assertNotIn("AWS_CONFIG_FILE", environment)
+        for name in names:
+            self.assertNotIn(name, environment)
+
+    def test_empty_variable_of_an_aws_file_is_passed_on(self) -> None:
+        # AWS tools then read no file, and so do we.
+        names = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+        with mock.patch.dict(os.environ, dict.fromkeys(names, "")):
+            environment = child_environment()
+        for name in names:
+            self.assertEqual("", environment[name])
 
     def test_endpoints_in_the_config_are_ignored(self) -> None:
         self.assertEqual(
@@ -1948,6 +2045,35 @@ class ChildEnvironmentTest(Test):
         ]  # fmt: skip
         home.patch(self, PATH=os.pathsep.join(entries))
         self.assertEqual(str(trusted), child_environment()["PATH"])
+
+
+class OwnPythonTest(ConfiguredTest):
+    """The Python that opens a page."""
+
+    def test_python_of_a_project_is_not_run(self) -> None:
+        # `sys.executable` may come from the environment. An answer only tells that no page
+        # was opened, so this calls the function.
+        planted = Path.cwd() / f"python{EXE}"
+        trusted = self.home.path / "bin" / f"python{EXE}"
+        for path in (planted, trusted):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("#!/bin/sh\n")
+            path.chmod(0o755)
+            self.addCleanup(path.unlink)
+        with mock.patch("sys.executable", str(planted)):
+            with self.assertRaisesRegex(Failure, "is part of a project"):
+                aws_sso_mcp.find_own_python()
+            self.assertFalse(aws_sso_mcp.find_browser().can_be_opened)
+        with mock.patch("sys.executable", str(trusted)):
+            self.assertEqual(trusted, aws_sso_mcp.find_own_python())
+
+    @unittest.skipUnless(Path("/proc/self/exe").exists(), "needs Linux's /proc")
+    def test_python_that_really_runs_is_taken_on_linux(self) -> None:
+        # The kit replaces the name of the link, as it replaces the Python.
+        running = mock.patch.object(aws_sso_mcp, "RUNNING_PROGRAM", "/proc/self/exe")
+        with running, mock.patch("sys.executable", "/tmp/evil"):
+            found = aws_sso_mcp.find_own_python()
+        self.assertTrue(found.samefile("/proc/self/exe"))
 
 
 class ProcessOutputTest(ConfiguredTest):
@@ -2535,11 +2661,23 @@ class SsoProfileTest(ConfiguredTest):
             ("credential_process = x", "not_sso", "another program"),
             ("aws_access_key_id = x", "not_sso", "static keys"),
             ("region = x", "not_sso", "has no SSO settings"),
+            ("sso_session = half\naws_access_key_id = x", "not_sso", "static keys"),
+            ("sso_session = half\ncredential_process = x", "not_sso", "another program"),
+            ("sso_session = half\nlogin_session = x", "not_sso", "aws login"),
+            ("sso_session = half\nrole_arn = x\ncredential_source = Environment", "not_sso",
+             "its source is not an SSO profile"),
+            ("sso_session = half\nrole_arn = x\nsso_role_name = R", "not_sso",
+             "has role_arn beside its SSO settings. Move these to another profile"),
+            ("sso_role_name = R\naws_access_key_id = x", "sso_incomplete",
+             "has neither sso_session nor sso_start_url. Add `sso_session = NAME`"),
+            ("sso_role_name = R\nsso-session = corp", "sso_incomplete",
+             "AWS tools ignore 'sso-session' there: write sso_session."),
             ("role_arn = x\nsource_profile = p", "profile_loop", "form a loop"),
             ("role_arn = x\nsource_profile = gone", "profile_not_found",
              "'gone', the source_profile of 'p',"),
             ("sso_session = gone", "sso_session_not_found", "[sso-session gone]"),
-            ("sso_session =", "sso_session_not_found", "[sso-session ]"),
+            ("sso_session =", "sso_session_not_found",
+             "Write its name behind `sso_session =`, or delete that line."),
             ("sso_session =\n  a = b", "sso_session_not_found", "[sso-session ]"),
             ("sso_session = half", "sso_incomplete", "has no sso_region"),
             ("sso_start_url = https://x.awsapps.com/start", "sso_incomplete", "has no sso_region"),
@@ -2607,6 +2745,30 @@ class ConfigMistakesTest(ConfiguredTest):
                 )
                 self.assertIn(expected, answer["message"])
                 self.assertIn(expected, " ".join(status_here()["problems"]))
+
+    def test_header_that_belongs_in_the_config_file_is_named(self) -> None:
+        credentials = self.home.path / ".aws" / "credentials"
+        self.home.write_config(f"[profile dev]\n{self.PROFILE}", "credentials")
+        answer = self.failed_refresh(self.GOOD, "dev")
+        self.assertEqual("profile_not_found", answer["reason"])
+        expected = (
+            f"AWS tools misread the section [profile dev] of {credentials}. Write [dev]"
+            " there."
+        )
+        self.assertIn(expected, answer["message"])
+        self.assertIn(expected, status_here()["problems"])
+        self.home.write_config(f"{self.GOOD}[dev]\n{self.PROFILE}", "credentials")
+        answer = self.failed_refresh("", "dev")
+        self.assertEqual("sso_session_not_found", answer["reason"])
+        expected = (
+            f"AWS tools misread the section [sso-session corp] of {credentials}. Move it"
+            f" to {self.config_path}."
+        )
+        self.assertIn(expected, answer["message"])
+
+    def test_name_with_the_word_profile_gets_a_suggestion(self) -> None:
+        message = self.failed_refresh(CONFIG, "profile dev")["message"]
+        self.assertIn("try again with one of: 'dev'", message)
 
     def test_comment_behind_a_source_profile_is_named(self) -> None:
         text = f"{CONFIG}[profile p]\nrole_arn = x\nsource_profile = dev # main\n"
@@ -5231,7 +5393,9 @@ class ForceTest(ProcessTest):
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call, run = self.start_login(client, force=True)
         answer = client.until_asked(call, profile="dev", force=True)
-        self.assertIn("without `force`", answer["message"])
+        self.assertIn(
+            'refresh_aws_sso_token again with {"profile": "dev"}', answer["message"]
+        )
         # Not "valid", as the token of before is.
         self.assertEqual("pending", client.refresh(profile="dev")["status"])
         self.stand_ins.log_in(run)
@@ -5952,6 +6116,14 @@ class AnswerTest(ProcessTest):
         self.home.write_token(60)
         message = self.local().refresh(profile="dev")["message"]
         self.assertNotIn("AWS_ACCESS_KEY_ID", message)
+
+    def test_profile_without_a_role_is_said_to_be_of_little_use(self) -> None:
+        self.home.write_config(f"{CONFIG}[profile plain]\nsso_session = corp\n")
+        self.home.write_token(60)
+        client = self.local()
+        note = "Profile 'plain' has no account and no role: most AWS commands need"
+        self.assertIn(note, client.refresh(profile="plain")["message"])
+        self.assertNotIn("no role", client.refresh(profile="dev")["message"])
 
     def test_server_argument_leads_to_its_profile(self) -> None:
         self.home.write_token(60)
@@ -8250,7 +8422,7 @@ DOORS: dict[str, Collection[str]] = {
     "io.TextIOWrapper": ("run_command",),
     ".isatty": ("main", "is_colourful"),
     ".reconfigure": ("run_command",),
-    "shutil.get_terminal_size": ("print_wrapped",),
+    "shutil.get_terminal_size": ("terminal_width",),
     "argparse.ArgumentParser": ("command_line_parser",),
     ".parse_known_intermixed_args": ("parse_command_line",),
     # names of attributes as text, and names that could lead to everything
