@@ -2224,7 +2224,7 @@ def signalled_read(*arguments):
         return read(*arguments)
     both = [signalled, functools.partial(read, *arguments)]
     return list(map(functools.partial.__call__, both))[1]
-read, os.read = os.read, signalled_read
+read, os.readv = os.readv, signalled_read
 aws_sso_mcp.main([])
 """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -2313,6 +2313,7 @@ aws_sso_mcp.main([])
         with mock.patch("_thread.start_new_thread") as start:
             answer = client.ask("tools/call", {"name": "get_aws_sso_status"})
             self.assertIn("more threads", answer["error"]["message"])
+            self.assertEqual(3, start.call_count)
             # Should it begin after all, it does nothing.
             [begin, arguments] = start.call_args[0]
             begin(*arguments)
@@ -5503,10 +5504,8 @@ class ManyPagesTest(ProcessTest):
 
     def test_no_page_follows_a_denial_without_force(self) -> None:
         self.assertEqual("denied", self.fail_login(self.client(), DENIED)["reason"])
-        for client in (
-            self.client(),
-            self.local(),
-        ):  # other servers, as those of a shell
+        # Other servers, as those of commands in a shell.
+        for client in (self.client(), self.local()):
             for _ in range(20):
                 answer = client.refresh(profile="dev")
                 self.assertEqual("denied", answer["reason"])
@@ -5961,7 +5960,8 @@ class ManyProcessesTest(ProcessTest):
         for name in ("server", "aws"):
             process = content.pop(name)
             self.assertEqual({"pid", "started", "place"}, set(process))
-        page = {"url": PKCE_URL, "code": None, "host": HOST, "deniedAt": []}
+        page: dict[str, Any] = {"url": PKCE_URL, "code": None, "host": HOST}
+        page["deniedAt"] = []
         self.assertEqual(page, content)
 
     @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
@@ -6046,6 +6046,21 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("logged_in", first.result(first_call)["status"])
         self.assertTrue(second.result(second_call)["success"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    @unittest.skipUnless(POSIX, "Windows has no flock")
+    def test_login_says_so_where_the_file_system_has_no_locks(self) -> None:
+        import fcntl
+
+        no_locks = OSError(errno.ENOLCK, "No locks available")  # NFS without lockd
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
+        with mock.patch.object(fcntl, "flock", side_effect=no_locks):
+            call, run = self.start_login(client)
+            answer = client.until_asked(call, profile="dev")
+            self.assertIn("Other programs may also open", answer["message"])
+            self.stand_ins.log_in(run)
+            answer = self.outcome(client, profile="dev")
+        self.assertEqual("logged_in", answer["status"])
+        self.assertIn("No locks available", answer["message"])
 
     def test_login_without_a_lock_says_so(self) -> None:
         self.lock_path.parent.write_text("a file in the way", encoding="utf-8")
