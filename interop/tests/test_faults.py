@@ -60,7 +60,7 @@ def test_call_is_answered_while_aws_hangs(
         for answer in answers:
             assert (answer["status"], answer["success"]) == ("pending", False)
             assert "loginUrl" not in answer
-            assert "asking AWS for a sign-in page" in answer["message"]
+            assert "requesting a sign-in page" in answer["message"]
         assert client.status(profile=profile)["sessions"][0]["loginInProgress"]
         assert len(list(cli_processes(newest.home))) == 1
     assert newest.centre.pages == []
@@ -151,7 +151,7 @@ def test_refresh_succeeds_without_role_credentials(newest: Workplace) -> None:
         answer = inside.refresh("dev", limit_s=3)
     assert answer["status"] == "refreshed", answer
     assert answer["minutesLeft"] == 59
-    assert "could not be asked: `aws sts get-caller-identity`" in answer["message"]
+    assert "could not be checked: `aws sts get-caller-identity`" in answer["message"]
     assert cli_left(newest.home) == []
     assert len(newest.centre.pages) == 1
 
@@ -164,7 +164,7 @@ def test_login_succeeds_without_the_caller_identity(
     with server(newest, AWS_SSO_MCP_WAIT_SECONDS="0") as client:
         answer = outcome(client, profile="dev")
         assert (answer["status"], answer["success"]) == ("logged_in", True), answer
-        assert "Who it makes you could not be asked" in answer["message"]
+        assert "The caller identity could not be checked: " in answer["message"]
         assert "identity" not in answer
     assert newest.token()["expiresAt"] == answer["expiresAt"]
 
@@ -271,7 +271,7 @@ def test_unreadable_token_file_is_reported(newest: Workplace, kind: str) -> None
     with server(newest) as client:
         answer = client.refresh(profile="dev")
         assert answer["status"] == "failed", answer
-        assert " cannot be read: " in answer["message"]
+        assert "Cannot read " in answer["message"]
 
 
 @pytest.mark.skipif(
@@ -437,7 +437,7 @@ def test_login_survives_a_clock_that_jumps(desk: Desk, seconds: int) -> None:
 @pytest.mark.parametrize(
     ("code", "reason", "words"),
     [
-        (0, "no_token", "no new token"),
+        (0, "no_token", "without a new token"),
         (255, "aws_cli_failed", "(exit code 255). Run it in a terminal"),
         (130, "aws_cli_failed", "(exit code 130)"),
     ],
@@ -579,7 +579,7 @@ def test_cli_that_cannot_be_started_is_reported(desk: Desk) -> None:
     aws.write_text("no program at all\n")
     answer = client.refresh(profile="dev")
     assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_failed")
-    assert f"{aws} cannot be started" in answer["message"]
+    assert f"Cannot start {aws}: " in answer["message"]
     aws.write_text("#!/nowhere/python\n")
     assert client.refresh(profile="dev")["reason"] == "aws_cli_failed"
 
@@ -622,7 +622,7 @@ def test_opener_of_any_behaviour_does_not_disturb_the_login(
         assert opened.read_text() == str([(fd, "/dev/null") for fd in "012"])
     answer = client.until_asked(call, profile="dev")
     assert answer["loginUrl"] == PKCE_URL
-    assert f"If there is none, open {PKCE_URL}" in answer["message"]
+    assert f"If you do not see it, open {PKCE_URL}" in answer["message"]
     desk.stand_ins.log_in(run)
     started = time.monotonic()
     assert desk.outcome(client, profile="dev")["status"] == "logged_in"

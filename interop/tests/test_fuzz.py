@@ -801,8 +801,8 @@ def test_invalid_token_files_count_as_absent(content: bytes) -> None:
 FUZZ_S = 5
 FUZZED = (
     "any_lines",
-    "read_as_botocore_does",
-    "only_whole_urls_count",
+    "read_as_botocore_reads_it",
+    "only_complete_urls_count",
     "test_valid_token_files_are_read",
 )
 

@@ -18,7 +18,7 @@ import pytest
 
 from kit.hosts import Anthropic, Responses, install_host
 from kit.model import OneCall
-from kit.workplace import SERVER
+from kit.workplace import ROOT, SERVER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,14 +169,21 @@ def test_claude_passes_the_option_of_the_plugin(claude: Machine) -> None:
 
 # --- Other hosts, whose users add the hook to a file of theirs -----------------------------
 
-HOOK = shlex.join(["python3", "-IS", str(SERVER), "hook"])
 EXPIRED_OPS = "The AWS SSO token of profile 'ops' expired 90 minutes ago."
 COMMAND = f"echo {EXPIRED}; exit 255 # --profile ops"
 
 
-def claude_style(matcher: str, timeout: int) -> list[dict[str, Any]]:
-    hook = {"type": "command", "command": HOOK, "timeout": timeout}
-    return [{"matcher": matcher, "hooks": [hook]}]
+def entry_of_page(file: str) -> dict[str, Any]:
+    """Return what docs/clients.md tells users to write into a file below `~`."""
+    page = (ROOT / "docs" / "clients.md").read_text()
+    section = page.partition("\n## The hook\n")[2]
+    block = section.partition(f"`~/{file}`")[2].partition("```json\n")[2]
+    text = block.partition("```")[0]
+    assert " /path/to/aws_sso_mcp.py hook" in text
+    entry: dict[str, Any] = json.loads(
+        text.replace("/path/to/aws_sso_mcp.py", str(SERVER))
+    )
+    return entry
 
 
 def failing_server(home: Path) -> dict[str, Any]:
@@ -201,11 +208,8 @@ def test_codex_hears_of_a_failed_command_and_at_the_start(
     machine: Machine, last_used: str
 ) -> None:
     install_host(machine, "codex")
-    hooks = {
-        "PostToolUse": claude_style("Bash|mcp__.*", 10),
-        "SessionStart": claude_style("startup|resume|clear", 10),
-    }
-    write_json(machine.home / ".codex" / "hooks.json", {"hooks": hooks})
+    file = ".codex/hooks.json"
+    write_json(machine.home / file, entry_of_page(file))
     command = COMMAND
     if last_used == "ops":
         write_profiles(machine.home, {"dev": 300, "ops": -90})
@@ -233,14 +237,10 @@ def test_gemini_hears_of_a_failed_command_and_at_the_start(
     machine: Machine, last_used: str
 ) -> None:
     install_host(machine, "gemini")
-    settings = {
-        "security": {"auth": {"selectedType": "gemini-api-key"}},
-        "hooks": {
-            "AfterTool": claude_style("run_shell_command|mcp_.*", 10_000),
-            "SessionStart": claude_style("*", 10_000),
-        },
-    }
-    write_json(machine.home / ".gemini" / "settings.json", settings)
+    file = ".gemini/settings.json"
+    settings = entry_of_page(file)
+    settings["security"] = {"auth": {"selectedType": "gemini-api-key"}}
+    write_json(machine.home / file, settings)
     command = COMMAND
     if last_used == "ops":
         write_profiles(machine.home, {"dev": 300, "ops": -90})
@@ -269,12 +269,11 @@ def test_copilot_hears_of_failed_tools_and_at_the_start(
 ) -> None:
     install_host(machine, "copilot")
     # With a capital letter, Copilot CLI names event and keys as Claude Code does.
-    names = ("SessionStart", "PostToolUse", "PostToolUseFailure")
-    hooks = {name: [{"type": "command", "bash": HOOK}] for name in names}
-    folder = machine.home / ".copilot"
-    write_json(folder / "hooks" / "aws-sso.json", {"version": 1, "hooks": hooks})
+    file = ".copilot/hooks/aws-sso.json"
+    write_json(machine.home / file, entry_of_page(file))
     entry = {"type": "local", "tools": ["*"], **failing_server(machine.home)}
-    write_json(folder / "mcp-config.json", {"mcpServers": {"kb": entry}})
+    servers = {"mcpServers": {"kb": entry}}
+    write_json(machine.home / ".copilot" / "mcp-config.json", servers)
     if last_used == "ops":
         write_profiles(machine.home, {"dev": 300, "ops": -90})
     else:

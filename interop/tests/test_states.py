@@ -165,7 +165,7 @@ def run(folder: Path, state: State) -> Outcome:
     with IdentityCenter() as centre:
         place = Workplace(folder, centre, state.aws)
         arrange(place, state)
-        with server(place, AWS_SSO_MCP_WAIT_SECONDS="10") as client:
+        with server(place, AWS_SSO_MCP_WAIT_SECONDS="40") as client:
             answer = outcome(client, profile=PROFILES[state.profile])
         assert place.secrets_written() == set()
         logins = centre.calls.count("RegisterClient")
@@ -275,7 +275,7 @@ def test_ca_bundle_of_the_profile_is_used(place: Workplace) -> None:
     bundle = f"[profile dev]\nca_bundle = {environment['AWS_CA_BUNDLE']}\n"
     place.write_config(text.replace("[profile dev]\n", bundle))
     place.keep_token(place.centre.issue_token(-HOUR_S, refreshable=True))
-    with server(place, AWS_CA_BUNDLE=None, AWS_SSO_MCP_WAIT_SECONDS="10") as client:
+    with server(place, AWS_CA_BUNDLE=None, AWS_SSO_MCP_WAIT_SECONDS="40") as client:
         assert client.refresh(profile="dev")["status"] == "refreshed"
     assert place.centre.pages == []
 

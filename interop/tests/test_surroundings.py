@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,12 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT, ALICE, MALLORY = 0, 20001, 20002  # users, and the groups of the same name
-USERS, STAFF, NIXBLD, SHARED = 100, 50, 20100, 20003
+USERS, STAFF, NIXBLD, SHARED, DAVE = 100, 50, 20100, 20003, 20004
+OWNERS = {
+    "root": ROOT,
+    "bob": SHARED,
+    "dave": DAVE,
+}  # of home folders; all others are Alice's
 PASSWD = """\
 root:x:0:0::/root:/bin/sh
 alice:x:20001:20001::{world}/alice:/bin/sh
 mallory:x:20002:20002::{world}/mallory:/bin/sh
 bob:x:20003:20003::{world}/bob:/bin/sh
+dave:x:20004:20004::{world}/dave:/bin/sh
+eve:x:20005:20004::{world}/eve:/bin/sh
 """
 # Mallory is in Bob's group, as after `usermod -aG bob mallory`.
 GROUP = """\
@@ -45,6 +53,7 @@ nixbld:x:20100:mallory
 alice:x:20001:
 mallory:x:20002:
 bob:x:20003:mallory
+dave:x:20004:
 """
 CONFIG = """\
 [profile dev]
@@ -124,10 +133,15 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.python = python_of_all()
-        for name in ("", "ran", "alice", "mallory", "bob", "root"):
+        for name in ("", "ran", "alice", "mallory", "bob", "dave", "root"):
             self.make(name)
         self.at("ran").chmod(0o777)
-        for name, owner in (("alice", ALICE), ("mallory", MALLORY), ("bob", SHARED)):
+        for name, owner in (
+            ("alice", ALICE),
+            ("mallory", MALLORY),
+            ("bob", SHARED),
+            ("dave", DAVE),
+        ):
             os.chown(self.at(name), owner, owner)
         for name, text in (("passwd", PASSWD), ("group", GROUP), ("hide", HIDE)):
             self.at(name).write_text(text.format(world=folder))
@@ -281,7 +295,8 @@ def folder_of_a_group(world: World) -> Start:
     world.make("x/bin", ROOT, USERS, 0o775)
     world.plant("x/bin/aws")
     return Start(
-        "{world}/x/bin", "{world}/x/bin/aws may be changed by a group ({world}/x/bin)"
+        "{world}/x/bin",
+        "{world}/x/bin/aws can be changed by other users of its group ({world}/x/bin)",
     )
 
 
@@ -289,7 +304,10 @@ def folder_of_staff(world: World) -> Start:
     """/usr/local/bin of older Debians: writable by a group whose members are unknown."""
     world.make("local/bin", ROOT, STAFF, 0o2775)
     world.plant("local/bin/aws")
-    return Start("{world}/local/bin", "may be changed by a group ({world}/local/bin)")
+    return Start(
+        "{world}/local/bin",
+        "can be changed by other users of its group ({world}/local/bin)",
+    )
 
 
 def folder_of_another(world: World) -> Start:
@@ -312,28 +330,32 @@ def program_of_another(world: World) -> Start:
 
 def program_of_a_group(world: World) -> Start:
     world.plant("x/bin/aws", ROOT, USERS, 0o775)
-    return Start("{world}/x/bin", "may be changed by a group ({world}/x/bin/aws)")
+    return Start(
+        "{world}/x/bin",
+        "can be changed by other users of its group ({world}/x/bin/aws)",
+    )
 
 
 def program_for_everybody(world: World) -> Start:
     world.plant("x/bin/aws", ALICE, ALICE, 0o757)
     return Start(
         "{world}/x/bin",
-        "may be changed by everybody, until `chmod o-w` ({world}/x/bin/a",
+        "can be changed by every user; run `chmod o-w` on it ({world}/x/bin/a",
     )
 
 
 def program_with_a_sticky_bit(world: World) -> Start:
     """The sticky bit has a meaning for folders only."""
     world.plant("x/bin/aws", ROOT, ROOT, 0o1757)
-    return Start("{world}/x/bin", "may be changed by everybody")
+    return Start("{world}/x/bin", "can be changed by every user")
 
 
 def sticky_folder(world: World) -> Start:
     world.make("tmp", mode=0o1777)
     world.plant("tmp/aws", MALLORY)
     return Start(
-        "{world}/tmp", "may be changed by everybody, until `chmod o-w` ({world}/tmp)"
+        "{world}/tmp",
+        "can be changed by every user; run `chmod o-w` on it ({world}/tmp)",
     )
 
 
@@ -341,7 +363,7 @@ def sticky_folder_with_a_program_of_root(world: World) -> Start:
     """Others may put modules and libraries beside it."""
     world.make("tmp", mode=0o1777)
     world.plant("tmp/aws")
-    return Start("{world}/tmp", "may be changed by everybody")
+    return Start("{world}/tmp", "can be changed by every user")
 
 
 def folder_in_a_sticky_one(world: World) -> Start:
@@ -364,7 +386,8 @@ def middle_hop_in_an_open_folder(world: World) -> Start:
     world.link("open/hop", "../x")
     world.link("bin/aws", "../open/hop/evil")
     return Start(
-        "{world}/bin", "may be changed by everybody, until `chmod o-w` ({world}/open)"
+        "{world}/bin",
+        "can be changed by every user; run `chmod o-w` on it ({world}/open)",
     )
 
 
@@ -387,7 +410,7 @@ def project_of_the_working_folder(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     where = "{world}/code"
     return Start(
-        where + "/venv/bin", "venv/bin/aws came with a project ({world}/code)", "code"
+        where + "/venv/bin", "venv/bin/aws is part of a project ({world}/code)", "code"
     )
 
 
@@ -395,7 +418,7 @@ def project_that_the_client_names(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     return Start(
         "{world}/code/venv/bin",
-        "came with a project ({world}/code)",
+        "is part of a project ({world}/code)",
         "x",
         "{world}/link",
     )
@@ -405,7 +428,7 @@ def project_by_a_link(world: World) -> Start:
     world.plant("code/venv/bin/aws")
     world.link("tools", "code/venv/bin")
     return Start(
-        "{world}/tools", "tools/aws came with a project ({world}/code)", "code"
+        "{world}/tools", "tools/aws is part of a project ({world}/code)", "code"
     )
 
 
@@ -413,7 +436,7 @@ def link_of_a_project(world: World) -> Start:
     world.plant("x/evil")
     world.link("code/hop", "../x")
     world.link("bin/aws", "../code/hop/evil")
-    return Start("{world}/bin", "bin/aws came with a project ({world}/code)", "code")
+    return Start("{world}/bin", "bin/aws is part of a project ({world}/code)", "code")
 
 
 def modules_of_a_project_above(world: World) -> Start:
@@ -421,8 +444,43 @@ def modules_of_a_project_above(world: World) -> Start:
     world.make("code/packages/a")
     return Start(
         "{world}/code/node_modules/.bin",
-        "came with a project ({world}/code/node_modules)",
+        "is part of a project ({world}/code/node_modules)",
         "code/packages/a",
+    )
+
+
+def project_above_the_working_folder(world: World) -> Start:
+    world.plant("code/.venv/bin/aws")
+    world.make("code/.git")
+    world.make("code/packages/api")
+    return Start(
+        "{world}/code/.venv/bin",
+        "is part of a project ({world}/code)",
+        "code/packages/api",
+    )
+
+
+def project_above_a_submodule(world: World) -> Start:
+    """A project can have a `.git` of its own in any folder, which must not hide the rest."""
+    world.plant("code/.venv/bin/aws")
+    world.make("code/.git")
+    world.make("code/packages/api/.git", text="gitdir: ../../.git/modules/api\n")
+    return Start(
+        "{world}/code/.venv/bin",
+        "is part of a project ({world}/code)",
+        "code/packages/api",
+    )
+
+
+def project_above_the_folder_that_the_client_names(world: World) -> Start:
+    world.plant("code/.venv/bin/aws")
+    world.make("code/.git", text="gitdir: /elsewhere\n")  # a worktree
+    world.make("code/packages/api")
+    return Start(
+        "{world}/code/.venv/bin",
+        "is part of a project ({world}/code)",
+        "x",
+        "{world}/link/packages/api",
     )
 
 
@@ -430,7 +488,7 @@ def relative_entries(world: World) -> Start:
     world.plant("code/bin/aws")
     world.plant("code/aws")
     return Start(
-        "bin:./bin:.::../code/bin", "bin/aws is no absolute path; ./bin/aws is", "code"
+        "bin:./bin:.::../code/bin", "bin/aws is not an absolute path; aws is", "code"
     )
 
 
@@ -444,19 +502,74 @@ def home_of_another(world: World) -> Start:
 def own_group_that_others_are_in(world: World) -> Start:
     world.plant("bob/.local/bin/aws", SHARED, SHARED, 0o775)
     world.give(SHARED, "bob/.local", "bob/.local/bin")
-    return Start("/nowhere", "bob/.local/bin/aws may be changed by a group", home="bob")
+    return Start(
+        "/nowhere",
+        "bob/.local/bin/aws can be changed by other users of its group",
+        home="bob",
+    )
+
+
+def own_group_that_is_the_first_of_another(world: World) -> Start:
+    world.plant("dave/.local/bin/aws", DAVE, DAVE, 0o775)
+    world.give(DAVE, "dave/.local", "dave/.local/bin")
+    return Start(
+        "/nowhere",
+        "dave/.local/bin/aws can be changed by other users of its group",
+        home="dave",
+    )
+
+
+def allow_more(path: Path, tag: int, number: int, permissions: int = 7) -> None:
+    """Add an entry to the access control list of a file, as `setfacl -m` does."""
+    nobody = 0xFFFFFFFF
+    entries = [
+        (0x01, 7, nobody),
+        (0x04, 5, nobody),
+        (0x10, 7, nobody),
+        (0x20, 5, nobody),
+    ]
+    entries.append((tag, permissions, number))
+    content = struct.pack("<I", 2)
+    for entry in sorted(entries):
+        content += struct.pack("<HHI", *entry)
+    try:
+        os.setxattr(path, "system.posix_acl_access", content)
+    except OSError:
+        pytest.skip("this file system has no access control lists")
+
+
+LISTED_USER, LISTED_GROUP = 0x02, 0x08  # tags of entries
+
+
+def program_with_a_list_for_a_user(world: World) -> Start:
+    allow_more(world.plant("x/bin/aws"), LISTED_USER, MALLORY)
+    return Start(
+        "{world}/x/bin",
+        "can be changed by users of its access control list ({world}/x/bin/aws)",
+    )
+
+
+def folder_with_a_list_for_a_group(world: World) -> Start:
+    world.plant("x/bin/aws")
+    allow_more(world.at("x/bin"), LISTED_GROUP, USERS)
+    return Start(
+        "{world}/x/bin",
+        "can be changed by users of its access control list ({world}/x/bin)",
+    )
 
 
 def named_but_everybodys(world: World) -> Start:
     aws = world.plant("open/aws", mode=0o777)
     return Start(
-        "/nowhere", "may be changed by everybody, until `chmod o-w`", named=str(aws)
+        "/nowhere",
+        "can be changed by every user; run `chmod o-w` on it",
+        named=str(aws),
     )
 
 
 def named_but_relative(world: World) -> Start:
     world.plant("code/aws")
-    return Start("/nowhere", "./aws is no absolute path", "code", named="./aws")
+    return Start("/nowhere", ": aws is not an absolute path", "code", named="./aws")
 
 
 ON_PATH = [
@@ -465,12 +578,16 @@ ON_PATH = [
     sticky_folder, sticky_folder_with_a_program_of_root, folder_in_a_sticky_one, link_of_another,
     middle_hop_in_an_open_folder, middle_hop_of_another, folder_that_is_a_link,
     project_of_the_working_folder, project_that_the_client_names, project_by_a_link,
-    link_of_a_project, modules_of_a_project_above, relative_entries,
+    link_of_a_project, modules_of_a_project_above, project_above_the_working_folder,
+    project_above_a_submodule, project_above_the_folder_that_the_client_names, relative_entries,
+    program_with_a_list_for_a_user, folder_with_a_list_for_a_group,
 ]  # fmt: skip
 NAMED = [named_but_everybodys, named_but_relative]
 # Root is not among these: it works in mounted homes, where a uid can mean another user, so it
 # trusts the owner of its home.
-IN_A_HOME = [home_of_another, own_group_that_others_are_in]
+IN_A_HOME = [
+    home_of_another, own_group_that_others_are_in, own_group_that_is_the_first_of_another,
+]  # fmt: skip
 CASES = [(ALICE, plant) for plant in ON_PATH + NAMED + IN_A_HOME]
 CASES += [(ROOT, plant) for plant in ON_PATH + NAMED]
 
@@ -489,7 +606,7 @@ def start(
     """Start a user's server; return its answer to a refresh, and its status."""
     home = start.home or ("alice" if uid == ALICE else "root")
     if not world.at(f"{home}/.aws").exists():
-        world.configure(home, {"bob": SHARED, "root": ROOT}.get(home, ALICE))
+        world.configure(home, OWNERS.get(home, ALICE))
     variables = {
         "HOME": str(world.at(home)),
         "PATH": start.path.format(world=world.folder),
@@ -516,13 +633,13 @@ def test_planted_programs_are_never_run(
 ) -> None:
     planted = plant(world)
     world.link("link", "code")
-    refreshed, status = start(world, planted, SHARED if planted.home == "bob" else user)
+    refreshed, status = start(world, planted, OWNERS.get(planted.home, user))
     assert world.ran("evil") == ""
     assert refreshed["reason"] == "aws_cli_not_found"
     said = planted.said.format(world=world.folder)
     for text in (refreshed["message"], status["awsCli"]["problem"]):
         assert said in text
-        assert "$AWS_SSO_MCP_AWS_CLI" in text
+        assert "AWS_SSO_MCP_AWS_CLI" in text
 
 
 @pytest.mark.parametrize("plant", ON_PATH, ids=name_of)
@@ -611,9 +728,24 @@ def named_with_a_tilde(world: World) -> Start:
     return Start("/usr/bin:/bin", "alice/bin/aws", named="~/bin/aws")
 
 
+def lists_that_let_nobody_else_write(world: World) -> Start:
+    aws = world.good("x/bin/aws")
+    allow_more(aws, LISTED_USER, MALLORY, permissions=5)
+    allow_more(world.at("x/bin"), LISTED_USER, ALICE)
+    return Start("{world}/x/bin:/usr/bin:/bin", "x/bin/aws")
+
+
 def named_in_a_project(world: World) -> Start:
     aws = world.good("code/bin/aws", ALICE)
     return Start("/usr/bin:/bin", "code/bin/aws", "code", named=str(aws))
+
+
+def home_that_is_a_repository(world: World) -> Start:
+    """Some users keep their settings in git."""
+    world.make("alice/.git", ALICE)
+    world.good("alice/bin/aws", ALICE)
+    world.make("alice/work", ALICE)
+    return Start("{world}/alice/bin:/usr/bin:/bin", "alice/bin/aws", "alice/work")
 
 
 def folder_below_a_sticky_one(world: World) -> Start:
@@ -625,7 +757,9 @@ def folder_below_a_sticky_one(world: World) -> Start:
 
 OWN = [
     home_with_umask_002, folder_of_root, nix_store, pipx_venv, mise_shim, asdf_shim,
-    named_of_a_group, named_with_a_tilde, named_in_a_project, folder_below_a_sticky_one,
+    named_of_a_group, named_with_a_tilde, named_in_a_project, home_that_is_a_repository,
+    lists_that_let_nobody_else_write,
+    folder_below_a_sticky_one,
 ]  # fmt: skip
 
 
@@ -661,27 +795,48 @@ def test_container_root_may_use_a_mounted_home(world: World) -> None:
     assert "belongs to another user" in refreshed["message"]
 
 
-@pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
-def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> None:
+def ask_in_user_namespace(
+    world: World, options: list[str], path: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ask Alice's server where root and all other users are shown as 65534.
+
+    The world is below /mnt there, and its folder `opt` is /opt.
+    """
     user = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
     if not can(*user, "unshare", *options, "true"):
-        pytest.skip("this kernel refuses user namespaces")
+        pytest.skip("this kernel lets no user make a user namespace")
     world.configure("alice", ALICE)
-    # Without a map, the group of a user looks like any other group.
-    for layout in (folder_of_root, home_with_umask_002)[: len(options[0]) - 1]:
-        started = layout(world)
-        variables = {
-            "HOME": str(world.at("alice")),
-            "PATH": started.path.format(world=world.folder),
-        }
-        pairs = [f"{name}={value}" for name, value in variables.items()]
-        server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
-        argv = world.argv(
-            ALICE, "unshare", *options, "/usr/bin/env", "-i", *pairs, *server
-        )
-        refreshed, status = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-        assert status["awsCli"]["path"] == str(world.at(started.said)), status
-        assert refreshed["status"] == "valid"
+    world.make("opt")
+    pairs = ["HOME=/mnt/alice", f"PATH={path}"]
+    server = [world.python, "-IS", "/mnt/server/aws_sso_mcp.py"]
+    mounts = f"mount --bind {world.at('opt')} /opt; mount --bind {world.folder} /mnt;"
+    argv = world.argv(
+        ALICE, "unshare", *options, "/usr/bin/env", "-i", *pairs, *server, before=mounts
+    )
+    return world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+
+
+@pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
+def test_root_shown_as_65534_is_trusted(world: World, options: list[str]) -> None:
+    world.good("opt/aws/bin/aws")
+    refreshed, status = ask_in_user_namespace(world, options, "/opt/aws/bin")
+    assert status["awsCli"]["path"] == "/opt/aws/bin/aws", status
+    assert refreshed["status"] == "valid"
+    if "r" in options[0]:  # without a map, the group of a user looks like any other
+        home_with_umask_002(world)
+        _, status = ask_in_user_namespace(world, options, "/mnt/alice/.local/bin")
+        assert status["awsCli"]["path"] == "/mnt/alice/.local/bin/aws", status
+
+
+@pytest.mark.parametrize("options", [["-U"], ["-Ur"]], ids=" ".join)
+def test_another_user_shown_as_65534_is_not_trusted(
+    world: World, options: list[str]
+) -> None:
+    world.plant("mallory/bin/aws", MALLORY)
+    world.give(MALLORY, "mallory/bin")
+    refreshed, _ = ask_in_user_namespace(world, options, "/mnt/mallory/bin")
+    assert world.ran("evil") == ""
+    assert "belongs to another user (/mnt/mallory)" in refreshed["message"]
 
 
 # --- Environments ---------------------------------------------------------------------------
@@ -690,6 +845,9 @@ HOSTILE_VARIABLES = (
     "LD_PRELOAD LD_AUDIT PYTHONPATH PERL5OPT PERLLIB RUBYOPT NODE_OPTIONS BASH_ENV ENV PS4"
     " OPENSSL_CONF OPENSSL_MODULES GTK_MODULES GIO_EXTRA_MODULES QT_PLUGIN_PATH SSLKEYLOGFILE"
     " AWS_ENDPOINT_URL AWS_PROFILE AWS_ACCESS_KEY_ID AWS_DATA_PATH"
+    " PYENV_HOOK_PATH __PYVENV_LAUNCHER__ _MEIPASS2 JDK_JAVA_OPTIONS LIBGL_DRIVERS_PATH"
+    " VK_LAYER_PATH GST_PLUGIN_PATH DOTNET_STARTUP_HOOKS XDG_DATA_HOME XDG_DATA_DIRS"
+    " XDG_CONFIG_HOME XDG_CONFIG_DIRS DBUS_SESSION_BUS_ADDRESS GITHUB_TOKEN ANTHROPIC_API_KEY"
 )
 
 
@@ -840,7 +998,7 @@ def test_root_started_by_a_user_runs_none_of_their_programs(
     assert world.ran("evil") == ""
     seen = {line.partition("=")[0] for line in world.ran("environment").splitlines()}
     assert not seen & {"BROWSER", "DBUS_SESSION_BUS_ADDRESS"}
-    assert ("DISPLAY" in seen) is bool(forks)  # of a process of root
+    assert "DISPLAY" not in seen  # also not that of the launcher, which runs as root
 
 
 def test_browser_of_the_client_is_run(world: World) -> None:
@@ -862,7 +1020,7 @@ def test_unreadable_config_is_reported(world: World) -> None:
     refreshed, status = start(world, started, ALICE)
     for answer in (refreshed, status):
         assert answer["reason"] == "config_unreadable"
-        assert f"{config} cannot be read: Permission denied" in answer["message"]
+        assert f"Cannot read {config}: Permission denied" in answer["message"]
 
 
 def test_unreadable_token_is_reported(world: World) -> None:
@@ -873,7 +1031,7 @@ def test_unreadable_token_is_reported(world: World) -> None:
     os.chown(token, ROOT, ROOT)
     token.chmod(0o600)
     refreshed, status = start(world, started, ALICE)
-    said = f"{token} cannot be read: Permission denied"
+    said = f"Cannot read {token}: Permission denied"
     assert refreshed["reason"] == "config_unreadable"
     assert said in refreshed["message"]
     assert said in " ".join(status["problems"])
@@ -892,3 +1050,199 @@ def test_home_that_does_not_exist_is_reported(world: World) -> None:
     said = world.run(world.argv(54321, world.python, "-IS", server, "status"))
     assert "Set HOME" in said
     assert "Traceback" not in said
+
+
+# --- Root that another user has become ------------------------------------------------------
+
+
+def ask_as_root(world: World, prefix: list[str], before: str = "") -> str:
+    """Start the server as root, in Bob's home, whose `aws` is Bob's; return its message.
+
+    `prefix` is the way to the server: programs that keep it as their child, or become it.
+    """
+    if not world.at("bob/.aws").exists():
+        world.plant("bob/.local/bin/aws", SHARED)
+        world.give(SHARED, "bob/.local", "bob/.local/bin")
+        world.configure("bob", SHARED)
+    pairs = [f"HOME={world.at('bob')}", "PATH=/usr/bin:/bin"]
+    server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+    clean = ["/usr/bin/env", "-i", *pairs, *server]  # clients pass on few variables
+    argv = world.argv(ROOT, *prefix, *clean, before=before)
+    refreshed, _ = world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    return str(refreshed["message"])
+
+
+KEEP = ["/bin/sh", "-c", '"$@"; true', "-"]  # a shell that stays, as a client does
+
+
+@pytest.mark.parametrize("name", ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"])
+def test_root_by_sudo_runs_nothing_of_the_user(world: World, name: str) -> None:
+    """The variable is in the environment of the client, or of whatever started the client."""
+    for others in ([], KEEP, [*KEEP, *KEEP]):
+        prefix = ["/usr/bin/env", f"{name}={SHARED}", *KEEP]
+        if others:
+            prefix += ["/usr/bin/env", "-i", *others]
+        assert "belongs to another user" in ask_as_root(world, prefix)
+    assert world.ran("evil") == ""
+
+
+def test_root_whose_login_was_another_users_runs_nothing_of_the_user(
+    world: World,
+) -> None:
+    """As `su` leaves it."""
+    before = f"echo {SHARED} >/proc/self/loginuid || exit 1;"
+    if not can("sh", "-c", before):
+        pytest.skip("this kernel does not let the test set who has logged in")
+    assert "belongs to another user" in ask_as_root(world, KEEP, before)
+    assert world.ran("evil") == ""
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_root_below_a_process_of_another_user_runs_nothing_of_the_user(
+    world: World,
+) -> None:
+    where = {"path": "/usr/bin:/bin", "home": world.at("bob"), "forks": 1}
+    source = world.make("launcher.c", text=LAUNCHER % where)
+    launcher = world.at("launcher")
+    subprocess.run(["gcc", "-o", launcher, source], check=True)
+    launcher.chmod(0o4755)
+    user = ["setpriv", f"--reuid={SHARED}", f"--regid={SHARED}", "--clear-groups"]
+    prefix = [*user, *KEEP, str(launcher)]
+    assert "belongs to another user" in ask_as_root(world, prefix)
+    assert world.ran("evil") == ""
+
+
+def test_root_that_cannot_read_proc_runs_nothing_of_the_user(world: World) -> None:
+    before = "mount -t tmpfs none /proc;"
+    assert "belongs to another user" in ask_as_root(world, KEEP, before)
+    assert world.ran("evil") == ""
+
+
+def test_root_that_nobody_became_runs_the_programs_of_its_homes_owner(
+    world: World,
+) -> None:
+    """This shows that the tests above can fail."""
+    ask_as_root(world, KEEP)
+    assert world.ran("evil").startswith(f"{world.at('bob')}/.local/bin/aws as 0")
+
+
+# --- The lock that processes share ----------------------------------------------------------
+
+LOCK_FOLDER = "alice/.aws/sso/aws-sso-mcp"
+LOCK = f"{LOCK_FOLDER}/{hashlib.sha1(b'corp').hexdigest()}.json"
+EVIL_PAGE = {
+    "url": "https://device.sso.us-east-1.amazonaws.com/?user_code=EVIL-CODE",
+    "code": "EVIL-CODE",
+    "host": "alices-laptop",
+}
+HOLD = """\
+import fcntl, sys
+file = open(sys.argv[1], "r+")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.truncate()
+file.write(sys.argv[2])
+file.flush()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def file_of_another_in_an_open_folder(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE, mode=0o777)
+    world.make(LOCK, MALLORY, text="{}")
+
+
+def own_file_that_all_can_write(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE)
+    world.make(LOCK, ALICE, mode=0o666, text="{}")
+
+
+def own_file_that_a_group_can_write(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE)
+    world.make(LOCK, ALICE, MALLORY, mode=0o660, text="{}")
+
+
+def folder_of_another_user(world: World) -> None:
+    world.at("alice/.aws/sso").chmod(0o777)
+    world.make(LOCK_FOLDER, MALLORY)
+    world.make(LOCK, MALLORY, mode=0o666, text="{}")
+
+
+@contextlib.contextmanager
+def held_by_mallory(world: World) -> Iterator[None]:
+    """Let Mallory hold the lock, and tell of a page that she has requested."""
+    argv = [world.python, "-c", HOLD, str(world.at(LOCK)), json.dumps(EVIL_PAGE)]
+    with subprocess.Popen(
+        argv,
+        user=MALLORY,
+        group=MALLORY,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        assert holder.stdin
+        holder.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("layout", "is_repaired"),
+    [
+        (file_of_another_in_an_open_folder, True),
+        (own_file_that_all_can_write, True),
+        (own_file_that_a_group_can_write, True),
+        (folder_of_another_user, False),
+    ],
+)
+def test_lock_that_another_user_can_write_is_not_believed(
+    world: World, layout: Callable[[World], None], is_repaired: bool
+) -> None:
+    """Whoever approves her code gives her the session."""
+    started = folder_of_root(world)
+    world.configure("alice", ALICE, token=False)
+    layout(world)
+    with held_by_mallory(world):
+        refreshed, status = start(world, started, ALICE, AWS_SSO_MCP_WAIT_SECONDS="1")
+    assert "EVIL-CODE" not in json.dumps([refreshed, status])
+    assert refreshed["loginUrl"] == PAGE  # of the login that Alice's server has begun
+    said = "the lock file cannot be used" in refreshed["message"]
+    assert said is not is_repaired
+    if is_repaired:
+        for path, mode in ((LOCK_FOLDER, 0o700), (LOCK, 0o600)):
+            found = world.at(path).stat()
+            assert found.st_uid == ALICE
+            assert found.st_mode & 0o777 in (mode, 0o755), oct(found.st_mode)
+    else:
+        assert "belongs to another user" in refreshed["message"]
+
+
+def test_every_folder_that_is_made_is_private(world: World) -> None:
+    started = folder_of_root(world)
+    world.make("alice/config", ALICE, text=CONFIG)
+    start_with = {"AWS_CONFIG_FILE": str(world.at("alice/config"))}
+    world.make("alice/.aws", ALICE)
+    world.at("alice/.aws").rmdir()
+    argv_before = "umask 0;"
+    refreshed, _ = start_without_aws_folder(world, started, argv_before, start_with)
+    assert refreshed["status"] == "failed"
+    for path in ("alice/.aws", "alice/.aws/sso", LOCK_FOLDER):
+        assert oct(world.at(path).stat().st_mode & 0o777) == oct(0o700), path
+    assert oct(world.at(LOCK).stat().st_mode & 0o777) == oct(0o600)
+
+
+def start_without_aws_folder(
+    world: World, started: Start, before: str, variables: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start Alice's server where there is no ~/.aws."""
+    environment = {
+        "HOME": str(world.at("alice")),
+        "PATH": started.path.format(world=world.folder),
+        "AWS_SSO_MCP_LOGIN": "browser",
+        **variables,
+    }
+    pairs = [f"{name}={value}" for name, value in environment.items()]
+    server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+    argv = world.argv(ALICE, "/usr/bin/env", "-i", *pairs, *server, before=before)
+    return world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
