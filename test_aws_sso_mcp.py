@@ -1979,7 +1979,7 @@ class ChildEnvironmentTest(Test):
     def test_every_denied_variable_has_a_reason(self) -> None:
         # The reasons are for readers: nothing prints them.
         for row in aws_sso_mcp.DENIED_VARIABLES:
-            self.assertRegex(row.reason, r"\A[a-zA-Z]+ .+[a-z]\Z")
+            self.assertRegex(row.why, r"\A[a-zA-Z]+ .+[a-z]\Z")
 
     @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
     def test_folders_of_a_desktop_are_passed_on_only_if_they_are_trusted(self) -> None:
@@ -8395,7 +8395,7 @@ HARMLESS = {
     "datetime.datetime",
     "difflib.get_close_matches",
     "errno", "errno.EBADF", "errno.EMFILE",
-    "functools.partial",
+    "functools.lru_cache", "functools.partial",
     "hashlib", "hashlib.sha1",
     "io",
     "json", "json.dumps", "json.loads",
@@ -8413,8 +8413,8 @@ HARMLESS = {
     "tomllib", "tomllib.loads",
     "typing.NamedTuple", "typing.TYPE_CHECKING",  # not get_type_hints: it evaluates text
     # attributes of a NamedTuple, a Condition, a hash, the configuration and command line parsers
-    "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
-    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section",
+    "._asdict", "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
+    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section", ".strerror",
     # attributes of classes of The outside world; other classes have `path` and `wait` too
     ".allows_more", ".argv", ".exit_code", ".has_time", ".is_spent", ".output", ".path",
     ".wait",
@@ -8430,13 +8430,23 @@ DOORS: dict[str, Collection[str]] = {
     "path_problem": ("find_aws_cli",),
     "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
     "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
+    "has_ended": ("Login._end_orphan",),
+    "end_orphan": ("Login._end_orphan",),
+    "mark_own_process": ("Login._share",),
+    ".mark": ("Login._share_start",),
+    "ProcessMark": ("checked_mark",),
+    "MAX_PID": ("checked_mark",),
+    "has_own_python": ("find_browser",),
+    "find_own_python": ("open_page",),
     "reset_signals": ("main",),
     "handle_signals": ("main", "serve_client"),
     "exit_now": ("serve_client", "print_text"),
     # The outside world: files and locks
     "read_file": ("read_config_text", "read_json", "check_ca_bundle", "check_token_file"),
-    "write_file": ("Login._share", "Login._refresh"),
-    "own_path": ("Login._refresh", "lock_path"),
+    "write_file": ("Login._share", "Login._try_refresh", "Login._ask_for_restart"),
+    "remove_file": ("Login._log_in", "Login._login_keeps_going"),
+    "exists": ("Login._login_keeps_going",),
+    "own_path": ("Login._try_refresh", "Login._login_keeps_going", "lock_path"),
     "decode_as_locale": ("read_config_text",),
     "modified_at": (
         "read_token", "most_recent_profile", "find_aws_cli", "run_aws",
@@ -8447,8 +8457,8 @@ DOORS: dict[str, Collection[str]] = {
     "matching_files": ("entries_at",),
     ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
-    ".acquire": ("Login._take_lock", "McpServer.has_calls"),
-    ".release": ("Login.run", "McpServer.has_calls"),
+    ".acquire": ("Login._take_lock",),
+    ".release": ("Login.run",),
     ".fd": ("Login._share", "Login._lock_for_child"),
     "is_locked": ("session_row",),
     # The outside world: where we are, and where the user is
@@ -8458,7 +8468,7 @@ DOORS: dict[str, Collection[str]] = {
     "absolute_path": ("read_config_text", "check_ca_bundle"),
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
-    "to_path": ("read_config_text", "open_page"),
+    "to_path": ("read_config_text",),
     "working_folder": ("client_project", "usage"),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
@@ -8815,6 +8825,7 @@ KEYED_FUNCTIONS = {
     "read_json": KeyedFunction("READ_FILES", "kind", 1),
     "own_path": KeyedFunction("WRITTEN_FILES", "kind", 0),
     "write_file": KeyedFunction("WRITTEN_FILES", "kind", 0),
+    "remove_file": KeyedFunction("WRITTEN_FILES", "kind", 0),
 }
 
 
