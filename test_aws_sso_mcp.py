@@ -2711,6 +2711,13 @@ class SsoProfileTest(ConfiguredTest):
                 self.assertIn(words, answer["message"])
 
 
+# AWS tools read their configuration in the encoding of the machine.
+needs_utf8 = unittest.skipUnless(
+    locale.getpreferredencoding(False).upper() in ("UTF-8", "UTF8"),
+    "needs a machine whose encoding is UTF-8",
+)
+
+
 class ConfigMistakesTest(ConfiguredTest):
     """What users write wrongly, and the correction in the answer."""
 
@@ -2752,6 +2759,7 @@ class ConfigMistakesTest(ConfiguredTest):
         self.assertIn(str(self.config_path), message)
         self.assertIn("If you mean 'corp', write that", message)
 
+    @needs_utf8
     def test_name_with_something_around_it_is_shown_without(self) -> None:
         values = ("corp # main", "corp ; main organisation", "`corp`", '"corp"', "corp,",
                   "corp\t# main", "\u201ccorp\u201d")  # fmt: skip
@@ -2864,6 +2872,7 @@ class ConfigMistakesTest(ConfiguredTest):
                 self.assertIn(f"{self.config_path}, line {line}: {words}", message)
                 self.assertNotIn("secret", message)
 
+    @needs_utf8
     def test_invisible_character_in_a_name_is_named(self) -> None:
         for code in ("200B", "FEFF", "00AD", "2060", "202A"):
             character = chr(int(code, 16))
@@ -2882,12 +2891,14 @@ class ConfigMistakesTest(ConfiguredTest):
                 message = self.failed_refresh(text.encode(), "p")["message"]
                 self.assertIn("The name in [sso-session corp] has an", message)
 
+    @needs_utf8
     def test_invisible_blank_in_a_header_is_named(self) -> None:
         text = f"{self.GOOD}[profile\xa0dev]\n{self.PROFILE}"
         message = self.failed_refresh(text.encode(), "dev")["message"]
         expected = "It has an invisible character (U+00A0). Write [profile dev]."
         self.assertIn(expected, message)
 
+    @needs_utf8
     def test_special_character_in_a_value_is_named(self) -> None:
         good = f"{self.GOOD}[profile p]\n{self.PROFILE}"
         rows = (
@@ -2905,6 +2916,7 @@ class ConfigMistakesTest(ConfiguredTest):
                 self.assertIn(code, message)
                 self.assertIn(f"Write: {right}.", message)
 
+    @needs_utf8
     def test_misspelled_key_is_named(self) -> None:
         good = f"{self.GOOD}[profile p]\n{self.PROFILE}"
         rows = (
