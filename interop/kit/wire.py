@@ -30,6 +30,10 @@ RESULTS = {
     "server/discover": "DiscoverResult",
     "tools/list": "ListToolsResult",
     "tools/call": "CallToolResult",
+    # The schema of an extension is in no package: at least the common part is checked.
+    "tasks/get": "Result",
+    "tasks/update": "Result",
+    "tasks/cancel": "Result",
 }
 METHODS = {
     "notifications/progress": "ProgressNotification",
@@ -61,7 +65,8 @@ def schemas() -> dict[str, dict[str, Any]]:
         real("schemas") / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
     )
     official = [str(node()), str(KIT / "clients" / "schemas.mjs"), str(bundle)]
-    results = [name for name in RESULTS.values() if name != "DiscoverResult"]
+    newer = ("DiscoverResult", "Result")
+    results = [name for name in RESULTS.values() if name not in newer]
     models = MODELS_OF_2024.format(results=results)
     oldest = [str(real("mcp-1.2") / "bin" / "python"), "-c", models]
     found: dict[str, dict[str, Any]] = json.loads(subprocess.check_output(official))
@@ -157,6 +162,8 @@ class Recording:
             name = ERRORS.get(message["error"]["code"], "JSONRPCMessage")
         elif message["result"].get("resultType") == "input_required":
             name = "InputRequiredResult"
+        elif message["result"].get("resultType") == "task":
+            name = "Result"  # of the tasks extension
         else:
             name = RESULTS[request["method"]]
         return Message(self.revision(request), name, message)
