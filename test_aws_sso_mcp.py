@@ -5801,6 +5801,20 @@ class ManyProcessesTest(ProcessTest):
         self.join(second, "Another program", profile="dev")
 
     @unittest.skipUnless(POSIX, "Windows has no flock")
+    def test_page_that_another_server_has_not_opened_is_told_at_once(self) -> None:
+        import fcntl
+
+        self.lock_path.parent.mkdir()
+        page = {"url": PKCE_URL, "host": HOST, "opened": False}
+        self.lock_path.write_text(json.dumps(page), encoding="utf-8")
+        client = self.local()
+        with self.lock_path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            answer = client.refresh(profile="dev")
+        self.assertEqual("pending", answer["status"])
+        self.assertEqual(PKCE_URL, answer["loginUrl"])
+
+    @unittest.skipUnless(POSIX, "Windows has no flock")
     def test_login_of_another_server_is_reported_as_it_ends(self) -> None:
         import fcntl
 
@@ -5973,6 +5987,7 @@ class ManyProcessesTest(ProcessTest):
             process = content.pop(name)
             self.assertEqual({"pid", "started", "place"}, set(process))
         page: dict[str, Any] = {"url": PKCE_URL, "code": None, "host": HOST}
+        page["opened"] = True
         page["deniedAt"] = []
         self.assertEqual(page, content)
 
@@ -9296,6 +9311,7 @@ GUARDED_NAMES = {
     "_waiting_calls": "SHARED_STATE",
     "_abandoned_at": "SHARED_STATE",
     "_is_offered": "SHARED_STATE",
+    "_will_be_joined": "SHARED_STATE",
     "_processes": "_process_lock",
     "forget_ended_processes": "_process_lock",
     "_running": "self._lock",
