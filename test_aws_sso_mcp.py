@@ -1979,7 +1979,7 @@ class ChildEnvironmentTest(Test):
     def test_every_denied_variable_has_a_reason(self) -> None:
         # The reasons are for readers: nothing prints them.
         for row in aws_sso_mcp.DENIED_VARIABLES:
-            self.assertRegex(row.reason, r"\A[a-zA-Z]+ .+[a-z]\Z")
+            self.assertRegex(row.why, r"\A[a-zA-Z]+ .+[a-z]\Z")
 
     @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
     def test_folders_of_a_desktop_are_passed_on_only_if_they_are_trusted(self) -> None:
@@ -2224,7 +2224,7 @@ def signalled_read(*arguments):
         return read(*arguments)
     both = [signalled, functools.partial(read, *arguments)]
     return list(map(functools.partial.__call__, both))[1]
-read, os.read = os.read, signalled_read
+read, os.readv = os.readv, signalled_read
 aws_sso_mcp.main([])
 """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -2313,6 +2313,7 @@ aws_sso_mcp.main([])
         with mock.patch("_thread.start_new_thread") as start:
             answer = client.ask("tools/call", {"name": "get_aws_sso_status"})
             self.assertIn("more threads", answer["error"]["message"])
+            self.assertEqual(3, start.call_count)
             # Should it begin after all, it does nothing.
             [begin, arguments] = start.call_args[0]
             begin(*arguments)
@@ -2710,6 +2711,13 @@ class SsoProfileTest(ConfiguredTest):
                 self.assertIn(words, answer["message"])
 
 
+# AWS tools read their configuration in the encoding of the machine.
+needs_utf8 = unittest.skipUnless(
+    locale.getpreferredencoding(False).upper() in ("UTF-8", "UTF8"),
+    "needs a machine whose encoding is UTF-8",
+)
+
+
 class ConfigMistakesTest(ConfiguredTest):
     """What users write wrongly, and the correction in the answer."""
 
@@ -2751,6 +2759,7 @@ class ConfigMistakesTest(ConfiguredTest):
         self.assertIn(str(self.config_path), message)
         self.assertIn("If you mean 'corp', write that", message)
 
+    @needs_utf8
     def test_name_with_something_around_it_is_shown_without(self) -> None:
         values = ("corp # main", "corp ; main organisation", "`corp`", '"corp"', "corp,",
                   "corp\t# main", "\u201ccorp\u201d")  # fmt: skip
@@ -2863,6 +2872,7 @@ class ConfigMistakesTest(ConfiguredTest):
                 self.assertIn(f"{self.config_path}, line {line}: {words}", message)
                 self.assertNotIn("secret", message)
 
+    @needs_utf8
     def test_invisible_character_in_a_name_is_named(self) -> None:
         for code in ("200B", "FEFF", "00AD", "2060", "202A"):
             character = chr(int(code, 16))
@@ -2881,12 +2891,14 @@ class ConfigMistakesTest(ConfiguredTest):
                 message = self.failed_refresh(text.encode(), "p")["message"]
                 self.assertIn("The name in [sso-session corp] has an", message)
 
+    @needs_utf8
     def test_invisible_blank_in_a_header_is_named(self) -> None:
         text = f"{self.GOOD}[profile\xa0dev]\n{self.PROFILE}"
         message = self.failed_refresh(text.encode(), "dev")["message"]
         expected = "It has an invisible character (U+00A0). Write [profile dev]."
         self.assertIn(expected, message)
 
+    @needs_utf8
     def test_special_character_in_a_value_is_named(self) -> None:
         good = f"{self.GOOD}[profile p]\n{self.PROFILE}"
         rows = (
@@ -2904,6 +2916,7 @@ class ConfigMistakesTest(ConfiguredTest):
                 self.assertIn(code, message)
                 self.assertIn(f"Write: {right}.", message)
 
+    @needs_utf8
     def test_misspelled_key_is_named(self) -> None:
         good = f"{self.GOOD}[profile p]\n{self.PROFILE}"
         rows = (
@@ -5503,10 +5516,8 @@ class ManyPagesTest(ProcessTest):
 
     def test_no_page_follows_a_denial_without_force(self) -> None:
         self.assertEqual("denied", self.fail_login(self.client(), DENIED)["reason"])
-        for client in (
-            self.client(),
-            self.local(),
-        ):  # other servers, as those of a shell
+        # Other servers, as those of commands in a shell.
+        for client in (self.client(), self.local()):
             for _ in range(20):
                 answer = client.refresh(profile="dev")
                 self.assertEqual("denied", answer["reason"])
@@ -5961,7 +5972,8 @@ class ManyProcessesTest(ProcessTest):
         for name in ("server", "aws"):
             process = content.pop(name)
             self.assertEqual({"pid", "started", "place"}, set(process))
-        page = {"url": PKCE_URL, "code": None, "host": HOST, "deniedAt": []}
+        page: dict[str, Any] = {"url": PKCE_URL, "code": None, "host": HOST}
+        page["deniedAt"] = []
         self.assertEqual(page, content)
 
     @unittest.skipUnless(POSIX, "file modes say nothing on Windows")
@@ -6046,6 +6058,21 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("logged_in", first.result(first_call)["status"])
         self.assertTrue(second.result(second_call)["success"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    @unittest.skipUnless(POSIX, "Windows has no flock")
+    def test_login_says_so_where_the_file_system_has_no_locks(self) -> None:
+        import fcntl
+
+        no_locks = OSError(errno.ENOLCK, "No locks available")  # NFS without lockd
+        client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
+        with mock.patch.object(fcntl, "flock", side_effect=no_locks):
+            call, run = self.start_login(client)
+            answer = client.until_asked(call, profile="dev")
+            self.assertIn("Other programs may also open", answer["message"])
+            self.stand_ins.log_in(run)
+            answer = self.outcome(client, profile="dev")
+        self.assertEqual("logged_in", answer["status"])
+        self.assertIn("No locks available", answer["message"])
 
     def test_login_without_a_lock_says_so(self) -> None:
         self.lock_path.parent.write_text("a file in the way", encoding="utf-8")
@@ -8380,7 +8407,7 @@ HARMLESS = {
     "datetime.datetime",
     "difflib.get_close_matches",
     "errno", "errno.EBADF", "errno.EMFILE",
-    "functools.partial",
+    "functools.lru_cache", "functools.partial",
     "hashlib", "hashlib.sha1",
     "io",
     "json", "json.dumps", "json.loads",
@@ -8398,8 +8425,8 @@ HARMLESS = {
     "tomllib", "tomllib.loads",
     "typing.NamedTuple", "typing.TYPE_CHECKING",  # not get_type_hints: it evaluates text
     # attributes of a NamedTuple, a Condition, a hash, the configuration and command line parsers
-    "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
-    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section",
+    "._asdict", "._replace", ".notify_all", ".wait_for", ".hexdigest", ".read_string", ".sections",
+    ".add_argument", ".json", ".version", ".columns", ".errno", ".lineno", ".section", ".strerror",
     # attributes of classes of The outside world; other classes have `path` and `wait` too
     ".allows_more", ".argv", ".exit_code", ".has_time", ".is_spent", ".output", ".path",
     ".wait",
@@ -8415,13 +8442,23 @@ DOORS: dict[str, Collection[str]] = {
     "path_problem": ("find_aws_cli",),
     "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
     "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
+    "has_ended": ("Login._end_orphan",),
+    "end_orphan": ("Login._end_orphan",),
+    "mark_own_process": ("Login._share",),
+    ".mark": ("Login._share_start",),
+    "ProcessMark": ("checked_mark",),
+    "MAX_PID": ("checked_mark",),
+    "has_own_python": ("find_browser",),
+    "find_own_python": ("open_page",),
     "reset_signals": ("main",),
     "handle_signals": ("main", "serve_client"),
     "exit_now": ("serve_client", "print_text"),
     # The outside world: files and locks
     "read_file": ("read_config_text", "read_json", "check_ca_bundle", "check_token_file"),
-    "write_file": ("Login._share", "Login._refresh"),
-    "own_path": ("Login._refresh", "lock_path"),
+    "write_file": ("Login._share", "Login._try_refresh", "Login._ask_for_restart"),
+    "remove_file": ("Login._log_in", "Login._login_keeps_going"),
+    "exists": ("Login._login_keeps_going",),
+    "own_path": ("Login._try_refresh", "Login._login_keeps_going", "lock_path"),
     "decode_as_locale": ("read_config_text",),
     "modified_at": (
         "read_token", "most_recent_profile", "find_aws_cli", "run_aws",
@@ -8432,8 +8469,8 @@ DOORS: dict[str, Collection[str]] = {
     "matching_files": ("entries_at",),
     ".read_client_text": ("read_client_file", "read_env_file"),
     "FileLock": ("Login.__init__",),
-    ".acquire": ("Login._take_lock", "McpServer.has_calls"),
-    ".release": ("Login.run", "McpServer.has_calls"),
+    ".acquire": ("Login._take_lock",),
+    ".release": ("Login.run",),
     ".fd": ("Login._share", "Login._lock_for_child"),
     "is_locked": ("session_row",),
     # The outside world: where we are, and where the user is
@@ -8443,7 +8480,7 @@ DOORS: dict[str, Collection[str]] = {
     "absolute_path": ("read_config_text", "check_ca_bundle"),
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
-    "to_path": ("read_config_text", "open_page"),
+    "to_path": ("read_config_text",),
     "working_folder": ("client_project", "usage"),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
@@ -8800,6 +8837,7 @@ KEYED_FUNCTIONS = {
     "read_json": KeyedFunction("READ_FILES", "kind", 1),
     "own_path": KeyedFunction("WRITTEN_FILES", "kind", 0),
     "write_file": KeyedFunction("WRITTEN_FILES", "kind", 0),
+    "remove_file": KeyedFunction("WRITTEN_FILES", "kind", 0),
 }
 
 

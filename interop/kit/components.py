@@ -491,6 +491,8 @@ COMPONENTS = [
             "hypothesis",
         ),
         *("atheris", "ruff", "mypy"),
+        # A terminal for hosts that are used in one: the pty, and the screen.
+        *("ptyprocess==0.7.0", "pyte==0.8.2"),
     ),
     # Without a C compiler nothing is built, and the tests that need it skip.
     shim("shim"),

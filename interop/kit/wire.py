@@ -114,7 +114,8 @@ def schemas() -> dict[str, dict[str, Any]]:
         real("schemas") / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
     )
     official = [str(node()), str(KIT / "clients" / "schemas.mjs"), str(bundle)]
-    results = [name for name in RESULTS.values() if name != "DiscoverResult"]
+    newer = ("DiscoverResult", "Result")
+    results = [name for name in RESULTS.values() if name not in newer]
     models = MODELS_OF_2024.format(results=results)
     oldest = [str(real("mcp-1.2") / "bin" / "python"), "-c", models]
     found: dict[str, dict[str, Any]] = json.loads(subprocess.check_output(official))

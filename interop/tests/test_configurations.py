@@ -1,7 +1,7 @@
-"""Configurations of real users, beside the real AWS CLI.
+"""Configurations as users write them, beside the real AWS CLI.
 
-Each comes from a public report, a tool's documentation or somebody's dotfiles, rewritten for the
-Identity Center here. Two things must hold for all of them: after a login of the server, AWS
+Most come from a public report, a tool's documentation or somebody's dotfiles, rewritten for the
+Identity Center here. Those marked "constructed" were made up. Two things must hold for all of them: after a login of the server, AWS
 commands work; and a login that the server refuses would have been in vain.
 """
 
@@ -99,18 +99,18 @@ WORKING = (
         "Error when retrieving credentials from custom-process",
     ),
     Configuration(
-        "an editor's guide: a profile that exports the default profile",
+        "constructed: a profile that exports the default profile",
         f"{SESSION}{PROFILE.replace('profile dev', 'default')}[profile dev]\n{EXPORT}\n",
         "Error when retrieving credentials from custom-process",
     ),
     Configuration(
-        "Noovolari/leapp: its old keys in the credentials file, under the same name",
+        "constructed: its old keys in the credentials file, under the same name",
         SESSION + PROFILE,
         NO_TOKEN,
         credentials=f"[dev]\n{KEYS}",
     ),
     Configuration(
-        "AWS Toolkit's documentation: several scopes",
+        "constructed: several scopes",
         SESSION.replace("access\n", "access, codewhisperer:completions\n") + PROFILE,
         NO_TOKEN,
     ),
@@ -120,7 +120,7 @@ WORKING = (
         NO_TOKEN,
     ),
     Configuration(
-        "LocalStack's documentation: services with their own endpoints",
+        "constructed: services with their own endpoints",
         f"{SESSION}{PROFILE}services = local\n"
         "[services local]\ns3 =\n  endpoint_url = http://localhost:4566\n",
         NO_TOKEN,
@@ -147,7 +147,7 @@ REFUSED = (
         "('us-west-2' and 'us-east-1')",
     ),
     Configuration(
-        "a company's wiki: a region in the session, another one in the profile",
+        "constructed: a region in the session, another one in the profile",
         f"{SESSION}region = us-east-1\n{PROFILE}region = eu-west-1\n",
         "The value for region is inconsistent",
         "sso_inconsistent",
@@ -195,7 +195,7 @@ REFUSED = (
         "gets its keys from another program",
     ),
     Configuration(
-        "aws-vault's documentation: settings of another profile",
+        "constructed: settings of another profile",
         f"[profile base]\n{LEGACY}[profile dev]\ninclude_profile = base\n{ROLE}",
         "missing required configuration: sso_start_url, sso_region",
         "sso_incomplete",
@@ -255,28 +255,28 @@ REFUSED = (
         "an invalid sso_account_id",
     ),
     Configuration(
-        "a company's wiki: a comment behind a value",
+        "constructed: a comment behind a value",
         SESSION + PROFILE.replace("= corp", "= corp  # shared by all"),
         "The specified sso-session does not exist",
         "sso_session_not_found",
         "Write: sso_session = corp.",
     ),
     Configuration(
-        "a company's wiki: an invisible character from its editor",
+        "constructed: an invisible character from its editor",
         SESSION + PROFILE.replace("dev]", "dev\u200b]"),
         "The config profile (dev) could not be found",
         "profile_not_found",
         "The name in [profile dev] has an invisible character (U+200B)",
     ),
     Configuration(
-        "a company's wiki: typographic hyphens",
+        "constructed: typographic hyphens",
         SESSION.replace("us-east-1", "us\u2011east\u20111") + PROFILE,
         "",  # the AWS CLI ends with a traceback, or with this token's error
         "sso_invalid",
         "Write: sso_region = us-east-1.",
     ),
     Configuration(
-        "a questions page: the config file's header in the credentials file",
+        "constructed: the config file's header in the credentials file",
         SESSION,
         "The config profile (dev) could not be found",
         "profile_not_found",
@@ -284,7 +284,7 @@ REFUSED = (
         credentials=PROFILE,
     ),
     Configuration(
-        "a questions page: all of it in the credentials file",
+        "constructed: all of it in the credentials file",
         "",
         "The specified sso-session does not exist",
         "sso_session_not_found",
@@ -299,14 +299,14 @@ REFUSED = (
         "has no sso_role_name",
     ),
     Configuration(
-        "a script for older tools: an empty session beside a start URL",
+        "constructed: an empty session beside a start URL",
         f"[profile dev]\nsso_session =\n{LEGACY}{ROLE}",
         'The specified sso-session does not exist: ""',
         "sso_session_not_found",
         "Write its name behind `sso_session =`, or delete that line",
     ),
     Configuration(
-        "a generator that ran twice: the same profile again",
+        "constructed: the same profile again",
         SESSION + PROFILE + PROFILE,
         "Unable to parse config file",
         "config_unparsable",

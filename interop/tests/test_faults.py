@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -30,6 +31,7 @@ from kit.desk import (
     PKCE_URL,
     SECRETS,
     SESSION_EXPIRED,
+    Client,
     Desk,
     iso,
     outcome,
@@ -39,6 +41,8 @@ from kit.processes import cli_left, cli_processes, end_processes, soon
 from kit.workplace import SERVER, visit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kit.workplace import Workplace
 
 
@@ -95,8 +99,10 @@ def test_login_of_a_server_killed_before_its_page_can_be_replaced(
         told = ""
         while not told.startswith("Another program"):  # the orphaned CLI holds the lock
             told = client.notifications.get(timeout=DEADLINE_S)["params"]["message"]
-        end_processes(newest.home, "aws")
+        started = time.monotonic()
+        # Nobody knows its URL, so it is ended.
         assert client.result(call_of_another)["status"] == "logged_in"
+        assert time.monotonic() - started < 15
     assert len(newest.centre.pages) == 1
 
 
@@ -229,6 +235,69 @@ def test_several_servers_share_a_one_time_refresh_token(newest: Workplace) -> No
         answers = [client.result(call) for client, call in calls]
         assert {answer["success"] for answer in answers} == {True}, answers
         assert clients[0].refresh(profile="dev")["status"] == "valid"
+
+
+@pytest.mark.parametrize("end", ["eof", "SIGTERM", "SIGKILL"])
+def test_end_of_the_server_loses_no_refresh_token(newest: Workplace, end: str) -> None:
+    """AWS takes each refresh token once; the new one must reach the file."""
+    newest.run_login()
+    newest.centre.one_time_refresh_tokens = True
+    for moment_ms in (0, 5, 10, 20, 40, 80):
+        newest.expire_token()
+        refreshes = newest.centre.calls.count("CreateToken:refresh_token")
+        first = Client(unittest.TestCase(), newest.environment())
+        first.initialize()
+        first.call(profile="dev")
+        assert newest.centre.wait_for(
+            lambda: newest.centre.calls.count("CreateToken:refresh_token") > refreshes  # noqa: B023
+        )
+        time.sleep(moment_ms / 1000)
+        if end == "eof":
+            first.close()
+        else:
+            first.process.send_signal(signal.Signals[end])
+            first.process.wait(DEADLINE_S)
+        with server(newest) as second:
+            answer = second.refresh(profile="dev")
+            assert answer["success"], (moment_ms, answer)
+            assert soon(lambda: not list(cli_processes(newest.home)), 5)
+    assert len(newest.centre.pages) == 1  # that of `run_login`
+
+
+def refuse(place: Workplace) -> None:
+    place.centre.refuse_refresh = True
+
+
+def refuse_with_minutes_left(place: Workplace) -> None:
+    place.centre.refuse_refresh = True
+    place.keep_token({**place.token(), "expiresAt": iso(5)})
+
+
+@pytest.mark.parametrize("prepare", [refuse, refuse_with_minutes_left])
+def test_refused_refresh_token_leads_to_a_page(
+    place: Workplace, prepare: Callable[[Workplace], None]
+) -> None:
+    place.run_login()
+    place.expire_token()
+    prepare(place)
+    with server(place, AWS_SSO_MCP_WAIT_SECONDS="0.5") as client:
+        answer = client.until_asked(client.call(profile="dev"), profile="dev")
+        assert answer["loginUrl"].startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("reset", "proxy"), ("html", "aws_error")]
+)
+def test_refresh_that_aws_has_not_refused_opens_no_page(
+    place: Workplace, kind: str, reason: str
+) -> None:
+    """The kit's proxy stands between the AWS CLI and AWS."""
+    place.run_login()
+    place.expire_token()
+    place.centre.fail("CreateToken", kind, times=20)
+    with server(place) as client:
+        assert client.refresh(profile="dev")["reason"] == reason
+    assert len(place.centre.pages) == 1
 
 
 # --- Files ------------------------------------------------------------------------------

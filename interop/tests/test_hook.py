@@ -6,58 +6,28 @@ token files say whether a token is good.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shlex
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kit.hosts import Anthropic, Responses, install_host
+from kit.hosts import (
+    PLUGIN,
+    Anthropic,
+    Responses,
+    install_claude_with_plugin,
+    install_host,
+)
 from kit.model import OneCall
+from kit.profiles import EXPIRED, write_profiles
 from kit.workplace import ROOT, SERVER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kit.machine import Machine
-
-PLUGIN = "aws-sso-mcp@aws-sso-mcp"
-CONFIG = """\
-[sso-session {name}]
-sso_start_url = https://{name}.awsapps.com/start
-sso_region = us-east-1
-
-[profile {name}]
-sso_session = {name}
-sso_account_id = 111122223333
-sso_role_name = Reader
-
-"""
-EXPIRED = "Error when retrieving token from sso: Token has expired and refresh failed"
-
-
-def write_profiles(home: Path, minutes_left: dict[str, float]) -> None:
-    """Write an AWS config with these profiles, and their tokens: the last was used last."""
-    cache = home / ".aws" / "sso" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    texts = [CONFIG.format(name=name) for name in minutes_left]
-    (home / ".aws" / "config").write_text("".join(texts))
-    age = 3_600
-    for name, minutes in minutes_left.items():
-        ends = time.gmtime(time.time() + 60 * minutes)
-        token = {
-            "accessToken": "x",
-            "expiresAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", ends),
-        }
-        file = cache / f"{hashlib.sha1(name.encode()).hexdigest()}.json"
-        file.write_text(json.dumps(token))
-        age -= 60
-        os.utime(file, (time.time() - age, time.time() - age))
-
 
 # An MCP server whose only tool fails as a server does whose AWS SDK has no good token.
 FAILING_SERVER = """\
@@ -88,9 +58,7 @@ for line in sys.stdin:
 @pytest.fixture
 def claude(machine: Machine) -> Machine:
     """Claude Code with the plugin."""
-    install_host(machine, "claude")
-    add = f"claude plugin marketplace add {machine.checkout}"
-    machine.run(f"{add} && claude plugin install {PLUGIN}")
+    install_claude_with_plugin(machine)
     return machine
 
 
