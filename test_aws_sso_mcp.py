@@ -8189,11 +8189,13 @@ class RefreshCommandTest(CommandTest):
     """The `refresh` command."""
 
     def start_refresh(
-        self, prompt: str = PKCE_PROMPT, **variables: str
+        self, prompt: str = PKCE_PROMPT, stdout: Any = None, **variables: str
     ) -> tuple[Any, Run]:
         """Return a process that runs `refresh dev`, and its login."""
         home = str(self.home.path)
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        if stdout is not None:
+            pipes["stdout"] = stdout
         variables.setdefault("AWS_SSO_MCP_WAIT_SECONDS", "0.05")
         process = subprocess.Popen(
             [*APART.argv(home), "refresh", "dev"],
@@ -8224,7 +8226,7 @@ class RefreshCommandTest(CommandTest):
 
     def test_refresh_prints_the_url_and_waits_for_the_user(self) -> None:
         process, run = self.start_refresh()
-        line = self.next_line_with(process.stderr, PKCE_URL)
+        line = self.next_line_with(process.stdout, PKCE_URL)
         self.assertEqual(f"{PKCE_URL}\n", line)
         self.page()
         self.stand_ins.log_in(run)
@@ -8236,20 +8238,66 @@ class RefreshCommandTest(CommandTest):
         self,
     ) -> None:
         process, run = self.start_refresh(DEVICE_PROMPT, AWS_SSO_MCP_LOGIN="device")
-        line = self.next_line_with(process.stderr, "ABCD-EFGH")
+        line = self.next_line_with(process.stdout, "ABCD-EFGH")
         self.assertEqual("ABCD-EFGH\n", line)
-        line = self.next_line_with(process.stderr, "ABCD-EFGH")
+        line = self.next_line_with(process.stdout, "ABCD-EFGH")
         self.assertEqual(f"{FULL_DEVICE_URL}\n", line)
         self.stand_ins.log_in(run)
         stdout, stderr = process.communicate(timeout=DEADLINE_S)
         self.assertIn("Logged in", stdout)
         self.assertNotIn(FULL_DEVICE_URL, stderr + stdout)  # it was printed already
 
+    @unittest.skipUnless(POSIX, "Windows has no sockets of this kind")
+    def test_without_a_terminal_page_and_code_are_one_write_on_stdout(self) -> None:
+        # A socket that keeps writes apart. Claude Code takes each for a message.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ours.settimeout(DEADLINE_S)
+        with ours, theirs:
+            process, run = self.start_refresh(
+                DEVICE_PROMPT, theirs, AWS_SSO_MCP_LOGIN="device", BROWSER=""
+            )
+            expected = (
+                f"Open\n{FULL_DEVICE_URL}\nin any browser."
+                " Approve it only if it shows the code\nABCD-EFGH\n(requested by "
+            )
+            written = ours.recv(65536).decode()
+            self.assertEqual(expected, written[: len(expected)])
+            self.assertTrue(written.endswith(").\n"), written)
+            self.stand_ins.log_in(run)
+            written = ours.recv(65536).decode()
+            self.assertTrue(written.startswith("Logged in."), written)
+            stderr = process.stderr.read()
+            self.assertEqual(0, process.wait(DEADLINE_S))
+        self.assertIn("Running the AWS CLI", stderr)
+        self.assertNotIn("ABCD-EFGH", stderr)
+
+    @unittest.skipUnless(POSIX, "Windows has no such terminals")
+    def test_in_a_terminal_page_and_code_are_progress(self) -> None:
+        ours, theirs = os.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, theirs)
+        variables = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
+        process, run = self.start_refresh(DEVICE_PROMPT, theirs, **variables)
+        self.next_line_with(process.stderr, FULL_DEVICE_URL)
+        self.stand_ins.log_in(run)
+        process.communicate(timeout=DEADLINE_S)
+        self.assertEqual(0, process.returncode)
+        printed = os.read(ours, 65536).decode()
+        self.assertTrue(printed.startswith("Logged in."), printed)
+
+    def test_denied_refresh_without_a_terminal_exits_with_1(self) -> None:
+        process, run = self.start_refresh()
+        self.next_line_with(process.stdout, PKCE_URL)
+        run.do(stderr=DENIED, exit=254)
+        stdout, _ = process.communicate(timeout=DEADLINE_S)
+        self.assertEqual(1, process.returncode)
+        self.assertIn("denied", stdout)
+
     def test_refresh_over_ssh_waits_for_the_user_too(self) -> None:
         # A tool call would be answered at once, as nothing can open the page here.
         variables = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
         process, run = self.start_refresh(DEVICE_PROMPT, **variables)
-        self.next_line_with(process.stderr, FULL_DEVICE_URL)
+        self.next_line_with(process.stdout, FULL_DEVICE_URL)
         self.stand_ins.log_in(run)
         stdout, stderr = process.communicate(timeout=DEADLINE_S)
         self.assertEqual(0, process.returncode)
