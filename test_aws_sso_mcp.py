@@ -2860,11 +2860,11 @@ class ConfigMistakesTest(ConfiguredTest):
     def test_repeated_section_or_key_is_named_with_both_lines(self) -> None:
         rows = (
             ("[profile a]\nx = 1\n\n[profile a] # again\n", 4,
-             "it repeats [profile a], which is already in line 1."),
+             "this section is already in line 1."),
             ("[b]\nx = 1\n[profile a]\nx : 1\ny = 1\nX = 2\n", 6,
-             "it repeats x in [profile a], which is already in line 4."),
+             "this key is already in line 4."),
             (f"[profile a]\n{'secret' * 9} = 1\n{'secret' * 9} = 1\n", 3,
-             "it repeats a key in [profile a], which is already in line 2."),
+             "this key is already in line 2."),
         )  # fmt: skip
         for text, line, words in rows:
             with self.subTest(text):

@@ -1,8 +1,9 @@
 """Configurations as users write them, beside the real AWS CLI.
 
 Most come from a public report, a tool's documentation or somebody's dotfiles, rewritten for the
-Identity Center here. Those marked "constructed" were made up. Two things must hold for all of them: after a login of the server, AWS
-commands work; and a login that the server refuses would have been in vain.
+Identity Center here. Those marked "constructed" were made up. Two things must hold for all of them:
+after a login of the server, AWS commands work; and a login that the server refuses would have been
+in vain.
 """
 
 from __future__ import annotations
@@ -310,7 +311,7 @@ REFUSED = (
         SESSION + PROFILE + PROFILE,
         "Unable to parse config file",
         "config_unparsable",
-        "line 9: it repeats [profile dev], which is already in line 5",
+        "line 9: this section is already in line 5",
     ),
     Configuration(
         "aws/aws-cli#9863: a header as in the credentials file",
