@@ -31,6 +31,7 @@ import pkgutil
 import py_compile
 import queue
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -7733,26 +7734,33 @@ class RefreshCommandTest(CommandTest):
         self.addCleanup(os.close, written)
         return shows, written
 
+    def read_until(self, terminal: int, text: str) -> str:
+        """Return what a terminal shows, once it shows a text."""
+        shown = ""
+        while text not in shown:
+            ready, _, _ = select.select([terminal], [], [], DEADLINE_S)
+            self.assertTrue(ready, shown)
+            shown += os.read(terminal, 65536).decode()
+        return shown
+
     @unittest.skipUnless(POSIX, "Windows has no such terminals")
     def test_in_a_terminal_page_and_progress_are_on_stderr(self) -> None:
         results, stdout = self.terminal()
         progress, stderr = self.terminal()
         variables = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
         process, run = self.start_refresh(DEVICE_PROMPT, stdout, stderr, **variables)
+        shown = self.read_until(progress, FULL_DEVICE_URL)
+        self.assertIn("Running the AWS CLI", shown)
         self.stand_ins.log_in(run)
         self.assertEqual(0, process.wait(DEADLINE_S))
-        printed = os.read(progress, 65536).decode()
-        self.assertIn("Running the AWS CLI", printed)
-        printed += os.read(progress, 65536).decode()
-        self.assertIn(FULL_DEVICE_URL, printed)
-        printed = os.read(results, 65536).decode()
-        self.assertTrue(printed.startswith("Logged in."), printed)
+        shown = self.read_until(results, "Logged in.")
+        self.assertTrue(shown.startswith("Logged in."), shown)
 
     @unittest.skipUnless(POSIX, "Windows has no such terminals")
     def test_page_is_on_stdout_while_stderr_goes_to_a_file(self) -> None:
         results, stdout = self.terminal()
         process, run = self.start_refresh(stdout=stdout)
-        self.assertIn("A sign-in page", os.read(results, 65536).decode())
+        self.read_until(results, PKCE_URL)
         self.page()
         self.stand_ins.log_in(run)
         _, stderr = process.communicate(timeout=DEADLINE_S)
