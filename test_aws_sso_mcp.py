@@ -31,6 +31,7 @@ import pkgutil
 import py_compile
 import queue
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -8189,20 +8190,23 @@ class RefreshCommandTest(CommandTest):
     """The `refresh` command."""
 
     def start_refresh(
-        self, prompt: str = PKCE_PROMPT, stdout: Any = None, **variables: str
+        self,
+        prompt: str = PKCE_PROMPT,
+        stdout: Any = subprocess.PIPE,
+        stderr: Any = subprocess.PIPE,
+        **variables: str,
     ) -> tuple[Any, Run]:
         """Return a process that runs `refresh dev`, and its login."""
         home = str(self.home.path)
-        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        if stdout is not None:
-            pipes["stdout"] = stdout
         variables.setdefault("AWS_SSO_MCP_WAIT_SECONDS", "0.05")
         process = subprocess.Popen(
             [*APART.argv(home), "refresh", "dev"],
             env=self.stand_ins.environment(**variables),
             cwd=home,
             encoding="utf-8",
-            **pipes,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
         )
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
@@ -8268,22 +8272,47 @@ class RefreshCommandTest(CommandTest):
             self.assertTrue(written.startswith("Logged in."), written)
             stderr = process.stderr.read()
             self.assertEqual(0, process.wait(DEADLINE_S))
-        self.assertIn("Running the AWS CLI", stderr)
-        self.assertNotIn("ABCD-EFGH", stderr)
+        # Claude Code shows stderr as an error.
+        self.assertEqual("", stderr)
+
+    def terminal(self) -> tuple[int, int]:
+        """Return both ends of a terminal: where it shows, where a program writes."""
+        shows, written = os.openpty()
+        self.addCleanup(os.close, shows)
+        self.addCleanup(os.close, written)
+        return shows, written
+
+    def read_until(self, terminal: int, text: str) -> str:
+        """Return what a terminal shows, once it shows a text."""
+        shown = ""
+        while text not in shown:
+            ready, _, _ = select.select([terminal], [], [], DEADLINE_S)
+            self.assertTrue(ready, shown)
+            shown += os.read(terminal, 65536).decode()
+        return shown
 
     @unittest.skipUnless(POSIX, "Windows has no such terminals")
-    def test_in_a_terminal_page_and_code_are_progress(self) -> None:
-        ours, theirs = os.openpty()
-        self.addCleanup(os.close, ours)
-        self.addCleanup(os.close, theirs)
+    def test_in_a_terminal_page_and_progress_are_on_stderr(self) -> None:
+        results, stdout = self.terminal()
+        progress, stderr = self.terminal()
         variables = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
-        process, run = self.start_refresh(DEVICE_PROMPT, theirs, **variables)
-        self.next_line_with(process.stderr, FULL_DEVICE_URL)
+        process, run = self.start_refresh(DEVICE_PROMPT, stdout, stderr, **variables)
+        shown = self.read_until(progress, FULL_DEVICE_URL)
+        self.assertIn("Running the AWS CLI", shown)
         self.stand_ins.log_in(run)
-        process.communicate(timeout=DEADLINE_S)
-        self.assertEqual(0, process.returncode)
-        printed = os.read(ours, 65536).decode()
-        self.assertTrue(printed.startswith("Logged in."), printed)
+        self.assertEqual(0, process.wait(DEADLINE_S))
+        shown = self.read_until(results, "Logged in.")
+        self.assertTrue(shown.startswith("Logged in."), shown)
+
+    @unittest.skipUnless(POSIX, "Windows has no such terminals")
+    def test_page_is_on_stdout_while_stderr_goes_to_a_file(self) -> None:
+        results, stdout = self.terminal()
+        process, run = self.start_refresh(stdout=stdout)
+        self.read_until(results, PKCE_URL)
+        self.page()
+        self.stand_ins.log_in(run)
+        _, stderr = process.communicate(timeout=DEADLINE_S)
+        self.assertEqual("", stderr)
 
     def test_denied_refresh_without_a_terminal_exits_with_1(self) -> None:
         process, run = self.start_refresh()

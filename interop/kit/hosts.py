@@ -231,6 +231,37 @@ class ResponsesHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
+class Bedrock(ThreadingHTTPServer):
+    """An endpoint of Amazon Bedrock that refuses each request, and keeps who signed it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), BedrockHandler)
+        self.signers: list[str] = []
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class BedrockHandler(BaseHTTPRequestHandler):
+    server: Bedrock
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.signers.append(self.headers["Authorization"])
+        content = json.dumps({"message": "a stand-in"}).encode()
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
 def results_of_claude(claude: Machine, wish: dict[str, Any], options: str = "") -> str:
     """Return what a model that calls one tool hears of it, as JSON."""
     with Anthropic(wish) as model:
@@ -251,7 +282,7 @@ def open_claude(
     model: Anthropic,
     columns: int = 80,
     variables: dict[str, str] | None = None,
-    **environment: str | None,
+    environment: dict[str, str | None] | None = None,
 ) -> Terminal:
     """Start Claude Code in a terminal, with the server, and wait for its prompt.
 
@@ -267,7 +298,7 @@ def open_claude(
         "type": "stdio",
         "command": command,
         "args": arguments,
-        "env": place.environment(**environment),
+        "env": place.environment(**(environment or {})),
     }
     config = place.home / ".claude"
     config.mkdir(exist_ok=True)
@@ -338,3 +369,30 @@ def started_claude(
         terminal.close()
         raise
     return terminal
+
+
+def open_claude_on_bedrock(
+    place: Workplace, bedrock: Bedrock, settings: dict[str, str]
+) -> Terminal:
+    """Start Claude Code with a profile's credentials; it waits for a login, if it needs one."""
+    [program] = (real(need("claude-code")) / "node_modules").glob(HOSTS["claude"][1])
+    folder = place.home / "work"
+    folder.mkdir()
+    config = place.home / ".claude"
+    config.mkdir()
+    (config / "settings.json").write_text(json.dumps(settings))
+    answer_first_questions(config, folder)
+    environment = {
+        **place.environment(AWS_SSO_MCP_LOGIN="device", BROWSER=None),
+        "NODE_EXTRA_CA_CERTS": place.environment()["AWS_CA_BUNDLE"],
+        "NO_PROXY": "127.0.0.1",
+        "AWS_PROFILE": "dev",
+        "AWS_REGION": "us-east-1",
+        "ANTHROPIC_BEDROCK_BASE_URL": f"http://127.0.0.1:{bedrock.server_port}",
+        "CLAUDE_CODE_USE_BEDROCK": "1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CONFIG_DIR": str(config),
+        "DISABLE_AUTOUPDATER": "1",
+        "LANG": "C.UTF-8",
+    }
+    return Terminal([str(program)], environment, folder, 100)

@@ -6,6 +6,7 @@ Each test waits for what the screen shows or what the model, the server or AWS w
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +14,12 @@ import pytest
 from kit.components import need
 from kit.hosts import (
     Anthropic,
+    Bedrock,
     PatientAnthropic,
     answer_first_questions,
     install_claude_with_plugin,
     open_claude,
+    open_claude_on_bedrock,
     results_of_claude,
     started_claude,
     variables_of_claude,
@@ -26,7 +29,7 @@ from kit.processes import processes_left, soon
 from kit.profiles import EXPIRED, write_profiles
 from kit.terminal import DOWN, ENTER, ESCAPE, RIGHT
 from kit.wire import MODERN, recordings
-from kit.workplace import visit
+from kit.workplace import ROOT, SERVER, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +172,7 @@ def test_dialog_shows_the_code_and_opens_the_page(
     recorded: Workplace, model: PatientAnthropic, columns: int
 ) -> None:
     recorded.centre.approval = "approve"
-    terminal = open_claude(recorded, model, columns, **REMOTE)
+    terminal = open_claude(recorded, model, columns, environment=REMOTE)
     try:
         say_go(terminal)
         terminal.wait_for(DIALOG, f"{POINTER} Open in browser", "Decline")
@@ -196,7 +199,7 @@ def test_dialog_shows_the_code_and_opens_the_page(
 def test_declined_dialog_tells_the_model_the_url(
     recorded: Workplace, model: PatientAnthropic
 ) -> None:
-    terminal = open_claude(recorded, model, **REMOTE)
+    terminal = open_claude(recorded, model, environment=REMOTE)
     try:
         say_go(terminal)
         terminal.wait_for(DIALOG, f"{POINTER} Open in browser")
@@ -214,7 +217,7 @@ def test_dialog_that_was_put_off_can_be_answered_later(
     recorded: Workplace, model: PatientAnthropic
 ) -> None:
     recorded.centre.approval = "approve"
-    terminal = open_claude(recorded, model, **REMOTE)
+    terminal = open_claude(recorded, model, environment=REMOTE)
     try:
         say_go(terminal)
         terminal.wait_for(DIALOG, "1 MCP task still running")
@@ -336,3 +339,28 @@ def test_hook_tells_the_model_of_an_expired_token(claude: Machine) -> None:
     heard = model.results[-1].replace("\\", "")
     assert "The AWS SSO token of profile 'ops' expired 90 minutes ago." in heard
     assert 'refresh_aws_sso_token with {"profile": "ops"}' in heard
+
+
+# --- Amazon Bedrock --------------------------------------------------------------------------
+
+
+def test_login_command_of_bedrock_shows_page_and_code(recorded: Workplace) -> None:
+    page = (ROOT / "docs" / "clients.md").read_text()
+    [setting] = re.findall(r'{ "awsAuthRefresh": ".*" }', page)
+    [program] = re.findall(r"/\S+/aws_sso_mcp.py", setting)
+    setting = setting.replace(program, str(SERVER)).replace("NAME", "dev")
+    recorded.centre.approval = "approve"
+    with Bedrock() as bedrock:
+        terminal = open_claude_on_bedrock(recorded, bedrock, json.loads(setting))
+        try:
+            # At its start, it shows nothing for 20 seconds.
+            screen = terminal.wait_for("│ Sign-in", "shows the code", timeout_s=60)
+            assert "✘" not in screen
+            [url] = re.findall(r"https://\S+user_code=[A-Z]{4}-[A-Z]{4}", screen)
+            visit(recorded, url)
+            terminal.wait_until_gone("│ Sign-in")
+            terminal.wait_for("auto mode on")
+            assert soon(lambda: bedrock.signers != [])
+        finally:
+            end(terminal, recorded)
+    assert recorded.token_path().exists()

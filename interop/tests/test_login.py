@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
@@ -452,3 +454,39 @@ async def test_end_of_the_server_ends_the_login(place: Workplace, end: str) -> N
     assert code == (0 if end == "eof" else 128 + getattr(signal, end))
     assert process.stderr
     assert process.stderr.read() == ""
+
+
+# --- One forwarded port -------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+async def test_callback_listens_on_the_port_that_is_forwarded(
+    newest: Workplace,
+) -> None:
+    port = free_port()
+    variables = {"AWS_SSO_MCP_LOGIN": f"browser:{port}", "SSH_TTY": "/dev/pts/1"}
+    async with newest.client(**variables) as client:
+        answer = await until_shown(client, profile="dev")
+        assert f"the machine that forwards port {port}" in answer["message"]
+        assert newest.centre.pages == []  # it is the user who opens it
+        query = parse_qs(urlsplit(answer["loginUrl"]).query)
+        assert query["redirect_uri"] == [f"http://127.0.0.1:{port}/oauth/callback"]
+        visit(newest, answer["loginUrl"])
+        answer = await refresh(client, profile="dev")
+    assert answer["status"] in ("logged_in", "valid")
+    assert newest.token_path().exists()
+
+
+@pytest.mark.parametrize("aws", ["aws-2.9", "aws-2.23"], indirect=True)
+async def test_cli_that_cannot_choose_its_port_is_too_old(place: Workplace) -> None:
+    async with place.client(AWS_SSO_MCP_LOGIN=f"browser:{free_port()}") as client:
+        answer = await refresh(client, profile="dev")
+    assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_too_old")
+    assert "2.37.2" in answer["message"]
+    assert not place.token_path().exists()
