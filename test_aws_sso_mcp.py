@@ -8594,9 +8594,11 @@ DOORS: dict[str, Collection[str]] = {
     "sys.exit": (BEGINNING, "Command line"),
     "sys.stderr": ("run_command", "ProgressPrinter.print"),
     "sys.stdin": ("main",),
-    "sys.stdout": ("run_command", "print_text", "is_terminal_output"),
+    "sys.stdout": (
+        "run_command", "print_text", "is_colourful", "ProgressPrinter.print"
+    ),
     "io.TextIOWrapper": ("run_command",),
-    ".isatty": ("main", "is_terminal_output"),
+    ".isatty": ("main", "is_terminal"),
     ".reconfigure": ("run_command",),
     "shutil.get_terminal_size": ("terminal_width",),
     "argparse.ArgumentParser": ("command_line_parser",),

@@ -16,7 +16,7 @@ from kit.terminal import Terminal
 from kit.wire import node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from kit.machine import Machine
@@ -282,7 +282,7 @@ def open_claude(
     model: Anthropic,
     columns: int = 80,
     variables: dict[str, str] | None = None,
-    environment: dict[str, str | None] | None = None,
+    environment: Mapping[str, str | None] | None = None,
 ) -> Terminal:
     """Start Claude Code in a terminal, with the server, and wait for its prompt.
 

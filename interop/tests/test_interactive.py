@@ -263,7 +263,7 @@ def test_model_without_tasks_calls_again_until_the_login_has_ended(
     recorded: Workplace, model: PatientAnthropic
 ) -> None:
     wait = {"AWS_SSO_MCP_WAIT_SECONDS": "1"}
-    terminal = open_claude(recorded, model, 80, NO_TASKS, **wait)
+    terminal = open_claude(recorded, model, 80, NO_TASKS, wait)
     try:
         say_go(terminal)
         assert model.wait_for(lambda: len(model.turns) > 3)
