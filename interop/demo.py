@@ -150,7 +150,7 @@ async def demo(aws: str | Path) -> int:
         cli = place.run_aws("--version").stdout.partition(" ")[0] or place.aws
         show.tell(
             f"Real: {cli}, an MCP client ({version('demo')}). Played: IAM Identity Center, on "
-            f"127.0.0.1:{centre.port}, and the person. HOME: {place.home}"
+            f"127.0.0.1:{centre.port}, and the user. HOME: {place.home}"
         )
         if not await went_well(show):
             show.tell("Something else was expected: the demo ends here.")
@@ -175,14 +175,14 @@ async def went_well(show: Show) -> bool:
         show.tell("Another assistant asks, and the token is good.")
         if not await show.call(client, "valid"):
             return False
-    show.tell("Next morning the session is over too, and the person is at lunch.")
+    show.tell("Next morning the session is over too, and the user is at lunch.")
     place.expire_token()
     centre.revoke()
     centre.approval = "ignore"
     async with place.client(AWS_SSO_MCP_WAIT_SECONDS="4") as client:
         if not await show.call(client, "pending"):
             return False
-        show.tell("The person comes back and approves.")
+        show.tell("The user comes back and approves.")
         centre.approve_now()
         return await show.call(client, "logged_in")
 
@@ -222,7 +222,7 @@ class Show:
         for each in opened or ["opens nothing"]:
             self._row("browser", each)
         if opened and answer["success"]:
-            self._row("person", "approves the page")
+            self._row("user", "approves the page")
         style = "bold green" if answer["success"] else "bold yellow"
         self._row("server", f"{answer['status']}, after {seconds:.1f} s", style)
         self._row("", answer["message"])

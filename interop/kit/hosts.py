@@ -16,7 +16,7 @@ from kit.terminal import Terminal
 from kit.wire import node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from kit.machine import Machine
@@ -281,14 +281,13 @@ def open_claude(
     place: Workplace,
     model: Anthropic,
     columns: int = 80,
-    *,
     variables: dict[str, str] | None = None,
-    server_variables: dict[str, str | None] | None = None,
+    environment: Mapping[str, str | None] | None = None,
 ) -> Terminal:
     """Start Claude Code in a terminal, with the server, and wait for its prompt.
 
-    `variables` are Claude Code's. What it asks a new user (theme, trust in the folder, API key)
-    has been answered, else its state is a new user's.
+    `variables` are Claude Code's, `environment` the server's. What Claude Code asks a new user
+    (theme, trust in the folder, API key) has been answered, else its state is a new user's.
     """
     need("node-22")
     [program] = (real(need("claude-code")) / "node_modules").glob(HOSTS["claude"][1])
@@ -299,7 +298,7 @@ def open_claude(
         "type": "stdio",
         "command": command,
         "args": arguments,
-        "env": place.environment(**(server_variables or {})),
+        "env": place.environment(**(environment or {})),
     }
     config = place.home / ".claude"
     config.mkdir(exist_ok=True)

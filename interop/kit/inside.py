@@ -41,7 +41,7 @@ def refresh(
     profile: str, *, limit_s: float = aws_sso_mcp.COMMAND_LIMIT_S
 ) -> dict[str, Any]:
     """Call the tool in this process; AWS CLI commands without a user have the limit `limit_s`."""
-    with mock.patch.object(aws_sso_mcp, "COMMAND_LIMIT_S", limit_s):
+    with mock.patch.object(aws_sso_mcp.run_aws, "__defaults__", (limit_s,)):
         answer: dict[str, Any] = aws_sso_mcp.refresh_aws_sso_token(
             Call(lambda _: None), profile
         )

@@ -30,10 +30,11 @@ RESULTS = {
     "server/discover": "DiscoverResult",
     "tools/list": "ListToolsResult",
     "tools/call": "CallToolResult",
-    # The schema of an extension is in no package: at least the common part is checked.
-    "tasks/get": "Result",
-    "tasks/update": "Result",
-    "tasks/cancel": "Result",
+}
+RESULTS_OF_TASKS = {
+    "tasks/get": "GetTaskResult",
+    "tasks/update": "EmptyResult",
+    "tasks/cancel": "EmptyResult",
 }
 METHODS = {
     "notifications/progress": "ProgressNotification",
@@ -41,6 +42,54 @@ METHODS = {
     "elicitation/create": "ElicitRequest",
 }
 ERRORS = {-32022: "UnsupportedProtocolVersionError"}
+
+# The extension `io.modelcontextprotocol/tasks` (SEP-2663), as its text has it: no package has
+# a JSON schema of it.
+TASK = {
+    "taskId": {"type": "string", "minLength": 1},
+    "status": {
+        "enum": ["working", "input_required", "completed", "failed", "cancelled"]
+    },
+    "statusMessage": {"type": "string"},
+    "createdAt": {"type": "string", "format": "date-time"},
+    "lastUpdatedAt": {"type": "string", "format": "date-time"},
+    "ttlMs": {"type": ["integer", "null"]},
+    "pollIntervalMs": {"type": "integer"},
+    "_meta": {"type": "object"},
+}
+NEEDED = ["resultType", "taskId", "status", "createdAt", "lastUpdatedAt", "ttlMs"]
+SCHEMAS_OF_TASKS = {
+    "CreateTaskResult": {
+        "type": "object",
+        "required": NEEDED,
+        "properties": {"resultType": {"const": "task"}, **TASK},
+        "additionalProperties": False,
+    },
+    "GetTaskResult": {
+        "type": "object",
+        "required": NEEDED,
+        "properties": {
+            "resultType": {"const": "complete"},
+            **TASK,
+            "result": {"$ref": "#/$defs/CallToolResult"},
+            "error": {"$ref": "#/$defs/Error"},
+            "inputRequests": {"$ref": "#/$defs/InputRequests"},
+        },
+        "additionalProperties": False,
+        "allOf": [
+            {
+                "if": {"properties": {"status": {"const": status}}},
+                "then": {"required": [key]},
+                "else": {"properties": {key: False}},
+            }
+            for status, key in (
+                ("completed", "result"),
+                ("failed", "error"),
+                ("input_required", "inputRequests"),
+            )
+        ],
+    },
+}
 
 MODELS_OF_2024 = """\
 import json
@@ -78,7 +127,10 @@ def validator(revision: str, name: str) -> Any:
     schema = schemas()[revision]
     key = "$defs" if "$defs" in schema else "definitions"
     dialect = jsonschema.validators.validator_for(schema)
-    return dialect({"$ref": f"#/{key}/{name}", key: schema[key]})
+    definitions = schema[key]
+    if revision == MODERN:
+        definitions = {**definitions, **SCHEMAS_OF_TASKS}
+    return dialect({"$ref": f"#/{key}/{name}", key: definitions})
 
 
 class Message(NamedTuple):
@@ -163,9 +215,9 @@ class Recording:
         elif message["result"].get("resultType") == "input_required":
             name = "InputRequiredResult"
         elif message["result"].get("resultType") == "task":
-            name = "Result"  # of the tasks extension
+            name = "CreateTaskResult"
         else:
-            name = RESULTS[request["method"]]
+            name = {**RESULTS, **RESULTS_OF_TASKS}[request["method"]]
         return Message(self.revision(request), name, message)
 
     def _notice(self, message: dict[str, Any]) -> Message:

@@ -97,7 +97,7 @@ def test_planted_aws_named_by_a_setting_is_refused(
     client.initialize()
     answer = client.refresh(profile="dev")
     assert (answer["status"], answer["reason"]) == ("failed", "aws_cli_not_found")
-    assert path in answer["message"]
+    assert path.removeprefix("./") in answer["message"]
     assert not (project / "ran").exists()
     assert desk.stand_ins.seen == []
 
@@ -164,6 +164,7 @@ HOSTILE = (
     " AWS_ENDPOINT_URL_STS AWS_DATA_PATH AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ACCESS_KEY_ID"
     " AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_CONTAINER_CREDENTIALS_FULL_URI"
     " AWS_WEB_IDENTITY_TOKEN_FILE AWS_CLI_HISTORY_FILE AWS_CLI_AUTO_PROMPT AWS_CLI_ERROR_FORMAT"
+    " PYENV_HOOK_PATH _MEIPASS2 VK_LAYER_PATH GITHUB_TOKEN XDG_DATA_HOME"
     " AWS_PAGER AWS_DEFAULT_OUTPUT AWS_LOGIN_CACHE_DIRECTORY AWS_STS_REGIONAL_ENDPOINTS"
 )
 
@@ -203,6 +204,20 @@ def test_foreign_service_models_are_not_used(newest: Workplace, tmp_path: Path) 
     with server(newest, **hostile) as client:
         assert client.refresh(profile="dev")["status"] == "logged_in"
     assert newest.centre.refused == []
+
+
+def test_python_that_the_environment_names_is_not_run(
+    newest: Workplace, tmp_path: Path
+) -> None:
+    """Python 3.11 and newer take `sys.executable` from this variable, also with -I."""
+    ran = tmp_path / "ran"
+    evil = tmp_path / "project" / "python"
+    evil.parent.mkdir()
+    evil.write_text(f"#!/bin/sh\necho evil >{ran}\n")
+    evil.chmod(0o755)
+    with server(newest, __PYVENV_LAUNCHER__=str(evil)) as client:
+        assert client.refresh(profile="dev")["status"] == "logged_in"
+    assert not ran.exists()
 
 
 # --- Names that a model sends -----------------------------------------------------------
@@ -513,6 +528,28 @@ def test_credential_process_of_an_sso_profile_is_not_run(newest: Workplace) -> N
     with server(newest) as client:
         assert client.refresh(profile="dev")["status"] == "logged_in"
         assert client.refresh(profile="process")["reason"] == "not_sso"
+    assert not ran.exists()
+
+
+def test_value_with_line_breaks_adds_no_section_to_a_refresh(
+    newest: Workplace, tmp_path: Path
+) -> None:
+    """A plugin that only a section `plugins` could name."""
+    ran = newest.home / "ran"
+    plugin = tmp_path / "plugin" / "evil.py"
+    plugin.parent.mkdir()
+    plugin.write_text(f"open({str(ran)!r}, 'w')\ndef awscli_initialize(cli): pass\n")
+    lines = (
+        f"x\n  [plugins]\n  cli_legacy_plugin_path = {plugin.parent}\n  evil = evil\n"
+    )
+    config = (newest.home / ".aws" / "config").read_text()
+    with server(newest) as client:
+        assert client.refresh(profile="dev")["status"] == "logged_in"
+        newest.expire_token()
+        newest.write_config(
+            config.replace("[profile dev]", f"[profile dev]\nca_bundle = {lines}")
+        )
+        client.refresh(profile="dev")
     assert not ran.exists()
 
 

@@ -146,7 +146,9 @@ def test_demo_refuses_an_aws_cli_that_others_can_write(setting: Setting) -> None
     setting.put("tee", "/usr/bin/tee")
     setting.bin.chmod(0o777)
     said = " ".join(setting.run(1).split())
-    assert f"may be changed by everybody, until `chmod o-w` ({setting.bin})" in said
+    assert (
+        f"can be changed by every user; run `chmod o-w` on it ({setting.bin})" in said
+    )
     assert said.endswith("Something else was expected: the demo ends here.")
     assert list(setting.tmp.iterdir()) == []
 

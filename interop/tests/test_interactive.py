@@ -172,7 +172,7 @@ def test_dialog_shows_the_code_and_opens_the_page(
     recorded: Workplace, model: PatientAnthropic, columns: int
 ) -> None:
     recorded.centre.approval = "approve"
-    terminal = open_claude(recorded, model, columns, server_variables=REMOTE)
+    terminal = open_claude(recorded, model, columns, environment=REMOTE)
     try:
         say_go(terminal)
         terminal.wait_for(DIALOG, f"{POINTER} Open in browser", "Decline")
@@ -199,7 +199,7 @@ def test_dialog_shows_the_code_and_opens_the_page(
 def test_declined_dialog_tells_the_model_the_url(
     recorded: Workplace, model: PatientAnthropic
 ) -> None:
-    terminal = open_claude(recorded, model, server_variables=REMOTE)
+    terminal = open_claude(recorded, model, environment=REMOTE)
     try:
         say_go(terminal)
         terminal.wait_for(DIALOG, f"{POINTER} Open in browser")
@@ -217,7 +217,7 @@ def test_dialog_that_was_put_off_can_be_answered_later(
     recorded: Workplace, model: PatientAnthropic
 ) -> None:
     recorded.centre.approval = "approve"
-    terminal = open_claude(recorded, model, server_variables=REMOTE)
+    terminal = open_claude(recorded, model, environment=REMOTE)
     try:
         say_go(terminal)
         terminal.wait_for(DIALOG, "1 MCP task still running")
@@ -244,7 +244,7 @@ def test_dialog_that_was_put_off_can_be_answered_later(
 def test_progress_is_shown_and_escape_cancels_the_call(
     recorded: Workplace, model: PatientAnthropic
 ) -> None:
-    terminal = open_claude(recorded, model, 140, variables=NO_TASKS)
+    terminal = open_claude(recorded, model, 140, NO_TASKS)
     try:
         say_go(terminal)
         terminal.wait_for("A sign-in page should have opened")
@@ -262,10 +262,8 @@ def test_progress_is_shown_and_escape_cancels_the_call(
 def test_model_without_tasks_calls_again_until_the_login_has_ended(
     recorded: Workplace, model: PatientAnthropic
 ) -> None:
-    wait: dict[str, str | None] = {"AWS_SSO_MCP_WAIT_SECONDS": "1"}
-    terminal = open_claude(
-        recorded, model, 80, variables=NO_TASKS, server_variables=wait
-    )
+    wait = {"AWS_SSO_MCP_WAIT_SECONDS": "1"}
+    terminal = open_claude(recorded, model, 80, NO_TASKS, wait)
     try:
         say_go(terminal)
         assert model.wait_for(lambda: len(model.turns) > 3)

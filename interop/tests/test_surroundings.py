@@ -845,6 +845,9 @@ HOSTILE_VARIABLES = (
     "LD_PRELOAD LD_AUDIT PYTHONPATH PERL5OPT PERLLIB RUBYOPT NODE_OPTIONS BASH_ENV ENV PS4"
     " OPENSSL_CONF OPENSSL_MODULES GTK_MODULES GIO_EXTRA_MODULES QT_PLUGIN_PATH SSLKEYLOGFILE"
     " AWS_ENDPOINT_URL AWS_PROFILE AWS_ACCESS_KEY_ID AWS_DATA_PATH"
+    " PYENV_HOOK_PATH __PYVENV_LAUNCHER__ _MEIPASS2 JDK_JAVA_OPTIONS LIBGL_DRIVERS_PATH"
+    " VK_LAYER_PATH GST_PLUGIN_PATH DOTNET_STARTUP_HOOKS XDG_DATA_HOME XDG_DATA_DIRS"
+    " XDG_CONFIG_HOME XDG_CONFIG_DIRS DBUS_SESSION_BUS_ADDRESS GITHUB_TOKEN ANTHROPIC_API_KEY"
 )
 
 
@@ -1121,3 +1124,125 @@ def test_root_that_nobody_became_runs_the_programs_of_its_homes_owner(
     """This shows that the tests above can fail."""
     ask_as_root(world, KEEP)
     assert world.ran("evil").startswith(f"{world.at('bob')}/.local/bin/aws as 0")
+
+
+# --- The lock that processes share ----------------------------------------------------------
+
+LOCK_FOLDER = "alice/.aws/sso/aws-sso-mcp"
+LOCK = f"{LOCK_FOLDER}/{hashlib.sha1(b'corp').hexdigest()}.json"
+EVIL_PAGE = {
+    "url": "https://device.sso.us-east-1.amazonaws.com/?user_code=EVIL-CODE",
+    "code": "EVIL-CODE",
+    "host": "alices-laptop",
+}
+HOLD = """\
+import fcntl, sys
+file = open(sys.argv[1], "r+")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.truncate()
+file.write(sys.argv[2])
+file.flush()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def file_of_another_in_an_open_folder(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE, mode=0o777)
+    world.make(LOCK, MALLORY, text="{}")
+
+
+def own_file_that_all_can_write(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE)
+    world.make(LOCK, ALICE, mode=0o666, text="{}")
+
+
+def own_file_that_a_group_can_write(world: World) -> None:
+    world.make(LOCK_FOLDER, ALICE)
+    world.make(LOCK, ALICE, MALLORY, mode=0o660, text="{}")
+
+
+def folder_of_another_user(world: World) -> None:
+    world.at("alice/.aws/sso").chmod(0o777)
+    world.make(LOCK_FOLDER, MALLORY)
+    world.make(LOCK, MALLORY, mode=0o666, text="{}")
+
+
+@contextlib.contextmanager
+def held_by_mallory(world: World) -> Iterator[None]:
+    """Let Mallory hold the lock, and tell of a page that she has requested."""
+    argv = [world.python, "-c", HOLD, str(world.at(LOCK)), json.dumps(EVIL_PAGE)]
+    with subprocess.Popen(
+        argv,
+        user=MALLORY,
+        group=MALLORY,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        assert holder.stdin
+        holder.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("layout", "is_repaired"),
+    [
+        (file_of_another_in_an_open_folder, True),
+        (own_file_that_all_can_write, True),
+        (own_file_that_a_group_can_write, True),
+        (folder_of_another_user, False),
+    ],
+)
+def test_lock_that_another_user_can_write_is_not_believed(
+    world: World, layout: Callable[[World], None], is_repaired: bool
+) -> None:
+    """Whoever approves her code gives her the session."""
+    started = folder_of_root(world)
+    world.configure("alice", ALICE, token=False)
+    layout(world)
+    with held_by_mallory(world):
+        refreshed, status = start(world, started, ALICE, AWS_SSO_MCP_WAIT_SECONDS="1")
+    assert "EVIL-CODE" not in json.dumps([refreshed, status])
+    assert refreshed["loginUrl"] == PAGE  # of the login that Alice's server has begun
+    said = "the lock file cannot be used" in refreshed["message"]
+    assert said is not is_repaired
+    if is_repaired:
+        for path, mode in ((LOCK_FOLDER, 0o700), (LOCK, 0o600)):
+            found = world.at(path).stat()
+            assert found.st_uid == ALICE
+            assert found.st_mode & 0o777 in (mode, 0o755), oct(found.st_mode)
+    else:
+        assert "belongs to another user" in refreshed["message"]
+
+
+def test_every_folder_that_is_made_is_private(world: World) -> None:
+    started = folder_of_root(world)
+    world.make("alice/config", ALICE, text=CONFIG)
+    start_with = {"AWS_CONFIG_FILE": str(world.at("alice/config"))}
+    world.make("alice/.aws", ALICE)
+    world.at("alice/.aws").rmdir()
+    argv_before = "umask 0;"
+    refreshed, _ = start_without_aws_folder(world, started, argv_before, start_with)
+    assert refreshed["status"] == "failed"
+    for path in ("alice/.aws", "alice/.aws/sso", LOCK_FOLDER):
+        assert oct(world.at(path).stat().st_mode & 0o777) == oct(0o700), path
+    assert oct(world.at(LOCK).stat().st_mode & 0o777) == oct(0o600)
+
+
+def start_without_aws_folder(
+    world: World, started: Start, before: str, variables: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start Alice's server where there is no ~/.aws."""
+    environment = {
+        "HOME": str(world.at("alice")),
+        "PATH": started.path.format(world=world.folder),
+        "AWS_SSO_MCP_LOGIN": "browser",
+        **variables,
+    }
+    pairs = [f"{name}={value}" for name, value in environment.items()]
+    server = [world.python, "-IS", str(world.at("server/aws_sso_mcp.py"))]
+    argv = world.argv(ALICE, "/usr/bin/env", "-i", *pairs, *server, before=before)
+    return world.ask(argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})

@@ -287,7 +287,7 @@ def test_missing_home_is_reported(desktop: Desktop) -> None:
     none = {"USERPROFILE": None, "HOMEDRIVE": None, "HOMEPATH": None}
     code, out, err = desktop.run(PYTHON, "-IS", path_there(SERVER), "status", **none)
     assert (code, err) == (1, b"")
-    assert out.startswith(b"No home folder. Set HOME (Windows: USERPROFILE)")
+    assert out.startswith(b"There is no home folder. Set HOME (Windows: USERPROFILE)")
 
 
 def test_commands_in_help_can_be_pasted(desktop: Desktop, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ SKIPPED = {
     "file modes say nothing on Windows",
     "needs Linux's /dev/full",
     "needs Linux's /proc",
+    "needs a machine whose encoding is UTF-8",
     "needs a pair of sockets",
     "needs a pseudo-terminal",
     "needs the right to make links",  # which Wine does not grant

@@ -70,6 +70,33 @@ def test_actions_are_pinned_to_a_commit(path: Path) -> None:
             assert re.fullmatch(r" # v[\d.]+", comment), comment
 
 
+def test_containers_are_pinned_to_a_digest() -> None:
+    for path in WORKFLOWS:
+        for image in re.findall(r"\bimage: (\S+)", path.read_text()):
+            assert re.fullmatch(r"[\w:.-]+@sha256:[0-9a-f]{64}", image), image
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_jobs_that_may_sign_run_no_commands_that_install(path: Path) -> None:
+    """Who has `id-token: write` can publish in this project's name."""
+    workflow = read(path.name)
+    assert workflow["permissions"] == {"contents": "read"}
+    for name, job in workflow["jobs"].items():
+        if "id-token" in job.get("permissions", {}):
+            for step in job["steps"]:
+                assert "checkout" not in step.get("uses", ""), name
+                assert step.get("run", "rm dist/*.mcpb") == "rm dist/*.mcpb", name
+
+
+def test_release_is_built_with_packages_whose_hashes_are_known() -> None:
+    text = (ROOT / ".github" / "build-requirements.txt").read_text()
+    for line in text.splitlines()[1:]:
+        assert re.fullmatch(r"\w+==[\d.]+ --hash=sha256:[0-9a-f]{64}", line), line
+    assert "pip install --require-hashes -r" in "".join(
+        commands("release.yml", "build")
+    )
+
+
 def test_every_excluded_step_exists() -> None:
     steps = []
     for path in WORKFLOWS:
