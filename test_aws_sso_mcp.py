@@ -7986,6 +7986,12 @@ class CommandLineTest(CommandTest):
                 self.assertTrue(error.startswith(words), error)
                 self.assertIn("--help", error)
 
+    def test_hook_takes_any_argument_as_a_failure_may_stop_the_host(self) -> None:
+        for argument in ("--profile", "--profile=", "x", "--version"):
+            with self.subTest(argument):
+                run = self.run_server("hook", argument)
+                self.assertEqual((0, "", ""), (run.returncode, run.stdout, run.stderr))
+
     def usage_error(self, *arguments: str) -> str:
         """Return what a wrong command line prints on stderr, in this process."""
         with contextlib.redirect_stderr(io.StringIO()) as stderr:
