@@ -2861,11 +2861,11 @@ class ConfigMistakesTest(ConfiguredTest):
     def test_repeated_section_or_key_is_named_with_both_lines(self) -> None:
         rows = (
             ("[profile a]\nx = 1\n\n[profile a] # again\n", 4,
-             "this section is already in line 1."),
+             "it repeats [profile a], which is already in line 1."),
             ("[b]\nx = 1\n[profile a]\nx : 1\ny = 1\nX = 2\n", 6,
-             "this key is already in line 4."),
+             "it repeats x in [profile a], which is already in line 4."),
             (f"[profile a]\n{'secret' * 9} = 1\n{'secret' * 9} = 1\n", 3,
-             "this key is already in line 2."),
+             "it repeats a key in [profile a], which is already in line 2."),
         )  # fmt: skip
         for text, line, words in rows:
             with self.subTest(text):
@@ -8302,7 +8302,7 @@ class RefreshCommandTest(CommandTest):
         variables = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
         process, run = self.start_refresh(DEVICE_PROMPT, stdout, stderr, **variables)
         shown = self.read_until(progress, FULL_DEVICE_URL)
-        self.assertIn("Running the AWS CLI", shown)
+        self.assertIn("AWS CLI", shown)
         self.stand_ins.log_in(run)
         self.assertEqual(0, process.wait(DEADLINE_S))
         shown = self.read_until(results, "Logged in.")

@@ -311,7 +311,7 @@ REFUSED = (
         SESSION + PROFILE + PROFILE,
         "Unable to parse config file",
         "config_unparsable",
-        "line 9: this section is already in line 5",
+        "line 9: it repeats [profile dev], which is already in line 5",
     ),
     Configuration(
         "aws/aws-cli#9863: a header as in the credentials file",
