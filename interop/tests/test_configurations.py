@@ -131,6 +131,27 @@ WORKING = (
         f"{SESSION}{PROFILE}login_session = arn:aws:sts::123456789012:assumed-role/a/b\n",
         NO_TOKEN,
     ),
+    Configuration(
+        "aws/aws-toolkit-vscode#6755: a misspelled key for the scopes",
+        SESSION.replace("_scopes", "_scope") + PROFILE,
+        NO_TOKEN,
+    ),
+    Configuration(
+        "rkoval/alfred-aws-console-services-workflow#69: more keys in the session",
+        f"{PROFILE}output = json\ncli_pager=\n\n{SESSION}duration_seconds=1800\n",
+        NO_TOKEN,
+    ),
+    Configuration(
+        "kayac/ecspresso#519: a start URL that ends with a slash",
+        SESSION.replace("/start", "/start/") + PROFILE,
+        NO_TOKEN,
+    ),
+    Configuration(
+        "61418/aws-sso-util#31: another profile with brackets in its name",
+        "[profile [PROD]-Project-Name.AdministratorAccess]\n"
+        f"{LEGACY}{ROLE}sso_account_name = [PROD] Project Name\n{SESSION}{PROFILE}",
+        NO_TOKEN,
+    ),
 )
 REFUSED = (
     Configuration(
@@ -209,6 +230,13 @@ REFUSED = (
         "Please reauthenticate with 'aws login'",
         "not_sso",
         "profile 'default': it uses `aws login`",
+    ),
+    Configuration(
+        "aws-ia/terraform-aws-control_tower_account_factory#346: a region without its key",
+        f"[default]\nus-east-1\n\n{SESSION}{PROFILE}",
+        "Unable to parse config file",
+        "config_unparsable",
+        "line 2: this line is neither `[section]` nor `key = value`",
     ),
     Configuration(
         "a course's setup page: pasted with the dashes of its list",
@@ -307,7 +335,7 @@ REFUSED = (
         "Write its name behind `sso_session =`, or delete that line",
     ),
     Configuration(
-        "constructed: the same profile again",
+        "aws/aws-cli#9261: the same profile again",
         SESSION + PROFILE + PROFILE,
         "Unable to parse config file",
         "config_unparsable",
