@@ -5693,6 +5693,15 @@ class ManyProcessesTest(ProcessTest):
         client.process.kill()
         client.close(-signal.SIGKILL if POSIX else 1)
 
+    def shared_with_aws(self) -> dict[str, Any]:
+        """Return what the lock file tells, once it names the AWS CLI that runs."""
+        for _ in until_deadline():
+            with contextlib.suppress(OSError, ValueError):  # it is just being written
+                content = json.loads(self.lock_path.read_text(encoding="utf-8"))
+                if "aws" in content:
+                    return dict(content)
+        raise AssertionError
+
     def is_login_in_progress(self, client: Client) -> bool:
         [session] = client.status(profile="dev")["sessions"]
         return bool(session["loginInProgress"])
@@ -5842,6 +5851,7 @@ class ManyProcessesTest(ProcessTest):
         first.call(profile="dev")
         orphan = self.stand_ins.next_run("aws")  # it has printed nothing yet
         call = self.join(second, "Another program", profile="ops")
+        self.shared_with_aws()
         self.kill(first)
         self.assertTrue(orphan.gone())
         run = self.prompt()
@@ -5860,7 +5870,7 @@ class ManyProcessesTest(ProcessTest):
         for changed in ({"pid": os.getpid()}, {"started": "1"}):
             # The file names another process than the one that has the lock.
             with self.subTest(changed):
-                content = json.loads(self.lock_path.read_text(encoding="utf-8"))
+                content = self.shared_with_aws()
                 known = dict(content["aws"])
                 content["aws"].update(changed)
                 self.lock_path.write_text(json.dumps(content), encoding="utf-8")
