@@ -4268,6 +4268,19 @@ class ChoosingTest(ConfiguredTest):
         expected = "from the environment of MCP server 'b', whose entry has none"
         self.assertIn(expected, answer["message"])
 
+    def test_entry_with_a_profile_is_not_said_to_have_none(self) -> None:
+        self.write_servers(".cursor/mcp.json", a=ENTRY)
+        self.write_servers(".claude.json", a={"command": "x"})
+        self.home.patch(self, AWS_PROFILE="dev")
+        config = aws_sso_mcp.read_aws_config()
+        reasons = set()
+        for _ in range(2):
+            reasons.add(aws_sso_mcp.choose_profile(config, None, "a").reason)
+            # Now the entry without a profile is found first.
+            self.write_servers(".cursor/mcp.json", a={"command": "x"})
+            self.write_servers(".claude.json", a=ENTRY)
+        self.assertIn("configured for MCP server 'a'", reasons)
+
     def test_server_with_and_without_a_profile_is_ambiguous(self) -> None:
         self.write_servers(".cursor/mcp.json", a=ENTRY)
         self.write_servers(".claude.json", a={"command": "x"})
@@ -5596,7 +5609,7 @@ class LoginFailureTest(ProcessTest):
         client = self.local()
         call = client.call(profile="dev")
         run = self.stand_ins.next_run("aws")
-        client.set_limit("NO_PAGE_AFTER_S", 0.01)
+        client.set_limit("URL_LIMIT_S", 0.01)
         self.assertEqual("network", client.result(call)["reason"])
         self.assertTrue(run.gone())
 
@@ -6689,6 +6702,8 @@ class HookTest(Test):
             path.write_text('{"expires', encoding="utf-8")
             name = f"~/.aws/{folder}/cache/{'0a' * 20}.json"
             self.assertIn(name, str(self.hear_of_failure(DAMAGED)))
+            within = {"llmContent": f"Output:\n{DAMAGED}\nExit Code: 255"}
+            self.assertIn(name, str(self.hear_of_failure(within)))
             path.unlink()
 
     # The profile
@@ -7642,11 +7657,12 @@ class TaskTest(ProcessTest):
             with self.subTest(response):
                 task_id, run = self.task_with_question(client)
                 self.update(client, task_id, {"login": response})
-                result = self.until(client, task_id, "completed")["result"]
-                answer = result["structuredContent"]
+                task = self.until(client, task_id, "completed")
+                self.assertIn("waits for the user", task["statusMessage"])
+                answer = task["result"]["structuredContent"]
                 self.assertEqual("pending", answer["status"])
                 self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
-                self.assertIs(False, result["isError"])
+                self.assertIs(False, task["result"]["isError"])
                 # The next call joins the login and does not ask again.
                 joined = client.call(profile="dev")
                 self.stand_ins.log_in(run)
@@ -8047,6 +8063,11 @@ class StatusCommandTest(CommandTest):
         self.assertRegex(second, expected)
         self.assertEqual(header.index("TOKEN"), second.index("absent"))
         self.assertEqual(header.index("TO REFRESH"), second.index("one sign-in page"))
+
+    def test_home_that_does_not_exist_has_no_profiles(self) -> None:
+        home = str(self.home.path / "nowhere")
+        text = self.printed("status", code=1, HOME=home, USERPROFILE=home)
+        self.assertIn("There is no usable SSO profile yet.", text)
 
     def test_status_without_a_usable_token_exits_with_1(self) -> None:
         self.printed("status", code=1)
