@@ -33,6 +33,8 @@ def test_no_test_imports_a_test() -> None:
     tests = list((INTEROP / "tests").glob("*.py"))
     assert len(tests) > 10
     for path in tests:
+        if path.name == "test_guard.py":  # it tests what the unit tests find
+            continue
         assert not [
             name for name in imported(path) if name.startswith(("test_", "conftest"))
         ], path

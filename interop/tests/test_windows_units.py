@@ -95,6 +95,7 @@ def run(*argv: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
+        errors="replace",  # a traceback can show a name in another encoding
         timeout=400,
         check=False,
     )
