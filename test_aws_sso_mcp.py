@@ -7824,10 +7824,13 @@ class StartTest(CommandTest):
         error = ModuleNotFoundError("No module named 'difflib'", name="difflib")
         failing = mock.patch.object(aws_sso_mcp, "choose_profile", side_effect=error)
         finder = mock.Mock()
-        with failing, mock.patch("sys.meta_path", [*sys.meta_path, finder]):
+        finders = mock.patch("sys.meta_path", [*sys.meta_path, finder])
+        log = io.StringIO()
+        with failing, finders, mock.patch("sys.stderr", log):
             answer = refresh_here("dev")
         self.assertEqual("incomplete_python", answer["reason"])
         self.assertIn("apt install python3", answer["message"])
+        self.assertIn(answer["message"], log.getvalue())
         finder.invalidate_caches.assert_called_once()
 
     @unittest.skipUnless(POSIX, "Windows has no such signals")
