@@ -5918,6 +5918,21 @@ class ManyProcessesTest(ProcessTest):
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.assertEqual("pending", client.refresh(profile="dev")["status"])
 
+    @unittest.skipUnless(POSIX, "on Windows a lock cannot be taken like this")
+    def test_login_whose_lock_file_is_being_written_is_a_login(self) -> None:
+        import fcntl
+
+        self.lock_path.parent.mkdir()
+        self.lock_path.write_text(json.dumps({"url": PKCE_URL}), encoding="utf-8")
+        client = self.local()
+        with self.lock_path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            call = client.call(profile="dev", meta={"progressToken": 1})
+            self.wait_for_progress(client, 1, PKCE_URL)
+            lock.truncate(0)
+            self.home.write_token(60, age_s=0)
+            self.assertEqual("logged_in", client.result(call)["status"])
+
     def test_force_restarts_an_old_login_of_another_server(self) -> None:
         now = time.time()
         first = self.local()
