@@ -1,16 +1,20 @@
 """Do the tests that read the server's source find what they are there to find?
 
 `OutsideWorldPromiseTest` and `LockPromiseTest` of test_aws_sso_mcp.py search the source for what it
-must not do. Here, exactly that is planted into copies of it.
+must not do. Here, exactly that is planted into copies of it. The last class is about the second
+process of the unit tests: does it tell all that it finds?
 """
 
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import unittest
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
 
 from test_aws_sso_mcp import (
     AMBIGUOUS,
@@ -25,6 +29,7 @@ from test_aws_sso_mcp import (
     KeyGuard,
     OutsideWorldGuard,
     SourceFacts,
+    TwoProcesses,
     public_names,
     section_starts,
     uses_without_lock,
@@ -408,3 +413,69 @@ class LockGuardTest(unittest.TestCase):
                     with self.subTest(line=node.lineno):
                         assert uses_without_lock(self.tree, node) != []
         assert count > 10
+
+
+class Examples(unittest.TestCase):
+    """Tests for the second process; `first` stands for those of the first one."""
+
+    def first(self) -> None:
+        pass
+
+    def passes(self) -> None:
+        pass
+
+    def fails(self) -> None:
+        self.fail("what is wrong")
+
+    def fails_in_a_part(self) -> None:
+        for number in (1, 2):
+            with self.subTest(number=number):
+                assert number == 1
+
+    def ends_with_an_error(self) -> None:
+        raise LookupError("where")
+
+    def is_skipped(self) -> None:
+        self.skipTest("why")
+
+    def ends_the_process(self) -> None:
+        os._exit(0)
+
+
+@unittest.skipUnless(sys.platform == "linux", "elsewhere there is one process")
+class TwoProcessesTest(unittest.TestCase):
+    def result_of(self, *names: str) -> unittest.TestResult:
+        """Return the result of these examples in the second process."""
+        suite = TwoProcesses()
+        for name in names:
+            suite.addTests((Examples("first"), Examples(name)))
+        result = unittest.TestResult()
+        suite.run(result)
+        return result
+
+    def test_all_tests_are_counted(self) -> None:
+        result = self.result_of("passes", "passes")
+        assert result.testsRun == 4
+        assert result.wasSuccessful()
+
+    def test_each_problem_is_told_with_its_test_and_its_text(self) -> None:
+        for name, *texts in (
+            ("fails", "what is wrong", "line"),
+            ("fails_in_a_part", "number=2", "AssertionError"),
+            ("ends_with_an_error", "LookupError: where", "line"),
+        ):
+            with self.subTest(name):
+                result = self.result_of("passes", name)
+                [(test, told)] = result.failures
+                assert Examples(name) == test
+                for text in texts:
+                    assert text in told
+                assert result.testsRun == 4
+
+    def test_skips_are_told_with_their_reasons(self) -> None:
+        [(test, reason)] = self.result_of("is_skipped", "passes").skipped
+        assert (Examples("is_skipped"), "why") == (test, reason)
+
+    def test_process_that_ends_early_is_an_error(self) -> None:
+        with pytest.raises(EOFError):
+            self.result_of("passes", "ends_the_process")
