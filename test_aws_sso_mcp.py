@@ -3116,16 +3116,15 @@ class LongChainTest(ConfiguredTest):
         self.home.write_config("\n".join(sections))
         started = time.thread_time()
         answer = status_here()
-        self.assertLess(
-            time.thread_time() - started, 2
-        )  # milliseconds, but for imports
+        # It takes milliseconds, but for imports.
+        self.assertLess(time.thread_time() - started, 1)
         return answer
 
     def test_long_chain_of_source_profiles_is_read_in_linear_time(self) -> None:
-        for last in ("p0", "p1200"):  # a loop, and a chain without an end
+        for last in ("p0", "p600"):  # a loop, and a chain without an end
             sections = []
-            for number in range(1200):
-                source = last if number == 1199 else f"p{number + 1}"
+            for number in range(600):
+                source = last if number == 599 else f"p{number + 1}"
                 sections.append(
                     f"[profile p{number}]\nrole_arn = x\nsource_profile = {source}"
                 )
@@ -3144,7 +3143,7 @@ class LongChainTest(ConfiguredTest):
 
     def test_long_credential_processes_are_read_in_linear_time(self) -> None:
         sections = []
-        for number in range(100):
+        for number in range(50):
             command = f"aws --profile p{number + 1} " + "x" * 16_000
             sections.append(f"[profile p{number}]\ncredential_process = {command}")
         self.assert_fast(sections)
@@ -5636,7 +5635,7 @@ class ManyPagesTest(ProcessTest):
         self.assertEqual("denied", self.fail_login(self.client(), DENIED)["reason"])
         # Other servers, as those of commands in a shell.
         for client in (self.client(), self.local()):
-            for _ in range(20):
+            for _ in range(5):
                 answer = client.refresh(profile="dev")
                 self.assertEqual("denied", answer["reason"])
                 self.assertIn("force", answer["message"])
@@ -5649,7 +5648,7 @@ class ManyPagesTest(ProcessTest):
         client = self.local()
         for _ in range(3):
             self.fail_login(client, "anything")
-        for _ in range(20):
+        for _ in range(5):
             answer = client.refresh(profile="dev")
             self.assertEqual("too_many_pages", answer["reason"])
             self.assertIn("force", answer["message"])
@@ -5668,7 +5667,7 @@ class ManyPagesTest(ProcessTest):
 
     def test_pages_that_brought_a_token_do_not_count(self) -> None:
         client = self.local()
-        for _ in range(5):
+        for _ in range(4):
             call, run = self.start_login(client)
             self.stand_ins.log_in(run)
             self.assertEqual("logged_in", client.result(call)["status"])
@@ -7696,10 +7695,10 @@ class TaskTest(ProcessTest):
         self.assertEqual("denied", result["structuredContent"]["reason"])
 
     def test_task_waits_longer_than_a_call(self) -> None:
-        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="1")
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.3")
         client = LocalClient(self, environment)
         task_id, run = self.task_of_login(client)
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 0.6
         for _ in until_deadline():
             self.assertEqual("working", self.get(client, task_id)["status"])
             if time.monotonic() > end:
