@@ -1269,17 +1269,21 @@ class SettingsTest(ConfiguredTest):
     """The environment variables of this server."""
 
     def test_invalid_setting_is_reported_and_ignored(self) -> None:
+        ways = "`browser`, `device` or `browser:PORT` (1 to 65535)"
         rows = (
             ("AWS_SSO_MCP_WAIT_SECONDS", "nan", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "abc", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "-1", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "inf", "a number of seconds"),
-            ("AWS_SSO_MCP_LOGIN", "foo", "`browser`, `device` or `browser:PORT`"),
+            ("AWS_SSO_MCP_LOGIN", "foo", ways),
+            ("AWS_SSO_MCP_LOGIN", "browser:65536", ways),
+            ("AWS_SSO_MCP_LOGIN", "browser:0", ways),
         )
         for name, value, expected in rows:
             with self.subTest(value), mock.patch.dict(os.environ, {name: value}):
+                shown = value.replace(":", "?")
                 warning = (
-                    f"{name}={value!r} is not valid and is ignored: use {expected}."
+                    f"{name}={shown!r} is not valid and is ignored: use {expected}."
                 )
                 self.assertIn(warning, refresh_here("static")["message"])
                 self.assertIn(warning, status_here()["problems"])
