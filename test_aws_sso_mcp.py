@@ -6643,7 +6643,7 @@ class HookTest(Test):
 
     def test_only_the_end_of_an_output_counts(self) -> None:
         self.use_tokens(-60)
-        filler = "x" * aws_sso_mcp.MAX_CHARACTERS
+        filler = "x" * aws_sso_mcp.MAX_SCANNED
         self.assertIsNone(self.hear_of_failure(SESSION_EXPIRED + filler))
         self.assertIsNotNone(self.hear_of_failure(filler + SESSION_EXPIRED))
 
