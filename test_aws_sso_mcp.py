@@ -1587,7 +1587,7 @@ class ProgramTrustTest(ConfiguredTest):
         return mock.patch.object(aws_sso_mcp, "trusted_owners", lambda: trusted)
 
     def test_program_in_a_project_is_never_executed(self) -> None:
-        project = self.home.path / "project"
+        project = self.home.path / "project$HOME"
         planted = self.program(project / "node_modules" / ".bin" / "aws")
         (project / "src").mkdir()
         paths = [planted, project / "src" / ".." / "node_modules" / ".bin" / "aws"]
@@ -8532,7 +8532,7 @@ BEGINNING = "Beginning of the file"  # what stands above the first section
 HARMLESS = {
     # builtins
     "abs", "any", "bool", "bytearray", "bytes", "dict", "divmod", "enumerate", "float", "hash",
-    "int", "isinstance", "len", "list", "max", "min", "range", "repr", "reversed", "set",
+    "int", "isinstance", "len", "list", "max", "min", "range", "repr", "set",
     "sorted", "str", "super", "tuple", "type", "zip",
     "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
     "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
@@ -8620,7 +8620,8 @@ DOORS: dict[str, Collection[str]] = {
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text",),
-    "working_folder": ("client_project", "usage"),
+    "client_project": ("profile_of_server",),
+    "working_folder": ("usage",),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
     "set_variables": ("find_browser",),
