@@ -8574,8 +8574,8 @@ HARMLESS = {
 # class, or a method. Functions of The outside world may be called there, and nothing else.
 DOORS: dict[str, Collection[str]] = {
     # The outside world: programs, and what ends this one
-    "Process": ("run_once", "open_page"),
-    ".finish": ("run_once", "open_page"),
+    "Process": ("run_aws", "open_page"),
+    ".finish": ("run_aws", "open_page"),
     "command_title": ("no_answer",),
     "find_programs": ("find_aws_cli",),
     "path_problem": ("find_aws_cli",),
@@ -8973,7 +8973,6 @@ class KeyedFunction(NamedTuple):
 KEYED_FUNCTIONS = {
     "Process": KeyedFunction("COMMANDS", "command", 0),
     "run_aws": KeyedFunction("COMMANDS", "command", 0),
-    "run_once": KeyedFunction("COMMANDS", "command", 1),
     "ask_aws": KeyedFunction("COMMANDS", "command", 2),
     "read_file": KeyedFunction("READ_FILES", "kind", 1),
     "read_json": KeyedFunction("READ_FILES", "kind", 1),
