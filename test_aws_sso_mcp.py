@@ -8653,19 +8653,19 @@ DOORS: dict[str, Collection[str]] = {
     ".parse_known_intermixed_args": ("parse_command_line",),
     # names of attributes as text, and names that could lead to everything
     "getattr": ("error_line", "repetition"),
-    "hasattr": ("internal_error",),
-    "sys.meta_path": ("internal_error",),  # to look again for a module that was not found
-    ".invalidate_caches": ("internal_error",),
+    "hasattr": ("look_for_modules_again",),
+    "sys.meta_path": ("look_for_modules_again",),  # to look again for a module that was not found
+    ".invalidate_caches": ("look_for_modules_again",),
     "__name__": ("Command line",),
     ".__init__": ("Failure.__init__", "JsonRpcError.__init__"),
     ".__name__": ("internal_error", "McpServer.handle_line"),
-    ".__code__": ("internal_error",),
-    ".__traceback__": ("internal_error",),
-    ".co_filename": ("internal_error",),
-    ".f_code": ("internal_error",),
-    ".tb_frame": ("internal_error",),
-    ".tb_lineno": ("internal_error",),
-    ".tb_next": ("internal_error",),
+    ".__code__": ("own_line_of",),
+    ".__traceback__": ("own_line_of",),
+    ".co_filename": ("own_line_of",),
+    ".f_code": ("own_line_of",),
+    ".tb_frame": ("own_line_of",),
+    ".tb_lineno": ("own_line_of",),
+    ".tb_next": ("own_line_of",),
 }
 # fmt: on
 
