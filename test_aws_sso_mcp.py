@@ -1369,17 +1369,21 @@ class SettingsTest(ConfiguredTest):
     """The environment variables of this server."""
 
     def test_invalid_setting_is_reported_and_ignored(self) -> None:
+        ways = "`browser`, `device` or `browser:PORT` (1 to 65535)"
         rows = (
             ("AWS_SSO_MCP_WAIT_SECONDS", "nan", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "abc", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "-1", "a number of seconds"),
             ("AWS_SSO_MCP_WAIT_SECONDS", "inf", "a number of seconds"),
-            ("AWS_SSO_MCP_LOGIN", "foo", "`browser`, `device` or `browser:PORT`"),
+            ("AWS_SSO_MCP_LOGIN", "foo", ways),
+            ("AWS_SSO_MCP_LOGIN", "browser:65536", ways),
+            ("AWS_SSO_MCP_LOGIN", "browser:0", ways),
         )
         for name, value, expected in rows:
             with self.subTest(value), mock.patch.dict(os.environ, {name: value}):
+                shown = value.replace(":", "?")
                 warning = (
-                    f"{name}={value!r} is not valid and is ignored: use {expected}."
+                    f"{name}={shown!r} is not valid and is ignored: use {expected}."
                 )
                 self.assertIn(warning, refresh_here("static")["message"])
                 self.assertIn(warning, status_here()["problems"])
@@ -1683,7 +1687,7 @@ class ProgramTrustTest(ConfiguredTest):
         return mock.patch.object(aws_sso_mcp, "trusted_owners", lambda: trusted)
 
     def test_program_in_a_project_is_never_executed(self) -> None:
-        project = self.home.path / "project"
+        project = self.home.path / "project$HOME"
         planted = self.program(project / "node_modules" / ".bin" / "aws")
         (project / "src").mkdir()
         paths = [planted, project / "src" / ".." / "node_modules" / ".bin" / "aws"]
@@ -6753,7 +6757,7 @@ class HookTest(Test):
 
     def test_only_the_end_of_an_output_counts(self) -> None:
         self.use_tokens(-60)
-        filler = "x" * aws_sso_mcp.MAX_CHARACTERS
+        filler = "x" * aws_sso_mcp.MAX_SCANNED
         self.assertIsNone(self.hear_of_failure(SESSION_EXPIRED + filler))
         self.assertIsNotNone(self.hear_of_failure(filler + SESSION_EXPIRED))
 
@@ -8642,7 +8646,7 @@ BEGINNING = "Beginning of the file"  # what stands above the first section
 HARMLESS = {
     # builtins
     "abs", "any", "bool", "bytearray", "bytes", "dict", "divmod", "enumerate", "float", "hash",
-    "int", "isinstance", "len", "list", "max", "min", "range", "repr", "reversed", "set",
+    "int", "isinstance", "len", "list", "max", "min", "range", "repr", "set",
     "sorted", "str", "super", "tuple", "type", "zip",
     "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
     "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
@@ -8684,8 +8688,8 @@ HARMLESS = {
 # class, or a method. Functions of The outside world may be called there, and nothing else.
 DOORS: dict[str, Collection[str]] = {
     # The outside world: programs, and what ends this one
-    "Process": ("run_once", "open_page"),
-    ".finish": ("run_once", "open_page"),
+    "Process": ("run_aws", "open_page"),
+    ".finish": ("run_aws", "open_page"),
     "command_title": ("no_answer",),
     "find_programs": ("find_aws_cli",),
     "path_problem": ("find_aws_cli",),
@@ -8730,7 +8734,8 @@ DOORS: dict[str, Collection[str]] = {
     "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text",),
-    "working_folder": ("client_project", "usage"),
+    "client_project": ("profile_of_server",),
+    "working_folder": ("usage",),
     "is_container": ("is_remote",),
     "own_host": ("Login._look_for_page",),
     "set_variables": ("find_browser",),
@@ -8762,19 +8767,19 @@ DOORS: dict[str, Collection[str]] = {
     ".parse_known_intermixed_args": ("parse_command_line",),
     # names of attributes as text, and names that could lead to everything
     "getattr": ("error_line", "repetition"),
-    "hasattr": ("internal_error",),
-    "sys.meta_path": ("internal_error",),  # to look again for a module that was not found
-    ".invalidate_caches": ("internal_error",),
+    "hasattr": ("look_for_modules_again",),
+    "sys.meta_path": ("look_for_modules_again",),  # to look again for a module that was not found
+    ".invalidate_caches": ("look_for_modules_again",),
     "__name__": ("Command line",),
     ".__init__": ("Failure.__init__", "JsonRpcError.__init__"),
     ".__name__": ("internal_error", "McpServer.handle_line"),
-    ".__code__": ("internal_error",),
-    ".__traceback__": ("internal_error",),
-    ".co_filename": ("internal_error",),
-    ".f_code": ("internal_error",),
-    ".tb_frame": ("internal_error",),
-    ".tb_lineno": ("internal_error",),
-    ".tb_next": ("internal_error",),
+    ".__code__": ("own_line_of",),
+    ".__traceback__": ("own_line_of",),
+    ".co_filename": ("own_line_of",),
+    ".f_code": ("own_line_of",),
+    ".tb_frame": ("own_line_of",),
+    ".tb_lineno": ("own_line_of",),
+    ".tb_next": ("own_line_of",),
 }
 # fmt: on
 
@@ -9082,7 +9087,6 @@ class KeyedFunction(NamedTuple):
 KEYED_FUNCTIONS = {
     "Process": KeyedFunction("COMMANDS", "command", 0),
     "run_aws": KeyedFunction("COMMANDS", "command", 0),
-    "run_once": KeyedFunction("COMMANDS", "command", 1),
     "ask_aws": KeyedFunction("COMMANDS", "command", 2),
     "read_file": KeyedFunction("READ_FILES", "kind", 1),
     "read_json": KeyedFunction("READ_FILES", "kind", 1),
