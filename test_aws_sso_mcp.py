@@ -8038,6 +8038,7 @@ class CommandLineTest(CommandTest):
             "claude mcp add",
             "AWS_SSO_MCP_WAIT_SECONDS",
             "status [[--profile] NAME]",
+            aws_sso_mcp.REPOSITORY,
         ):
             self.assertIn(words, text)
 
