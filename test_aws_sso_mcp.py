@@ -4522,9 +4522,55 @@ class CliFailureTest(ProcessTest):
             ("config_changed", "Unable to parse config file: /home/me/.aws/config"),
             ("config_changed", "The config profile (x) could not be found"),
             ("role_not_assigned", f"An error occurred (ForbiddenException) {operation}No access"),
+            ("session_expired", "An error occurred (UnauthorizedException) when calling the"
+             " GetRoleCredentials operation: Session token not found or invalid"),
+            ("role_not_assigned", "An error occurred (ResourceNotFoundException) when calling the"
+             " GetRoleCredentials operation: "),
+            ("login_expired", "An error occurred (ExpiredTokenException) when calling the"
+             " CreateToken operation: "),
+            ("wrong_start_url", "An error occurred (InvalidRequestException) when calling the"
+             " StartDeviceAuthorization operation: "),
+            ("wrong_start_url", "An error occurred (InvalidRequestException) when calling the"
+             " CreateToken operation: "),
+            ("wrong_start_url", "Invalid sso_start_url: 'https://'"),
+            ("wrong_start_url", "Resolved URL must use https. Got: 'http://x.awsapps.com/start'"),
+            ("wrong_start_url", "Redirect response missing Location header."),
+            ("wrong_start_url", "Cannot determine region from start URL 'https://x'."),
+            ("client_registration", f"An error occurred (UnauthorizedClientException) {operation}"),
+            ("static_keys", f"An error occurred (InvalidClientTokenId) {operation}"),
+            ("static_keys", f"An error occurred (UnrecognizedClientException) {operation}"),
+            ("static_keys", f"An error occurred (ExpiredToken) {operation}"),
+            ("proxy", "An HTTP Client raised an unhandled exception: Invalid IPv6 URL"),
+            ("network", "Connection was closed before we received a valid response from endpoint"
+             ' URL: "https://oidc.us-east-1.amazonaws.com/"'),
+            ("network", "An error occurred while reading from response stream: IncompleteRead"),
+            ("network", "Failed to resolve start URL: Tunnel connection failed: 503"),
+            ("network", "Failed to resolve start URL: The handshake operation timed out"),
+            ("network", "Remote end closed connection without response"),
+            ("config_changed", 'The specified sso-session does not exist: "corp"'),
+            ("config_changed", "Missing the following required SSO configuration values: x."),
+            ("cache_not_writable", "[Errno 1] Operation not permitted: 'x'"),
+            ("cache_not_writable", "[Errno 5] Input/output error: 'x'"),
+            ("cache_not_writable", "[Errno 17] File exists: 'x'"),
+            ("cache_not_writable", "[Errno 20] Not a directory: 'x'"),
+            ("cache_not_writable", "[Errno 21] Is a directory: 'x'"),
+            ("cache_not_writable", "[Errno 28] No space left on device"),
+            ("cache_not_writable", "[Errno 30] Read-only file system: 'x'"),
+            ("cache_not_writable", "[Errno 40] Too many levels of symbolic links: 'x'"),
+            ("cache_not_writable", "[Errno 69] Disc quota exceeded: 'x'"),
+            ("cache_not_writable", "[Errno 116] Stale file handle: 'x'"),
+            ("cache_not_writable", "[Errno 122] Disk quota exceeded: 'x'"),
+            ("aws_error", f"An error occurred (InternalServerException) {operation}"),
+            ("aws_error", f"An error occurred (ServiceUnavailable) {operation}"),
+            ("aws_error", f"An error occurred (SlowDownException) {operation}"),
+            ("aws_error", f"An error occurred (TooManyRequestsException) {operation}"),
+            ("aws_error", f"An error occurred (ThrottlingException) {operation}"),
+            ("aws_error", "<html><body>Log in to this network</body></html>"),
+            ("aws_error", "Unable to parse response (syntax error: line 1, column 0)"),
             ("aws_cli_failed", "something that nobody has seen"),
             ("aws_cli_failed", ""),
         )  # fmt: skip
+        self.check_that_each_phrase_is_in_a_text([text for _, text in rows])
         client = self.local()
         for reason, text in rows:
             with self.subTest(text):
@@ -4533,6 +4579,16 @@ class CliFailureTest(ProcessTest):
                 is_quoted = "The AWS CLI said" in answer["message"]
                 may_be_quoted = bool(text) and reason not in ("network", "proxy")
                 self.assertEqual(may_be_quoted, is_quoted)
+
+    def check_that_each_phrase_is_in_a_text(self, texts: list[str]) -> None:
+        """Whoever adds a phrase to FAILURES adds a text in which the AWS CLI prints it."""
+        for known in aws_sso_mcp.FAILURES:
+            for phrase in known.phrases:
+                parts = [re.escape(part) for part in phrase.split("...")]
+                pattern = re.compile(".*".join(parts))
+                with self.subTest(phrase=phrase, reason=known.reason):
+                    found = [text for text in texts if pattern.search(text)]
+                    self.assertNotEqual([], found, "no text above has this phrase")
 
     def test_line_that_says_what_is_wrong_is_quoted(self) -> None:
         not_found = "The config profile (x) could not be found"
@@ -8100,6 +8156,7 @@ class CommandLineTest(CommandTest):
             "claude mcp add",
             "AWS_SSO_MCP_WAIT_SECONDS",
             "status [[--profile] NAME]",
+            aws_sso_mcp.REPOSITORY,
         ):
             self.assertIn(words, text)
 

@@ -450,9 +450,8 @@ def test_another_server_goes_on_after_a_kill(scenario: str, function: str) -> No
 # --- Locks ------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, reason="issue 25, row 10")
 @pytest.mark.parametrize("command", ["sso login", "configure export-credentials"])
-def test_two_servers_without_locks_start_one_login(command: str) -> None:
+def test_two_servers_without_locks_start_one_login_or_say_so(command: str) -> None:
     """Network file systems may have no locks."""
     stage = Stage()
     stage.approves = False
@@ -470,7 +469,8 @@ def test_two_servers_without_locks_start_one_login(command: str) -> None:
         started = stage.desk.stand_ins.count(*command.split())
         texts = [answer["message"] for answer in answers if answer is not None]
         assert len(texts) == 2
-        is_told = all("more than one page" in text for text in texts)
+        note = "Other programs may also open a sign-in page"
+        is_told = all(note in text for text in texts)
         assert started == 1 or is_told
     finally:
         stage.close()
