@@ -5777,6 +5777,14 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
     @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_login_is_no_refresh_after_a_look_at_a_half_written_file(self) -> None:
+        first, _, second, second_call, run = self.two_at_one_login()
+        self.kill(first)
+        self.home.lock_path().write_text("", encoding="utf-8")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", second.result(second_call)["status"])
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
     def test_login_outlives_a_killed_server(self) -> None:
         first, _, second, second_call, run = self.two_at_one_login()
         self.kill(first)
