@@ -8981,7 +8981,6 @@ class KeyedFunction(NamedTuple):
 KEYED_FUNCTIONS = {
     "Process": KeyedFunction("COMMANDS", "command", 0),
     "run_aws": KeyedFunction("COMMANDS", "command", 0),
-    "ask_aws": KeyedFunction("COMMANDS", "command", 2),
     "read_file": KeyedFunction("READ_FILES", "kind", 1),
     "read_json": KeyedFunction("READ_FILES", "kind", 1),
     "own_path": KeyedFunction("WRITTEN_FILES", "kind", 0),
