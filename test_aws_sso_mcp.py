@@ -5932,6 +5932,14 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
     @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_login_is_no_refresh_after_a_look_at_a_half_written_file(self) -> None:
+        first, _, second, second_call, run = self.two_at_one_login()
+        self.kill(first)
+        self.home.lock_path().write_text("", encoding="utf-8")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", second.result(second_call)["status"])
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
     def test_login_outlives_a_killed_server(self) -> None:
         first, _, second, second_call, run = self.two_at_one_login()
         self.kill(first)
@@ -9144,7 +9152,6 @@ class KeyedFunction(NamedTuple):
 KEYED_FUNCTIONS = {
     "Process": KeyedFunction("COMMANDS", "command", 0),
     "run_aws": KeyedFunction("COMMANDS", "command", 0),
-    "ask_aws": KeyedFunction("COMMANDS", "command", 2),
     "read_file": KeyedFunction("READ_FILES", "kind", 1),
     "read_json": KeyedFunction("READ_FILES", "kind", 1),
     "own_path": KeyedFunction("WRITTEN_FILES", "kind", 0),
