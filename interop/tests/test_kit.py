@@ -7,16 +7,22 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import install
 from kit.components import InstallError, find_python, real
 from kit.workplace import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
+
+    from kit.components import Component
 
 INTEROP = ROOT / "interop"
 
@@ -73,6 +79,39 @@ def test_components_are_installed_in_the_cache_folder(
     )
     assert said == folder.format(home=tmp_path) + "/tools\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_the_components_and_installs_nothing(tmp_path: Path) -> None:
+    argv = [sys.executable, str(INTEROP / "install.py"), "--help"]
+    environment = {"HOME": str(tmp_path)}
+    said = subprocess.check_output(argv, env=environment, text=True)
+    assert "install.py [NAME ...]" in said
+    assert "aws-newest" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_line_of_progress_is_printed_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = threading.Event()
+    waits = []
+
+    def wait_a_moment(coming: dict[Future[bool], str], timeout: float) -> Any:
+        waits.append(timeout)
+        if len(waits) == 3:
+            ended.set()
+        return wait(coming, timeout=0.05)
+
+    def bring(_: Component) -> bool:
+        return ended.wait(10)
+
+    monkeypatch.setattr(install, "wait", wait_a_moment)
+    monkeypatch.setattr(install, "bring", bring)
+    monkeypatch.setenv("TMPDIR", os.environ["TMPDIR"])
+    assert install.main(["shim"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "..." in line]
+    assert len(waits) >= 3
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize(
