@@ -8714,7 +8714,8 @@ HARMLESS = {
     "int", "isinstance", "len", "list", "max", "min", "range", "repr", "set",
     "sorted", "str", "super", "tuple", "type", "zip",
     "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
-    "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
+    "BaseException", "ImportError", "RuntimeError", "TypeError", "UnicodeDecodeError",
+    "ValueError", "ord",
     # modules, and what is used of them; some are imported at the top for The outside world
     "__future__.annotations",
     "_thread",
