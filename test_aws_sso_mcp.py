@@ -3209,6 +3209,86 @@ class ProfileInCommandTest(unittest.TestCase):
             with self.subTest(command):
                 self.assertEqual(profile, aws_sso_mcp.profile_in_command(command))
 
+    def test_profile_in_each_spelling_of_the_words_before_it(self) -> None:
+        rows = (
+            "sops --awsprofile dev -d x",
+            "sops --aws-profile:dev -d x",
+            "some-server --profilename dev",
+            '{"profile_name": "dev"}',
+            "fromIni({profile:'dev'})",
+            "aws-sso.exe exec -p=dev",
+            "aws-vault.exe exec dev -- x",
+            "aws-vault exec -n dev -- x",
+            "aws-vault export dev",
+            "granted exec dev",
+            "assume -c dev",
+            "terraform plan -var profile=dev",
+            "terraform plan --var=aws_profile=dev",
+            'terraform init -backend-config="profile=dev"',
+            "subprocess.run(['x', '--profile','dev'])",
+            'subprocess.run(["x", "--profile", "dev"])',
+            "AWS_DEFAULT_PROFILE=dev make",
+            'os.environ["AWS_PROFILE"]="dev"',
+            'os.environ["AWS_PROFILE"] = "dev"',
+            "AWS_PROFILE =dev",
+            "AWS_PROFILE:dev",
+            '{"AWS_PROFILE" : "dev"}',
+            "os.environ.setdefault('AWS_PROFILE','dev')",
+            "set AWS_PROFILE dev",
+            "setenv AWS_PROFILE dev",
+            "set -g -x AWS_PROFILE dev",
+        )
+        for command in rows:
+            with self.subTest(command):
+                self.assertEqual("dev", aws_sso_mcp.profile_in_command(command))
+
+    def test_option_of_the_next_command_is_no_option_of_docker(self) -> None:
+        rows = (
+            "docker ps; {}",
+            "docker ps & {}",
+            "docker ps | {}",
+            "(docker ps) {}",
+            "docker ps $({})",
+            "docker ps }} {}",
+            "docker ps {{ {}",
+            "docker ps\n{}",
+            "docker run x -- {}",
+        )
+        for row in rows:
+            command = row.format("./deploy.sh --profile dev")
+            with self.subTest(command):
+                self.assertEqual("dev", aws_sso_mcp.profile_in_command(command))
+
+    def test_option_of_a_program_that_has_nothing_to_do_with_aws(self) -> None:
+        rows = (
+            "/usr/bin/docker ps",
+            "docker.exe ps",
+            "'docker' ps",
+            "docker\tps",
+            "docker-compose up",
+            "podman ps",
+            "kubectl get pods",
+            "minikube start",
+            "skaffold dev",
+            "bazel build",
+            "cargo run",
+            "rustup toolchain install",
+            "gradle build",
+            "./gradlew build",
+            "mvn test",
+            "./mvnw test",
+            "nix develop",
+            "eas build",
+            "dbt run",
+            "oci os ns get",
+            "echo x",
+            "printf x",
+        )
+        for command in rows:
+            with self.subTest(command):
+                found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
+                self.assertIsNone(found)
+
     def test_command_that_names_none(self) -> None:
         rows = (
             "",
@@ -6758,6 +6838,47 @@ class HookTest(Test):
             with self.subTest(words.language):
                 self.assertRegex(words.sample, f"(?i){words.pattern}")
                 self.assertEqual("hint", aws_sso_mcp.find_trigger(words.sample))
+
+    def test_each_word_of_failure_near_sso_is_a_hint(self) -> None:
+        words = (
+            "expiring", "invalid", "missing", "not found", "isn't there", "no longer", "unable",
+            "cannot", "required", "lapsed", "stale", "timed out", "failed", "error", "denied",
+            "rejected", "refused", "revoked", "unauthorized", "reauth", "re-auth", "login",
+            "log in", "signin", "sign in",
+            "caducada", "vencida", "venció", "venceu", "inválido", "não existe", "falta",
+            "périmée", "non valida", "introuvable", "a échoué", "scaduto",
+            "abgelaufen", "ungültig", "fehlt", "nicht da", "kein", "verlopen", "ongeldig",
+            "gått ut", "utløpt", "udløbet", "ogiltig", "ugyldig", "vanhentunut",
+            "wygasła", "nieważny", "vypršel", "neplatný", "lejárt", "érvénytelen",
+            "истекла", "истёк", "просрочен", "недействителен", "не найден", "закінчився",
+            "минув",
+            "süresi doldu", "geçersiz", "έληξε", "έχει λήξει", "انتهت", "פג", "समाप्त",
+            "hết hạn", "kedaluwarsa", "tidak ada", "หมดอายุ",
+            "期限", "失効", "無効", "切れ", "失敗", "ません",
+            "过期", "過期", "失效", "无效", "無效", "失败",
+            "만료", "유효", "실패",
+        )  # fmt: skip
+        for word in words:
+            with self.subTest(word):
+                self.assertEqual("hint", aws_sso_mcp.find_trigger(f"SSO: {word}"))
+
+    def test_each_name_of_sso_near_a_failure_is_a_hint(self) -> None:
+        rows = (
+            "SSO failed",
+            "SsoToken failed",
+            "aws_sso failed",
+            "Identity Center failed",
+            "The access portal failed",
+        )
+        for output in rows:
+            with self.subTest(output):
+                self.assertEqual("hint", aws_sso_mcp.find_trigger(output))
+
+    def test_word_of_failure_far_from_sso_is_no_hint(self) -> None:
+        for between, trigger in ((118, "hint"), (119, None)):
+            for words in (("SSO", "stale"), ("stale", "SSO")):
+                output = f" {'x' * between} ".join(words)
+                self.assertEqual(trigger, aws_sso_mcp.find_trigger(output))
 
     def test_each_hint_is_found_in_its_own_sample(self) -> None:
         for rule in aws_sso_mcp.HINT_RULES:
