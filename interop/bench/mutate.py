@@ -576,33 +576,35 @@ class Worker(threading.Thread):
         others = []
         for test_class in self.session.classes:
             if test_class.section == mutant.section:
-                own.append(test_class.name)
+                own.append(test_class)
             else:
-                others.append(test_class.name)
+                others.append(test_class)
         if self.fails(own):
             return "killed by its section"
         if not self.session.own_only and self.fails(others):
             return "killed by others"
         return "survived"
 
-    def fails(self, classes: list[str]) -> bool:
-        """Return whether a test of these classes fails, alone as well.
+    def fails(self, classes: list[TestClass]) -> bool:
+        """Return whether a test of these classes fails.
 
-        A busy machine makes tests fail that wait for a process.
+        A busy machine makes tests fail that wait for a process: such a test must fail
+        alone as well.
         """
-        names = [f"{Path(TESTS).stem}.{name}" for name in classes]
+        slow = {each.name for each in classes if each.is_slow}
+        names = [f"{Path(TESTS).stem}.{each.name}" for each in classes]
         for _ in range(3):
             output = self.run_tests(names)
             if output is None:
                 return False
-            failed = re.findall(
-                r"^(?:FAIL|ERROR): \w+ \(([\w.]+)", output, re.MULTILINE
+            failed = re.search(
+                r"^(?:FAIL|ERROR): \w+ \((\w+\.(\w+)\.\w+)", output, re.MULTILINE
             )
-            if not failed or "setUpClass" in output or "ImportError" in output:
+            if failed is None or failed[2] not in slow:
                 return True
-            if self.run_tests(failed[:1]) is not None:
+            if self.run_tests([failed[1]]) is not None:
                 return True
-            print(f"passes alone: {failed[0]}", file=sys.stderr, flush=True)
+            print(f"passes alone: {failed[1]}", file=sys.stderr, flush=True)
         return False
 
     def run_tests(self, names: list[str]) -> str | None:
