@@ -1393,6 +1393,11 @@ class SettingsTest(ConfiguredTest):
             with mock.patch.dict(os.environ, AWS_SSO_MCP_WAIT_SECONDS=value):
                 self.assertNotIn("is ignored", json.dumps(status_here()))
 
+    def test_every_way_to_log_in_is_a_valid_setting(self) -> None:
+        for value in ("browser", "device", "browser:1", "browser:65535"):
+            with mock.patch.dict(os.environ, AWS_SSO_MCP_LOGIN=value):
+                self.assertEqual([], status_here()["problems"], value)
+
     def test_empty_and_unexpanded_wait_is_the_default(self) -> None:
         # No answer tells how long a call waits.
         for value, expected in (("", None), ("${WAIT}", None), ("2.5", "2.5")):
@@ -1988,6 +1993,10 @@ class ClientEnvironmentTest(ConfiguredTest):
         with self.client(1000, program="sh"):
             self.assertEqual(CLIENT_VARIABLES, client_environment())
 
+    def test_name_of_a_client_may_hold_a_colon(self) -> None:
+        with self.client(1000, program="node: worker"):
+            self.assertEqual(CLIENT_VARIABLES, client_environment())
+
     def test_client_of_another_user_tells_nothing(self) -> None:
         with self.client(1000, client_uid=1001):
             self.assertEqual({}, client_environment())
@@ -2011,9 +2020,10 @@ class ClientEnvironmentTest(ConfiguredTest):
                 self.assertEqual({}, client_environment())
 
     def test_client_in_another_pid_namespace_tells_nothing(self) -> None:
-        other = mock.patch.object(os, "readlink", lambda _: "1", create=True)
-        with self.client(1000), other:
-            self.assertEqual({}, client_environment())
+        other = mock.patch.object(os, "readlink", lambda _: "7", create=True)
+        for uid in (0, 1000):
+            with self.subTest(uid), self.client(uid), other:
+                self.assertEqual({}, client_environment())
 
     def test_system_without_proc_tells_nothing(self) -> None:
         missing = FileNotFoundError(errno.ENOENT, "No such file", "/proc/self")
@@ -2044,6 +2054,9 @@ DANGEROUS_VARIABLES = """
     LUA_INIT PHPRC LESSOPEN GI_TYPELIB_PATH GTK2_RC_FILES LIBGL_DRIVERS_PATH LIBVA_DRIVERS_PATH
     VDPAU_DRIVER_PATH GBM_BACKENDS_PATH __EGL_VENDOR_LIBRARY_FILENAMES VK_LAYER_PATH
     VK_ICD_FILENAMES GST_PLUGIN_PATH GST_PLUGIN_SCANNER ALSA_CONFIG_PATH CHROME_DEVEL_SANDBOX
+    PHP_INI_SCAN_DIR TCLLIBPATH DOTNET_ADDITIONAL_DEPS COR_PROFILER_PATH LESSCLOSE GTK_RC_FILES
+    IBUS_COMPONENT_PATH OCL_ICD_VENDORS OPENCL_VENDOR_PATH SPA_PLUGIN_DIR PIPEWIRE_MODULE_DIR
+    GSS_MECH_CONFIG SASL_PATH MOZ_GMP_PATH MOZ_PLUGIN_PATH
 """
 SECRET_VARIABLES = """
     GITHUB_TOKEN ANTHROPIC_API_KEY OPENAI_APIKEY NPM_TOKEN PGPASSWORD DB_PASSWD CLIENT_SECRET
@@ -2100,6 +2113,9 @@ class ChildEnvironmentTest(Test):
             "XDG_DATA_DIRS",
             "XDG_CONFIG_HOME",
             "XDG_CONFIG_DIRS",
+            "XDG_CACHE_HOME",
+            "XDG_STATE_HOME",
+            "XDG_RUNTIME_DIR",
         ):
             with self.subTest(name):
                 both = f"{writable_by_all}:{trusted}:relative:{Path.cwd()}"
@@ -2109,7 +2125,6 @@ class ChildEnvironmentTest(Test):
                     self.assertNotIn(name, child_environment())
 
     def test_bus_that_is_a_program_to_run_is_not_passed_on(self) -> None:
-        name = "DBUS_SESSION_BUS_ADDRESS"
         rows = (
             ("unix:path=/run/user/1000/bus", True),
             ("unix:path=/run/user/1000/bus,guid=1;unix:abstract=x", True),
@@ -2117,9 +2132,18 @@ class ChildEnvironmentTest(Test):
             ("unix:path=/x;unixexec:path=/tmp/evil", False),
             ("autolaunch:", False),
         )
+        names = (
+            "DBUS_SESSION_BUS_ADDRESS",
+            "DBUS_SYSTEM_BUS_ADDRESS",
+            "DBUS_STARTER_ADDRESS",
+            "AT_SPI_BUS_ADDRESS",
+        )
         for address, expected in rows:
-            with self.subTest(address), mock.patch.dict(os.environ, {name: address}):
-                self.assertEqual(expected, name in child_environment())
+            variables = dict.fromkeys(names, address)
+            with self.subTest(address), mock.patch.dict(os.environ, variables):
+                environment = child_environment()
+                for name in names:
+                    self.assertEqual(expected, name in environment, name)
 
     def test_variables_that_override_the_profile_or_endpoint_are_removed(self) -> None:
         environment = self.child_environment_with(OVERRIDING_VARIABLES)
