@@ -2930,6 +2930,16 @@ class ConfigMistakesTest(ConfiguredTest):
         message = self.failed_refresh(CONFIG, "profile dev")["message"]
         self.assertIn("try again with one of: 'dev'", message)
 
+    def test_name_in_quotes_that_is_asked_for_is_no_mistake_of_the_config(self) -> None:
+        message = self.failed_refresh(CONFIG, "'dev'")["message"]
+        self.assertNotIn("source_profile", message)
+
+    def test_header_without_a_name_is_no_reason_to_fail(self) -> None:
+        for header in ("[Profile]", "[sso_session]"):
+            with self.subTest(header):
+                answer = self.failed_refresh(f"{header}\n{self.PROFILE}", "dev")
+                self.assertEqual("profile_not_found", answer["reason"])
+
     def test_comment_behind_a_source_profile_is_named(self) -> None:
         text = f"{CONFIG}[profile p]\nrole_arn = x\nsource_profile = dev # main\n"
         message = self.failed_refresh(text, "p")["message"]
