@@ -174,6 +174,10 @@ class Server:
         self._stdout_reader.start()
         self._stderr_reader.start()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _read_stdout(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
