@@ -8960,7 +8960,7 @@ DOORS: dict[str, Collection[str]] = {
     "path_problem": ("find_aws_cli",),
     "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
     "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
-    "has_ended": ("Login._end_orphan",),
+    "has_ended": ("Login._is_orphan",),
     "end_orphan": ("Login._end_orphan",),
     "mark_own_process": ("Login._share",),
     ".mark": ("Login._share_start",),
