@@ -21,7 +21,7 @@ import pytest
 import matrix
 from kit import inside
 from kit.components import need, real
-from kit.hosts import HOSTS, install_host, results_of_claude
+from kit.hosts import HOSTS, Responses, install_host, results_of_claude
 from kit.inside import VERSION
 from kit.model import STATUS, Model
 from kit.workplace import ROOT, SERVER
@@ -611,8 +611,8 @@ def test_figures_are_the_same_everywhere() -> None:
     sizes = re.findall(r"([1-9]\.\d) GB", "\n".join(texts))
     assert len(sizes) == 3
     assert len(set(sizes)) == 1
-    rows = matrix.parts_of_page()[1].splitlines()[2:]
-    clients = {re.split(r" *\| *|, ", row)[1] for row in rows}
+    rows = matrix.rows_of_page()
+    clients = {name.partition(", ")[0] for name in rows}
     told = f"what {len(clients)} real clients did, in {len(rows)} modes"
     assert told in pages()["README.md"]
 
@@ -899,12 +899,44 @@ def test_codex_approval_of_the_page_is_accepted(machine: Machine) -> None:
         assert f"in `{wrong}`" in machine.run("codex mcp list", code=1)
 
 
+ADDED_TO_CODEX = {
+    "server": f"codex mcp add aws-sso -- python3 -IS {SERVER}",
+    "plugin": "codex plugin marketplace add . && codex plugin add aws-sso-mcp@aws-sso-mcp",
+}
+
+
+@pytest.mark.parametrize("kind", ADDED_TO_CODEX)
+def test_approval_of_the_page_lets_a_model_of_codex_call(
+    machine: Machine, kind: str
+) -> None:
+    install_host(machine, "codex")
+    machine.run(ADDED_TO_CODEX[kind], machine.checkout)
+    assert "MCP tool call requires approval" in asked_of_codex(machine)
+    [tables] = blocks_of_clients("toml")
+    of_server, _, of_plugin = tables.partition("\n\n")
+    config = machine.home / ".codex" / "config.toml"
+    table = of_plugin if kind == "plugin" else of_server
+    config.write_text(f"{config.read_text()}\n{table}")
+    assert "profile_not_found" in asked_of_codex(machine)
+
+
+def asked_of_codex(machine: Machine) -> str:
+    """Return the last request to a model that calls our tool once."""
+    with Responses("refresh_aws_sso_token", {"profile": "nobody"}) as model:
+        model.call["namespace"] = "mcp__aws_sso"
+        url = f"http://127.0.0.1:{model.server_port}/v1"
+        provider = f'{{name="x", base_url="{url}", wire_api="responses"}}'
+        options = "--skip-git-repo-check -c model=x -c model_provider=x"
+        machine.run(
+            f"codex exec {options} -c {shlex.quote(f'model_providers.x={provider}')} go"
+        )
+        return model.asked[-1]
+
+
 def test_table_of_clients_matches_the_measurements() -> None:
     if not matrix.FILE.is_file():
         pytest.skip("nothing was measured yet: run test_clients.py and test_hosts.py")
-    _, shown, _ = matrix.parts_of_page()
-    rows = [re.split(r" *\| *", line)[1:-1] for line in shown.splitlines()]
-    told = {row[0]: dict(zip(("version", *matrix.COLUMNS), row[1:])) for row in rows}
+    told = matrix.rows_of_page()
     for client, cells in json.loads(matrix.FILE.read_text()).items():
         for (
             column,
