@@ -399,6 +399,7 @@ NOT_RUN = {
     "$bin/ruff check . && $bin/ruff format --check . && $bin/mypy .": ".ci/run does",
     "python3 interop/matrix.py": "test_table_of_clients_matches_the_measurements",
     "python3 interop/bench": ".ci/run runs it with --quick",
+    "python3 interop/lock.py": "test_kit.py runs it for one package",
     "python3 interop/release.py": "test_release.py",
     'cline mcp add --yes aws-sso -- python3 -IS "$PWD/aws_sso_mcp.py"': BY_HAND,
     "cline mcp remove aws-sso": BY_HAND,
