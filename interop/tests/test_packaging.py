@@ -456,6 +456,7 @@ NOT_RUN = {
     "python3 interop/matrix.py": "test_table_of_clients_matches_the_measurements",
     "python3 interop/bench": ".ci/run runs it with --quick",
     "python3 interop/bench/mutate.py --results FILE": "it takes an hour",
+    "python3 interop/lock.py": "test_kit.py runs it for one package",
     "python3 interop/release.py": "test_release.py",
     'cline mcp add --yes aws-sso -- python3 -IS "$PWD/aws_sso_mcp.py"': BY_HAND,
     "cline mcp remove aws-sso": BY_HAND,
