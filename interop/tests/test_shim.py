@@ -254,36 +254,37 @@ def sampled(count: int, size: int) -> list[int]:
 
 
 class Known(NamedTuple):
-    """A violation that is known; its row goes as soon as the server keeps that promise."""
+    """A violation that some calls show, and that the server cannot prevent."""
 
-    row: int
-    """The row of the table in issue 25."""
     scenarios: tuple[str, ...]
     functions: tuple[str, ...]
-    violations: tuple[Violation, ...]
-    is_certain: bool = True
-    """False: only some calls show it, and a sample may miss them."""
+    violation: Violation
+    reason: str
 
 
-# fmt: off
 KNOWN = (
-    # waitpid says that there is no child, as where SIGCHLD is ignored (the server resets that
-    # signal when it starts); or kill fails, as it does for a process of another user. Both
-    # are no facts that a server can check.
-    Known(4, ("end-of-login",), ("kill", "waitpid"), (Violation.PROCESS_LEFT,), False),
-    # Where this malloc fails, Python cannot import datetime, and says RuntimeError.
-    Known(8, ("valid",), ("malloc",), (Violation.BUG,), False),
+    Known(
+        ("end-of-login",),
+        ("kill", "waitpid"),
+        Violation.PROCESS_LEFT,
+        "kill or waitpid tell what is not true: no such child, a process of another user",
+    ),
+    Known(
+        ("valid",),
+        ("malloc",),
+        Violation.BUG,
+        "where this malloc fails, Python cannot import datetime and says RuntimeError",
+    ),
 )
-# fmt: on
 
 
-def known_violations(scenario: str, function: str) -> dict[Violation, Known]:
-    found = {}
+def reason_for(scenario: str, function: str, violation: Violation) -> str | None:
+    """Return why a violation is known; None if it is not."""
     for known in KNOWN:
         if scenario in known.scenarios and function in known.functions:
-            for violation in known.violations:
-                found[violation] = known
-    return found
+            if violation is known.violation:
+                return known.reason
+    return None
 
 
 # --- Tests ------------------------------------------------------------------------------
@@ -351,16 +352,15 @@ def test_promises_hold_when_a_call_fails(scenario: str, function: str) -> None:
         for violation in outcome.violations:
             text = f"{fault}\n{outcome.errors}"
             found.setdefault(violation, []).append(text)
-    known = known_violations(scenario, function)
     for violation, texts in found.items():
         print(f"{len(texts)} of {count} runs: {violation.value}", *texts, sep="\n- ")
-        assert violation in known, f"{violation.value}: {texts}"
-    for violation, row in known.items():
-        is_fixed = row.is_certain and violation not in found
-        assert not is_fixed, f"fixed, so remove it from KNOWN: {violation.value}, {row}"
-    if found:
-        rows = sorted({known[violation].row for violation in found})
-        pytest.xfail(f"issue 25, rows {rows}")
+    reasons = []
+    for violation, texts in found.items():
+        reason = reason_for(scenario, function, violation)
+        assert reason is not None, f"{violation.value}: {texts}"
+        reasons.append(reason)
+    if reasons:
+        pytest.xfail("; ".join(reasons))
 
 
 def test_every_scenario_without_a_fault_keeps_all_promises() -> None:
@@ -385,9 +385,6 @@ KILLED_AT = (
     "write_file",
     "write_stdout",
 )
-
-# Where a killed server leaves others in a dead end (issue 25, row 2), seen in every run.
-DEAD_ENDS = {("login", "write_file")}
 
 
 def kill_one_of_two(scenario: str, fault: Fault) -> set[Violation]:
@@ -435,16 +432,7 @@ def test_another_server_goes_on_after_a_kill(scenario: str, function: str) -> No
         fault = Fault(function, KILL, first)
         for violation in kill_one_of_two(scenario, fault):
             found.setdefault(violation, []).append(str(fault))
-    for violation, texts in found.items():
-        print(f"{violation.value}: {texts}")
-    is_dead_end = Violation.DEAD_END in found
-    # Other functions may show it too, if the kill comes before the page is published.
-    assert set(found) <= {Violation.DEAD_END}, found
-    assert scenario == "login" or not is_dead_end
-    is_known = (scenario, function) in DEAD_ENDS
-    assert is_dead_end or not is_known, "fixed, so remove it from DEAD_ENDS"
-    if is_dead_end:
-        pytest.xfail("issue 25, row 2")
+    assert found == {}
 
 
 # --- Locks ------------------------------------------------------------------------------
