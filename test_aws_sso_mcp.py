@@ -4761,7 +4761,9 @@ class CliFailureTest(ProcessTest):
                 self.assertNotIn("The AWS CLI said", answer["message"])
 
     def test_proxy_without_a_login_keeps_nothing_from_being_quoted(self) -> None:
-        client = self.local(HTTPS_PROXY="http://proxy:1", NO_PROXY="localhost")
+        # An address of mail is no login to a proxy.
+        other = {"NO_PROXY": "localhost", "EMAIL": "odd@example.com"}
+        client = self.local(HTTPS_PROXY="http://proxy:1", **other)
         answer = self.answer(client, "odd: http://proxy:1")
         self.assertIn("The AWS CLI said: odd: http://proxy:1.", answer["message"])
 
@@ -4783,6 +4785,11 @@ class CliFailureTest(ProcessTest):
         # They could be secrets.
         answer = self.answer(self.local(), f"strange: token=eyJraWQ{'x9' * 40}\n")
         self.assertNotIn("x9x9", answer["message"])
+
+    def test_unknown_failure_names_the_command_and_quotes_its_beginning(self) -> None:
+        message = self.answer(self.local(), f"odd: {'a word ' * 99}\n")["message"]
+        self.assertIn("`aws sso login --profile=dev` failed (exit code 255)", message)
+        self.assertLessEqual(message.count("a word"), 200 // len("a word "))
 
     def test_meanings_are_sentences_for_users_and_models(self) -> None:
         # Not every failure can be caused here.
