@@ -5288,6 +5288,30 @@ class RefreshTest(ProcessTest):
         self.assertEqual("us-east-1", session["sso_region"])
         self.assertEqual(os.devnull, run.env["AWS_SHARED_CREDENTIALS_FILE"])
 
+    def test_refresh_reaches_aws_as_the_profile_says(self) -> None:
+        settings = {
+            "ca_bundle": "/etc/ca.pem",
+            "use_fips_endpoint": "true",
+            "use_dualstack_endpoint": "true",
+        }
+        lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
+        self.home.write_config(
+            CONFIG.replace("[profile dev]\n", f"[profile dev]\n{lines}")
+        )
+        _, run = self.start_refresh(self.local())
+        config = configparser.RawConfigParser()
+        config.read(run.env["AWS_CONFIG_FILE"])
+        self.assertLessEqual(settings.items(), dict(config["profile refresh"]).items())
+
+    def test_refresh_takes_no_setting_that_could_begin_a_section(self) -> None:
+        lines = "ca_bundle = x\n  [plugins]\n  cli_legacy_plugin_path = /tmp\n"
+        self.home.write_config(
+            CONFIG.replace("[profile dev]\n", f"[profile dev]\n{lines}")
+        )
+        _, run = self.start_refresh(self.local())
+        text = Path(run.env["AWS_CONFIG_FILE"]).read_text(encoding="utf-8")
+        self.assertNotIn("plugin", text)
+
     def test_refresh_uses_the_own_config_when_no_other_can_be_written(self) -> None:
         # As on a full disk.
         self.home.lock_path().with_suffix(".config").mkdir(parents=True)
