@@ -4907,6 +4907,27 @@ class FindAwsCliTest(ConfiguredTest):
         problem = self.problem(str(self.folder))
         self.assertIn("can be changed by every user", problem)
 
+    @unittest.skipUnless(POSIX, "Windows has two such places")
+    def test_aws_is_found_where_it_is_usually_installed(self) -> None:
+        # A client that a desktop has started has a PATH without these.
+        places = (  # those of the system are below `machine` here: see `isolated`
+            "machine/usr/local/bin",
+            "machine/opt/homebrew/bin",
+            "machine/usr/bin",
+            "machine/snap/bin",
+            "machine/home/linuxbrew/.linuxbrew/bin",
+            "machine/run/current-system/sw/bin",
+            ".local/bin",
+            ".local/share/mise/shims",
+            ".nix-profile/bin",
+            ".asdf/shims",
+        )
+        for place in places:
+            with self.subTest(place):
+                aws = make_program(self.home.path / place / "aws", "")
+                self.assertEqual(str(aws), self.find(""))
+                aws.unlink()
+
     def test_setting_names_the_only_aws(self) -> None:
         found = self.find("", AWS_SSO_MCP_AWS_CLI=str(self.aws))
         self.assertEqual(str(self.aws), found)
@@ -5470,18 +5491,19 @@ class LoginTest(ProcessTest):
         self.assertEqual("http://p", run.env["HTTPS_PROXY"])
 
     def test_login_works_on_a_system_without_proc(self) -> None:
-        read_file = aws_sso_mcp.read_file
+        client = self.local()
+        read_file = client.module.read_file
 
         def read_no_process(path: Path, kind: str) -> bytes | None:
             if kind == "process":
                 return None
-            return read_file(path, kind)
+            content: bytes | None = read_file(path, kind)
+            return content
 
-        client = self.local()
         missing = FileNotFoundError(errno.ENOENT, "No such file")
         macos = (
             mock.patch.object(os, "readlink", side_effect=missing, create=True),
-            mock.patch.object(aws_sso_mcp, "read_file", read_no_process),
+            mock.patch.object(client.module, "read_file", read_no_process),
         )
         with macos[0], macos[1]:
             call, run = self.start_login(client)
@@ -5625,6 +5647,14 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run, key="https://old.awsapps.com/start")
         self.assertEqual("logged_in", client.result(second)["status"])
         self.assertFalse(client.is_answered(first))
+
+    def test_bug_in_a_login_is_answered(self) -> None:
+        client = self.local()
+        login = client.module.Login
+        bug = mock.patch.object(login, "run", side_effect=ZeroDivisionError)
+        with bug:
+            answer = client.refresh(profile="dev")
+        self.assertEqual("internal_error", answer["reason"])
 
     def test_failure_to_start_any_thread_is_answered(self) -> None:
         client = self.local()

@@ -595,7 +595,7 @@ class Worker(threading.Thread):
         """
         slow = {each.name for each in classes if each.is_slow}
         names = [each.name for each in classes]
-        while True:
+        while names:
             output = self.run_tests(names)
             if output is None:
                 return False
@@ -608,6 +608,7 @@ class Worker(threading.Thread):
                 return True
             print(f"passes alone: {failed[1]}", file=sys.stderr, flush=True)
             names.remove(failed[2])  # a class that has failed without a reason
+        return False
 
     def run_tests(self, names: list[str]) -> str | None:
         """Return the output of failed tests; None if they pass."""
