@@ -4761,7 +4761,9 @@ class CliFailureTest(ProcessTest):
                 self.assertNotIn("The AWS CLI said", answer["message"])
 
     def test_proxy_without_a_login_keeps_nothing_from_being_quoted(self) -> None:
-        client = self.local(HTTPS_PROXY="http://proxy:1", NO_PROXY="localhost")
+        # An address of mail is no login to a proxy.
+        other = {"NO_PROXY": "localhost", "EMAIL": "odd@example.com"}
+        client = self.local(HTTPS_PROXY="http://proxy:1", **other)
         answer = self.answer(client, "odd: http://proxy:1")
         self.assertIn("The AWS CLI said: odd: http://proxy:1.", answer["message"])
 
@@ -4783,6 +4785,11 @@ class CliFailureTest(ProcessTest):
         # They could be secrets.
         answer = self.answer(self.local(), f"strange: token=eyJraWQ{'x9' * 40}\n")
         self.assertNotIn("x9x9", answer["message"])
+
+    def test_unknown_failure_names_the_command_and_quotes_its_beginning(self) -> None:
+        message = self.answer(self.local(), f"odd: {'a word ' * 99}\n")["message"]
+        self.assertIn("`aws sso login --profile=dev` failed (exit code 255)", message)
+        self.assertLessEqual(message.count("a word"), 200 // len("a word "))
 
     def test_meanings_are_sentences_for_users_and_models(self) -> None:
         # Not every failure can be caused here.
@@ -4899,6 +4906,27 @@ class FindAwsCliTest(ConfiguredTest):
         self.folder.chmod(0o1777)  # others may still add files
         problem = self.problem(str(self.folder))
         self.assertIn("can be changed by every user", problem)
+
+    @unittest.skipUnless(POSIX, "Windows has two such places")
+    def test_aws_is_found_where_it_is_usually_installed(self) -> None:
+        # A client that a desktop has started has a PATH without these.
+        places = (  # those of the system are below `machine` here: see `isolated`
+            "machine/usr/local/bin",
+            "machine/opt/homebrew/bin",
+            "machine/usr/bin",
+            "machine/snap/bin",
+            "machine/home/linuxbrew/.linuxbrew/bin",
+            "machine/run/current-system/sw/bin",
+            ".local/bin",
+            ".local/share/mise/shims",
+            ".nix-profile/bin",
+            ".asdf/shims",
+        )
+        for place in places:
+            with self.subTest(place):
+                aws = make_program(self.home.path / place / "aws", "")
+                self.assertEqual(str(aws), self.find(""))
+                aws.unlink()
 
     def test_setting_names_the_only_aws(self) -> None:
         found = self.find("", AWS_SSO_MCP_AWS_CLI=str(self.aws))
@@ -5281,6 +5309,30 @@ class RefreshTest(ProcessTest):
         self.assertEqual("us-east-1", session["sso_region"])
         self.assertEqual(os.devnull, run.env["AWS_SHARED_CREDENTIALS_FILE"])
 
+    def test_refresh_reaches_aws_as_the_profile_says(self) -> None:
+        settings = {
+            "ca_bundle": "/etc/ca.pem",
+            "use_fips_endpoint": "true",
+            "use_dualstack_endpoint": "true",
+        }
+        lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
+        self.home.write_config(
+            CONFIG.replace("[profile dev]\n", f"[profile dev]\n{lines}")
+        )
+        _, run = self.start_refresh(self.local())
+        config = configparser.RawConfigParser()
+        config.read(run.env["AWS_CONFIG_FILE"])
+        self.assertLessEqual(settings.items(), dict(config["profile refresh"]).items())
+
+    def test_refresh_takes_no_setting_that_could_begin_a_section(self) -> None:
+        lines = "ca_bundle = x\n  [plugins]\n  cli_legacy_plugin_path = /tmp\n"
+        self.home.write_config(
+            CONFIG.replace("[profile dev]\n", f"[profile dev]\n{lines}")
+        )
+        _, run = self.start_refresh(self.local())
+        text = Path(run.env["AWS_CONFIG_FILE"]).read_text(encoding="utf-8")
+        self.assertNotIn("plugin", text)
+
     def test_refresh_uses_the_own_config_when_no_other_can_be_written(self) -> None:
         # As on a full disk.
         self.home.lock_path().with_suffix(".config").mkdir(parents=True)
@@ -5439,18 +5491,19 @@ class LoginTest(ProcessTest):
         self.assertEqual("http://p", run.env["HTTPS_PROXY"])
 
     def test_login_works_on_a_system_without_proc(self) -> None:
-        read_file = aws_sso_mcp.read_file
+        client = self.local()
+        read_file = client.module.read_file
 
         def read_no_process(path: Path, kind: str) -> bytes | None:
             if kind == "process":
                 return None
-            return read_file(path, kind)
+            content: bytes | None = read_file(path, kind)
+            return content
 
-        client = self.local()
         missing = FileNotFoundError(errno.ENOENT, "No such file")
         macos = (
             mock.patch.object(os, "readlink", side_effect=missing, create=True),
-            mock.patch.object(aws_sso_mcp, "read_file", read_no_process),
+            mock.patch.object(client.module, "read_file", read_no_process),
         )
         with macos[0], macos[1]:
             call, run = self.start_login(client)
@@ -5594,6 +5647,14 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run, key="https://old.awsapps.com/start")
         self.assertEqual("logged_in", client.result(second)["status"])
         self.assertFalse(client.is_answered(first))
+
+    def test_bug_in_a_login_is_answered(self) -> None:
+        client = self.local()
+        login = client.module.Login
+        bug = mock.patch.object(login, "run", side_effect=ZeroDivisionError)
+        with bug:
+            answer = client.refresh(profile="dev")
+        self.assertEqual("internal_error", answer["reason"])
 
     def test_failure_to_start_any_thread_is_answered(self) -> None:
         client = self.local()
