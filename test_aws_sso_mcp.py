@@ -8014,6 +8014,22 @@ class TaskTest(ProcessTest):
         # It can be asked for again.
         self.assertEqual(result, self.get(client, task_id)["result"])
 
+    def test_task_completes_although_there_was_no_memory_at_first(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        call_result = client.module.call_result
+        effects = [MemoryError()]
+
+        def fail_once(answer: dict[str, Any]) -> Any:
+            if effects:
+                raise effects.pop()
+            return call_result(answer)
+
+        with mock.patch.object(client.module, "call_result", fail_once):
+            self.stand_ins.log_in(run)
+            result = self.until(client, task_id, "completed")["result"]
+        self.assertEqual("logged_in", result["structuredContent"]["status"])
+
     def test_failed_login_completes_the_task_with_the_failure(self) -> None:
         client = LocalClient(self, self.stand_ins.environment())
         task_id, run = self.task_of_login(client)
