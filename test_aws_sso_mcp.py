@@ -7710,6 +7710,15 @@ class ProtocolTest(ConfiguredTest):
             error = self.ask("tools/call", {"name": "get_aws_sso_status"})["error"]
         self.assertEqual(-32603, error["code"])
 
+    def test_calls_that_have_ended_do_not_count(self) -> None:
+        # Otherwise the end of input would not end the server.
+        self.initialize()
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+        self.send({**call, "params": {"name": "get_aws_sso_status"}})
+        for _ in until_deadline():
+            if self.lines and not self.server.has_calls():
+                break
+
     def test_bug_is_reported_by_line_and_type_without_its_text(self) -> None:
         error = ZeroDivisionError("a secret")
         with mock.patch("os.path.expanduser", side_effect=error):
@@ -8186,6 +8195,13 @@ class TaskTest(ProcessTest):
         self.until(client, other_id, "completed")
         self.assertEqual("cancelled", self.get(client, task_id)["status"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_login_of_a_cancelled_task_ends_when_nobody_else_waits(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        client.set_limit("UNWANTED_AFTER_S", 0.01)
+        task_id, run = self.task_of_login(client)
+        self.ask(client, "tasks/cancel", taskId=task_id)
+        self.assertTrue(run.gone())
 
     def join(self, client: Client) -> tuple[str, Any]:
         """Return the task of another call for the login that runs."""
