@@ -1406,6 +1406,37 @@ class SettingsTest(ConfiguredTest):
                 self.assertEqual(expected, setting)
 
 
+class UnexpectedErrorTest(Test):
+    """An exception that no other code has handled. Hardly any can be caused from outside."""
+
+    def test_each_kind_of_error_has_a_reason_and_a_next_step(self) -> None:
+        rows: tuple[tuple[Exception, str, str], ...] = (
+            (MemoryError(), "out_of_memory", "not enough memory"),
+            (ImportError("gone", name="zlib"), "incomplete_python", "module zlib: gone"),
+            (OSError(errno.EMFILE, "Too many open files"), "system_error",
+             "says: Too many open files. Fix this, then try again."),
+            (KeyError("secret"), "internal_error", "KeyError). Report this bug"),
+        )  # fmt: skip
+        for error, reason, words in rows:
+            with self.subTest(reason):
+                failure = aws_sso_mcp.internal_error(error)
+                self.assertEqual(reason, failure.reason)
+                self.assertIn(words, str(failure))
+                self.assertNotIn("secret", str(failure))
+
+    def test_library_that_still_cannot_be_read_hides_no_error(self) -> None:
+        # At its end, Python's own finder imports a module when it is told to look again.
+        for problem in (ImportError("x"), OSError(errno.EMFILE, "x")):
+            finder = mock.Mock()
+            finder.invalidate_caches.side_effect = problem
+            with mock.patch.object(
+                sys, "meta_path", [object(), finder, *sys.meta_path]
+            ):
+                failure = aws_sso_mcp.internal_error(ImportError("x", name="y"))
+            self.assertEqual("incomplete_python", failure.reason)
+            finder.invalidate_caches.assert_called_once_with()
+
+
 class FoldersTest(ProcessTest):
     """The home folder or the working folder may be missing."""
 
