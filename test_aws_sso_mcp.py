@@ -1426,15 +1426,17 @@ class UnexpectedErrorTest(Test):
 
     def test_library_that_still_cannot_be_read_hides_no_error(self) -> None:
         # At its end, Python's own finder imports a module when it is told to look again.
-        for problem in (ImportError("x"), OSError(errno.EMFILE, "x")):
+        errors = (ImportError("x"), OSError(errno.EMFILE, "x"))
+        reasons = ("incomplete_python", "system_error")
+        for problem in errors:
             finder = mock.Mock()
             finder.invalidate_caches.side_effect = problem
-            with mock.patch.object(
-                sys, "meta_path", [object(), finder, *sys.meta_path]
-            ):
-                failure = aws_sso_mcp.internal_error(ImportError("x", name="y"))
-            self.assertEqual("incomplete_python", failure.reason)
-            finder.invalidate_caches.assert_called_once_with()
+            finders = [object(), finder, *sys.meta_path]
+            with mock.patch.object(sys, "meta_path", finders):
+                for error, reason in zip(errors, reasons):
+                    failure = aws_sso_mcp.internal_error(error)
+                    self.assertEqual(reason, failure.reason)
+            self.assertEqual(2, finder.invalidate_caches.call_count)
 
 
 class FoldersTest(ProcessTest):
@@ -3478,7 +3480,7 @@ class TokenTest(ConfiguredTest):
         registration = {"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)}
         texts = [
             "", "{", "[]", "null", '"x"', "\0", "[" * 100_000, '{"accessToken": 1}',
-            json.dumps(registration),
+            json.dumps(registration), json.dumps({"accessToken": "", "expiresAt": iso(9999)}),
         ]  # fmt: skip
         for text in texts:
             with self.subTest(text[:20]), mock.patch("time.sleep"):
@@ -7604,6 +7606,11 @@ class ProtocolTest(ConfiguredTest):
         methods = ("initialize", "ping", "logging/setLevel", "resources/subscribe", "x")
         for method in methods:
             self.assertEqual(-32601, self.ask_modern(method)["error"]["code"])
+
+    def test_request_without_envelope_and_session_is_told_what_it_needs(self) -> None:
+        message = self.ask("tools/list")["error"]["message"]
+        for key in ENVELOPE:
+            self.assertIn(key, message)
 
     def test_modern_envelope_is_checked(self) -> None:
         version, capabilities = ENVELOPE
