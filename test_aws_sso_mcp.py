@@ -1406,6 +1406,39 @@ class SettingsTest(ConfiguredTest):
                 self.assertEqual(expected, setting)
 
 
+class UnexpectedErrorTest(Test):
+    """An exception that no other code has handled. Hardly any can be caused from outside."""
+
+    def test_each_kind_of_error_has_a_reason_and_a_next_step(self) -> None:
+        rows: tuple[tuple[Exception, str, str], ...] = (
+            (MemoryError(), "out_of_memory", "not enough memory"),
+            (ImportError("gone", name="zlib"), "incomplete_python", "module zlib: gone"),
+            (OSError(errno.EMFILE, "Too many open files"), "system_error",
+             "says: Too many open files. Fix this, then try again."),
+            (KeyError("secret"), "internal_error", "KeyError). Report this bug"),
+        )  # fmt: skip
+        for error, reason, words in rows:
+            with self.subTest(reason):
+                failure = aws_sso_mcp.internal_error(error)
+                self.assertEqual(reason, failure.reason)
+                self.assertIn(words, str(failure))
+                self.assertNotIn("secret", str(failure))
+
+    def test_library_that_still_cannot_be_read_hides_no_error(self) -> None:
+        # At its end, Python's own finder imports a module when it is told to look again.
+        errors = (ImportError("x"), OSError(errno.EMFILE, "x"))
+        reasons = ("incomplete_python", "system_error")
+        for problem in errors:
+            finder = mock.Mock()
+            finder.invalidate_caches.side_effect = problem
+            finders = [object(), finder, *sys.meta_path]
+            with mock.patch.object(sys, "meta_path", finders):
+                for error, reason in zip(errors, reasons):
+                    failure = aws_sso_mcp.internal_error(error)
+                    self.assertEqual(reason, failure.reason)
+            self.assertEqual(2, finder.invalidate_caches.call_count)
+
+
 class FoldersTest(ProcessTest):
     """The home folder or the working folder may be missing."""
 
@@ -3447,7 +3480,7 @@ class TokenTest(ConfiguredTest):
         registration = {"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)}
         texts = [
             "", "{", "[]", "null", '"x"', "\0", "[" * 100_000, '{"accessToken": 1}',
-            json.dumps(registration),
+            json.dumps(registration), json.dumps({"accessToken": "", "expiresAt": iso(9999)}),
         ]  # fmt: skip
         for text in texts:
             with self.subTest(text[:20]), mock.patch("time.sleep"):
@@ -6980,6 +7013,37 @@ class HookTest(Test):
                     found = aws_sso_mcp.find_trigger(sentence.sample)
                     self.assertEqual(trigger, found)
 
+    def test_sentence_of_each_tool_is_known_without_any_profile(self) -> None:
+        self.home.write_config("")
+        rows = (
+            "Error when retrieving token from sso: x",
+            "[leg unavailable: Token has expired and refresh failed]",
+            "Error loading SSO Token: Token for corp does not exist",
+            "The SSO session associated with this profile is invalid",
+            "The SSO session token associated with profile=dev was not found",
+            "Token is expired. To refresh this SSO session run x",
+            "Value not present for 'refreshToken' in SSO Token. Cannot refresh.",
+            "Cached credentials not found under dev profile",
+            "Cached token not found. Please log in using x",
+            "refresh cached credentials, the SSO session has expired or is invalid",
+            "refresh cached SSO token failed, operation error",
+            "SdkClientException: Unable to load SSO token",
+            "software.amazon.awssdk.core.exception.SdkClientException: Token is expired",
+            "CredentialsException: Cached SSO credentials returned expired credentials",
+            "TokenException: Unable to read token file at /home/x/.aws/sso/cache/0a.json",
+            "AmazonClientException: No valid SSO Token could be found.",
+            "SSO Token has expired. Please login",
+            "[ERROR] SSOCredentialsProvider [140737] Cached Token expired at 2026-03-01",
+            "InvalidSsoTokenException: SSO token for sso-session: corp is expired",
+            "InvalidRequest: Session token not found or invalid",
+            "The SSO access token has either expired or is otherwise invalid.",
+            "Tool call 'x' failed due to expired or invalid AWS credentials.",
+            "AWS credentials expired or invalid. Run x",
+        )
+        for output in rows:
+            with self.subTest(output):
+                self.assert_call({}, self.hear_of_failure(output))
+
     def test_failure_is_found_in_each_language(self) -> None:
         for words in aws_sso_mcp.FAILURE_WORDS:
             with self.subTest(words.language):
@@ -7090,7 +7154,10 @@ class HookTest(Test):
     def test_it_says_what_is_true_of_the_token(self) -> None:
         rows = (
             (-1, "The AWS SSO token of profile 'dev' expired 1 minute ago."),
-            (-125, "The AWS SSO token of profile 'dev' expired 2 hours ago."),
+            (-119, "The AWS SSO token of profile 'dev' expired 119 minutes ago."),
+            (-120, "The AWS SSO token of profile 'dev' expired 2 hours ago."),
+            (-60 * 47, "The AWS SSO token of profile 'dev' expired 47 hours ago."),
+            (-60 * 48, "The AWS SSO token of profile 'dev' expired 2 days ago."),
             (-60 * 24 * 3, "The AWS SSO token of profile 'dev' expired 3 days ago."),
             (4, "The AWS SSO token of profile 'dev' expires in 3 minutes."),
         )
@@ -7108,10 +7175,17 @@ class HookTest(Test):
 
     def test_good_token_that_aws_refuses_takes_force(self) -> None:
         self.use_tokens(60)
-        sentence = aws_sso_mcp.REFUSED_SENTENCES[-1].sample
-        for output in (REFUSED, sentence):
-            text = self.hear_of_failure(output, "aws s3 ls --profile dev")
-            self.assert_call({"profile": "dev", "force": True}, text)
+        rows = (
+            REFUSED,
+            "UnauthorizedException: Session token not found or invalid",
+            "Session token not found or invalid status code: 401, request id: x",
+            '{"__type":"XException","message":"Session token not found or invalid"}',
+            "has expired or is otherwise invalid. To refresh this SSO session run aws sso login",
+        )
+        for output in rows:
+            with self.subTest(output):
+                text = self.hear_of_failure(output, "aws s3 ls --profile dev")
+                self.assert_call({"profile": "dev", "force": True}, text)
         self.use_tokens(-60)
         text = self.hear_of_failure(REFUSED, "aws s3 ls --profile dev")
         self.assert_call({"profile": "dev"}, text)
@@ -7159,6 +7233,10 @@ class HookTest(Test):
     def test_profile_comes_from_the_first_source_that_names_one(self) -> None:
         self.use_tokens(-60, -60)
         hint = "SSO error: run aws sso login --profile other"
+        session = OTHER_SESSION.replace("other", "second").replace(
+            "profile second", "profile third"
+        )
+        self.home.write_config(CONFIG + OTHER_SESSION + session)
         rows = (
             (SESSION_EXPIRED, "aws s3 ls --profile other", "other"),
             (hint, "aws s3 ls --profile dev", "dev"),
@@ -7172,6 +7250,7 @@ class HookTest(Test):
                 "other",
             ),
             ("SSO: aws sso login --sso-session other", "make", "other"),
+            ("SSO: aws sso login --sso-session second", "make", "third"),
             ("SSO Token for https://old.awsapps.com/start# is invalid", "make", "old"),
             ("aws sso login --profile <your-profile>", "make", "dev"),
             (SESSION_EXPIRED, "make", "dev"),
@@ -7243,12 +7322,30 @@ class HookTest(Test):
         rows: tuple[dict[str, Any], ...] = (
             {"cli_command": "aws s3 ls --profile other"},
             {"command": ["aws", "s3", "ls", "--profile", "other"]},
+            {"cmd": "aws s3 ls --profile other"},
+            {"script": "aws s3 ls --profile other"},
+            {"code": "boto3.Session(profile_name='other')"},
+            {"profile": "other"},
             {"aws_profile": "other"},
+            {"profile_name": "other"},
+            {"awsProfile": "other"},
+            {"profileName": "other"},
         )
         for arguments in rows:
             with self.subTest(arguments):
                 text = self.hear_of_failure(tool_name="mcp__x__y", tool_input=arguments)
                 self.assert_call({"profile": "other"}, text)
+
+    def test_shell_is_no_server_of_that_name(self) -> None:
+        self.use_tokens(-60, -60)
+        servers = {}
+        for name in ("bash", "powershell", "shell", "local_shell", "run_shell_command"):
+            servers[name] = {"command": "x", "env": {"AWS_PROFILE": "other"}}
+        path = self.home.path / ".claude.json"
+        path.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+        for name in (*servers, "Bash"):
+            text = self.hear_of_failure(tool_name=name)
+            self.assert_call({"profile": "dev"}, text)
 
     def test_our_own_tools_are_left_alone(self) -> None:
         self.use_tokens(-60)
@@ -7315,6 +7412,7 @@ class HookTest(Test):
             ("PostToolUse", {"tool_response": f"x\n{SESSION_EXPIRED}\n"}),
             ("PostToolUse", {"tool_response": {"stderr": SESSION_EXPIRED}}),
             ("AfterTool", {"tool_response": {"llmContent": SESSION_EXPIRED}}),
+            ("AfterTool", {"tool_response": {"llmContent": "SSOトークンが無効です"}}),
         )
         for name, more in rows:
             event = {"hook_event_name": name, "tool_name": "Bash", **more}
@@ -7517,6 +7615,11 @@ class ProtocolTest(ConfiguredTest):
         for method in methods:
             self.assertEqual(-32601, self.ask_modern(method)["error"]["code"])
 
+    def test_request_without_envelope_and_session_is_told_what_it_needs(self) -> None:
+        message = self.ask("tools/list")["error"]["message"]
+        for key in ENVELOPE:
+            self.assertIn(key, message)
+
     def test_modern_envelope_is_checked(self) -> None:
         version, capabilities = ENVELOPE
         rows: tuple[tuple[dict[str, Any], int], ...] = (
@@ -7652,6 +7755,15 @@ class ProtocolTest(ConfiguredTest):
         with mock.patch.object(aws_sso_mcp, "MAX_CALLS", 0):
             error = self.ask("tools/call", {"name": "get_aws_sso_status"})["error"]
         self.assertEqual(-32603, error["code"])
+
+    def test_calls_that_have_ended_do_not_count(self) -> None:
+        # Otherwise the end of input would not end the server.
+        self.initialize()
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+        self.send({**call, "params": {"name": "get_aws_sso_status"}})
+        for _ in until_deadline():
+            if self.lines and not self.server.has_calls():
+                break
 
     def test_bug_is_reported_by_line_and_type_without_its_text(self) -> None:
         error = ZeroDivisionError("a secret")
@@ -8145,6 +8257,13 @@ class TaskTest(ProcessTest):
         self.until(client, other_id, "completed")
         self.assertEqual("cancelled", self.get(client, task_id)["status"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    def test_login_of_a_cancelled_task_ends_when_nobody_else_waits(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        client.set_limit("UNWANTED_AFTER_S", 0.01)
+        task_id, run = self.task_of_login(client)
+        self.ask(client, "tasks/cancel", taskId=task_id)
+        self.assertTrue(run.gone())
 
     def join(self, client: Client) -> tuple[str, Any]:
         """Return the task of another call for the login that runs."""
