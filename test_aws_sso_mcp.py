@@ -6072,8 +6072,8 @@ class LoginFailureTest(ProcessTest):
         client = self.local()
         places = client.module.AWS_PLACES  # below the home folder: see `isolated`
         place = next(place for place in places if place.startswith("~/machine/"))
-        folder, _, name = place[2:].rpartition("/")
-        version_2 = self.stand_ins.make(name, folder)
+        path = Path(place[2:])
+        version_2 = self.stand_ins.make(path.name, str(path.parent))
         call = client.call(profile="dev")
         self.stand_ins.next_run("aws").do(stderr=V1_ERROR, exit=2)
         run = self.prompt()
