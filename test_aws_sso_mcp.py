@@ -2792,6 +2792,7 @@ class SsoProfileTest(ConfiguredTest):
             "aws configure export-credentials",
             "/opt/aws/bin/aws configure export-credentials --format process",
             '"C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe" configure export-credentials',
+            "C:\\AWSCLIV2\\aws.cmd configure export-credentials",
             "env -u AWS_PROFILE aws configure export-credentials",
             "sh -c 'aws configure export-credentials'",
         )
@@ -2815,9 +2816,12 @@ class SsoProfileTest(ConfiguredTest):
             "other-tool",
             "tool --profile unknown",
             "aws configure x --profile p",
+            "notaws configure export-credentials",
+            "aws configure export-credentialsx",
         )
+        default = CONFIG.replace("[profile dev]", "[default]")
         for command in commands:
-            process = f"{CONFIG}[profile p]\ncredential_process = {command}\n"
+            process = f"{default}[profile p]\ncredential_process = {command}\n"
             with self.subTest(command):
                 answer = self.failed_refresh(process, "p")
                 self.assertEqual("not_sso", answer["reason"])
@@ -3114,6 +3118,7 @@ class ConfigMistakesTest(ConfiguredTest):
             ("sso_account_id = 123456789012 # main", role, account),
             ('sso_account_id = "123456789012"', role, account),
             ("sso_account_id = 12345678901", role, f"{account}, for example"),
+            ("sso_account_id = 1234567890123", role, f"{account}, for example"),
             ("sso_role_name = R ; main", account, role),
             ("sso_role_name = `R`", account, role),
         )
@@ -3149,6 +3154,8 @@ class ConfigMistakesTest(ConfiguredTest):
             ("sso_start_url = [x](https://x.awsapps.com/start)", region, url),
             ('sso_region = "us-east-1"', url, region),
             ("sso_region = EU (Ireland)", url, "sso_region = us-east-1, for example"),
+            ("sso_region = eu-west-1a", url, "sso_region = us-east-1, for example"),
+            ("sso_region = _eu-west-1", url, "sso_region = us-east-1, for example"),
             ('sso_start_url = "https://x.awsapps.com/start"', region, url),
             ("sso_start_url = https://x.awsapps.com/start # main", region, url),
             ("sso_start_url = x.awsapps.com/start", region, "sso_start_url = https://"),
@@ -5637,6 +5644,20 @@ class LoginTest(ProcessTest):
         self.stand_ins.next_run("aws").do(stderr=NOT_ASSIGNED, exit=254)
         self.assertEqual("role_not_assigned", client.result(call)["reason"])
 
+    def test_login_counts_where_the_caller_identity_cannot_be_checked(self) -> None:
+        self.stand_ins.auto = lambda _: False
+        client = self.local()
+        call, run = self.start_login(client)
+        self.stand_ins.log_in(run)
+        no_network = (
+            'Could not connect to the endpoint URL: "https://sts.amazonaws.com/"'
+        )
+        self.stand_ins.next_run("aws").do(stderr=no_network, exit=255)
+        answer = client.result(call)
+        self.assertEqual("logged_in", answer["status"])
+        self.assertIn("The caller identity could not be checked: ", answer["message"])
+        self.assertNotIn("identity", answer)
+
     def test_login_in_a_terminal_ends_the_pending_login(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         run = self.pending_login(client)
@@ -6577,6 +6598,19 @@ class ToolDefinitionsTest(ConfiguredTest):
                 types[name] = value["type"]
             found[tool["name"]] = types
         self.assertEqual(expected, found)
+
+    def test_hosts_learn_what_each_tool_changes(self) -> None:
+        found = {}
+        for tool in ask_server("tools/list")["tools"]:
+            found[tool["name"]] = tool["annotations"]
+        refresh = {
+            "readOnlyHint": False,
+            "destructiveHint": False,
+            "idempotentHint": True,
+        }
+        self.assertEqual(refresh, found["refresh_aws_sso_token"])
+        status = {"readOnlyHint": True, "openWorldHint": False}
+        self.assertEqual(status, found["get_aws_sso_status"])
 
     def test_definitions_and_instructions_stay_small(self) -> None:
         # A model carries them in each conversation.
