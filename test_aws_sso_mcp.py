@@ -3362,6 +3362,10 @@ class ProfileInCommandTest(unittest.TestCase):
             with self.subTest(command):
                 found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
                 self.assertIsNone(found)
+        for command in ("docker2 ps", "mydocker ps", "echoes x"):
+            with self.subTest(command):
+                found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
+                self.assertEqual("dev", found)
 
     def test_command_that_names_none(self) -> None:
         rows = (
@@ -3375,6 +3379,18 @@ class ProfileInCommandTest(unittest.TestCase):
             "echo --profile web; aws s3 ls",
             "echo 'AWS_PROFILE=dev'; aws s3 ls",
             "deploy --no--profile web",
+            "deploy x--profile web",
+            "XAWS_PROFILE=web make",
+            "my_profile_name='web'",
+            "xfromSSO({ profile: 'web' })",
+            "fromSSO({ myprofile: 'web' })",
+            'xWithSharedConfigProfile("web")',
+            "reset AWS_PROFILE web",
+            "xassume web",
+            "my-aws-vault exec web",
+            "aws-sso-exec -p web",
+            "deploy --no-aws-profile web",
+            "terraform -xvar profile=web",
         )
         for command in rows:
             with self.subTest(command):
