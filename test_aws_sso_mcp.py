@@ -1653,6 +1653,14 @@ class LockTest(ProcessTest):
             self.assertEqual(0o700, folder.stat().st_mode & 0o777)
         self.assertEqual(0o600, path.stat().st_mode & 0o777)
 
+    def test_folder_that_another_process_makes_at_the_same_time_is_no_error(
+        self,
+    ) -> None:
+        folder = self.home.lock_path().parent
+        folder.mkdir()
+        with mock.patch.object(aws_sso_mcp, "exists", lambda path: path != folder):
+            aws_sso_mcp.make_own_folder(folder)
+
     @unittest.skipUnless(POSIX, "Windows has no flock")
     def test_exclusive_lock_is_a_login_and_a_shared_lock_is_none(self) -> None:
         import fcntl
@@ -1831,6 +1839,12 @@ class ProgramTrustTest(ConfiguredTest):
         self.bin.chmod(0o777)
         problem = self.problem(aws, chosen_by_user=True)
         self.assertIn("can be changed by every user", problem)
+
+    @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
+    def test_programs_of_the_user_and_of_root_are_trusted(self) -> None:
+        with mock.patch.object(os, "geteuid", lambda: 4242):
+            users = aws_sso_mcp.trusted_owners().users
+        self.assertLessEqual({0, 4242}, users)
 
     @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
     def test_group_with_other_members_is_not_trusted(self) -> None:
@@ -5364,6 +5378,14 @@ class RefreshTest(ProcessTest):
         self.assertEqual(start_url, session["sso_start_url"])
         self.assertEqual("us-east-1", session["sso_region"])
         self.assertEqual(os.devnull, run.env["AWS_SHARED_CREDENTIALS_FILE"])
+
+    def test_lock_file_names_the_cli_of_a_refresh(self) -> None:
+        # So that another process can end it, should this one be killed.
+        self.start_refresh(self.local())
+        path = self.home.lock_path()
+        for _ in until_deadline():
+            if '"aws"' in path.read_text(encoding="utf-8"):
+                break
 
     def test_refresh_reaches_aws_as_the_profile_says(self) -> None:
         settings = {
