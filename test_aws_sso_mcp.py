@@ -2071,6 +2071,9 @@ class ClientEnvironmentTest(ConfiguredTest):
         for uid in (0, 1000):
             with self.subTest(uid), self.client(uid), other:
                 self.assertEqual({}, client_environment())
+                # Nobody can know whether that root was another user before: no answer
+                # tells what it is not trusted with.
+                self.assertEqual(uid == 0, aws_sso_mcp.is_elevated())
 
     def test_system_without_proc_tells_nothing(self) -> None:
         missing = FileNotFoundError(errno.ENOENT, "No such file", "/proc/self")
@@ -2507,6 +2510,13 @@ aws_sso_mcp.main([])
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
         self.assertTrue(run.gone())
 
+    def bytes_in_pipe(self, fd: int) -> int:
+        import fcntl
+        import termios
+
+        [count] = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+        return int(count)
+
     @unittest.skipUnless(POSIX, "Windows has no such pipes")
     def test_pipes_that_another_process_made_non_blocking_lose_no_message(self) -> None:
         # They are as Node leaves what it hands on to its children.
@@ -2532,6 +2542,9 @@ aws_sso_mcp.main([])
                     writer = threading.Thread(target=os.write, args=(to_server, lines))
                     writer.start()
                     writer.join()
+                    for _ in until_deadline():
+                        if self.bytes_in_pipe(from_server) > 60_000:  # it holds 65,536
+                            break
                     os.close(to_server)
                     self.assertEqual(601, len(answers.readlines()))
                 _, errors = process.communicate(timeout=DEADLINE_S)
@@ -3516,7 +3529,7 @@ class TokenTest(ConfiguredTest):
     def test_invalid_token_file_counts_as_missing(self) -> None:
         registration = {"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)}
         texts = [
-            "", "{", "[]", "null", '"x"', "\0", "[" * 100_000, '{"accessToken": 1}',
+            "", "{", "[]", "null", '"x"', "\0", "[" * 50_000, '{"accessToken": 1}',
             json.dumps(registration), json.dumps({"accessToken": "", "expiresAt": iso(9999)}),
         ]  # fmt: skip
         for text in texts:
@@ -5768,6 +5781,21 @@ class LoginTest(ProcessTest):
         with mock.patch("_thread.start_new_thread", start_only_one):
             answer = client.refresh(profile="dev")
         self.assertEqual("no_thread", answer["reason"])
+        started.clear()
+        no_memory = mock.patch.object(client.module.Operation, "_run", MemoryError)
+        start_thread = client.module.start_thread
+
+        def start_if_memory(function: Any, *arguments: Any) -> None:
+            if function is MemoryError:
+                raise MemoryError
+            start_thread(function, *arguments)
+
+        with (
+            no_memory,
+            mock.patch.object(client.module, "start_thread", start_if_memory),
+        ):
+            answer = client.refresh(profile="dev")
+        self.assertEqual("out_of_memory", answer["reason"])
         # The next call does not wait for the login that could not start.
         call, run = self.start_login(client)
         self.stand_ins.log_in(run)
@@ -7828,6 +7856,7 @@ class ProtocolTest(ConfiguredTest):
         for _ in until_deadline():
             if self.lines and not self.server.has_calls():
                 break
+        self.assertEqual(0, self.server._tool_count)  # also when two have ended
 
     def test_bug_is_reported_by_line_and_type_without_its_text(self) -> None:
         error = ZeroDivisionError("a secret")
@@ -8623,6 +8652,7 @@ class CommandLineTest(CommandTest):
         rows: tuple[tuple[tuple[str, ...], str], ...] = (
             (("stauts",), "unknown command 'stauts', did you mean status?"),
             (("--verison",), "unknown argument '--verison', did you mean --version?"),
+            (("--version", "--jsno"), "unknown argument '--jsno'\n"),
             (("login",), "unknown command 'login', did you mean refresh?\n"),
             (("lgoin", "dev"), "unknown command 'lgoin', did you mean refresh?\n"),
             (("sso", "login"), "unknown command 'sso', did you mean refresh?\n"),
