@@ -1653,6 +1653,14 @@ class LockTest(ProcessTest):
             self.assertEqual(0o700, folder.stat().st_mode & 0o777)
         self.assertEqual(0o600, path.stat().st_mode & 0o777)
 
+    def test_folder_that_another_process_makes_at_the_same_time_is_no_error(
+        self,
+    ) -> None:
+        folder = self.home.lock_path().parent
+        folder.mkdir()
+        with mock.patch.object(aws_sso_mcp, "exists", lambda path: path != folder):
+            aws_sso_mcp.make_own_folder(folder)
+
     @unittest.skipUnless(POSIX, "Windows has no flock")
     def test_exclusive_lock_is_a_login_and_a_shared_lock_is_none(self) -> None:
         import fcntl
@@ -1831,6 +1839,12 @@ class ProgramTrustTest(ConfiguredTest):
         self.bin.chmod(0o777)
         problem = self.problem(aws, chosen_by_user=True)
         self.assertIn("can be changed by every user", problem)
+
+    @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
+    def test_programs_of_the_user_and_of_root_are_trusted(self) -> None:
+        with mock.patch.object(os, "geteuid", lambda: 4242):
+            users = aws_sso_mcp.trusted_owners().users
+        self.assertLessEqual({0, 4242}, users)
 
     @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
     def test_group_with_other_members_is_not_trusted(self) -> None:
@@ -2057,6 +2071,9 @@ class ClientEnvironmentTest(ConfiguredTest):
         for uid in (0, 1000):
             with self.subTest(uid), self.client(uid), other:
                 self.assertEqual({}, client_environment())
+                # Nobody can know whether that root was another user before: no answer
+                # tells what it is not trusted with.
+                self.assertEqual(uid == 0, aws_sso_mcp.is_elevated())
 
     def test_system_without_proc_tells_nothing(self) -> None:
         missing = FileNotFoundError(errno.ENOENT, "No such file", "/proc/self")
@@ -2493,6 +2510,13 @@ aws_sso_mcp.main([])
         self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
         self.assertTrue(run.gone())
 
+    def bytes_in_pipe(self, fd: int) -> int:
+        import fcntl
+        import termios
+
+        [count] = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+        return int(count)
+
     @unittest.skipUnless(POSIX, "Windows has no such pipes")
     def test_pipes_that_another_process_made_non_blocking_lose_no_message(self) -> None:
         # They are as Node leaves what it hands on to its children.
@@ -2518,6 +2542,9 @@ aws_sso_mcp.main([])
                     writer = threading.Thread(target=os.write, args=(to_server, lines))
                     writer.start()
                     writer.join()
+                    for _ in until_deadline():
+                        if self.bytes_in_pipe(from_server) > 60_000:  # it holds 65,536
+                            break
                     os.close(to_server)
                     self.assertEqual(601, len(answers.readlines()))
                 _, errors = process.communicate(timeout=DEADLINE_S)
@@ -2792,6 +2819,7 @@ class SsoProfileTest(ConfiguredTest):
             "aws configure export-credentials",
             "/opt/aws/bin/aws configure export-credentials --format process",
             '"C:\\Program Files\\Amazon\\AWSCLIV2\\aws.exe" configure export-credentials',
+            "C:\\AWSCLIV2\\aws.cmd configure export-credentials",
             "env -u AWS_PROFILE aws configure export-credentials",
             "sh -c 'aws configure export-credentials'",
         )
@@ -2815,9 +2843,12 @@ class SsoProfileTest(ConfiguredTest):
             "other-tool",
             "tool --profile unknown",
             "aws configure x --profile p",
+            "notaws configure export-credentials",
+            "aws configure export-credentialsx",
         )
+        default = CONFIG.replace("[profile dev]", "[default]")
         for command in commands:
-            process = f"{CONFIG}[profile p]\ncredential_process = {command}\n"
+            process = f"{default}[profile p]\ncredential_process = {command}\n"
             with self.subTest(command):
                 answer = self.failed_refresh(process, "p")
                 self.assertEqual("not_sso", answer["reason"])
@@ -3114,6 +3145,7 @@ class ConfigMistakesTest(ConfiguredTest):
             ("sso_account_id = 123456789012 # main", role, account),
             ('sso_account_id = "123456789012"', role, account),
             ("sso_account_id = 12345678901", role, f"{account}, for example"),
+            ("sso_account_id = 1234567890123", role, f"{account}, for example"),
             ("sso_role_name = R ; main", account, role),
             ("sso_role_name = `R`", account, role),
         )
@@ -3149,6 +3181,8 @@ class ConfigMistakesTest(ConfiguredTest):
             ("sso_start_url = [x](https://x.awsapps.com/start)", region, url),
             ('sso_region = "us-east-1"', url, region),
             ("sso_region = EU (Ireland)", url, "sso_region = us-east-1, for example"),
+            ("sso_region = eu-west-1a", url, "sso_region = us-east-1, for example"),
+            ("sso_region = _eu-west-1", url, "sso_region = us-east-1, for example"),
             ('sso_start_url = "https://x.awsapps.com/start"', region, url),
             ("sso_start_url = https://x.awsapps.com/start # main", region, url),
             ("sso_start_url = x.awsapps.com/start", region, "sso_start_url = https://"),
@@ -3355,6 +3389,10 @@ class ProfileInCommandTest(unittest.TestCase):
             with self.subTest(command):
                 found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
                 self.assertIsNone(found)
+        for command in ("docker2 ps", "mydocker ps", "echoes x"):
+            with self.subTest(command):
+                found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
+                self.assertEqual("dev", found)
 
     def test_command_that_names_none(self) -> None:
         rows = (
@@ -3368,6 +3406,18 @@ class ProfileInCommandTest(unittest.TestCase):
             "echo --profile web; aws s3 ls",
             "echo 'AWS_PROFILE=dev'; aws s3 ls",
             "deploy --no--profile web",
+            "deploy x--profile web",
+            "XAWS_PROFILE=web make",
+            "my_profile_name='web'",
+            "xfromSSO({ profile: 'web' })",
+            "fromSSO({ myprofile: 'web' })",
+            'xWithSharedConfigProfile("web")',
+            "reset AWS_PROFILE web",
+            "xassume web",
+            "my-aws-vault exec web",
+            "aws-sso-exec -p web",
+            "deploy --no-aws-profile web",
+            "terraform -xvar profile=web",
         )
         for command in rows:
             with self.subTest(command):
@@ -3479,7 +3529,7 @@ class TokenTest(ConfiguredTest):
     def test_invalid_token_file_counts_as_missing(self) -> None:
         registration = {"clientId": "x", "clientSecret": "y", "expiresAt": iso(9999)}
         texts = [
-            "", "{", "[]", "null", '"x"', "\0", "[" * 100_000, '{"accessToken": 1}',
+            "", "{", "[]", "null", '"x"', "\0", "[" * 50_000, '{"accessToken": 1}',
             json.dumps(registration), json.dumps({"accessToken": "", "expiresAt": iso(9999)}),
         ]  # fmt: skip
         for text in texts:
@@ -5342,6 +5392,14 @@ class RefreshTest(ProcessTest):
         self.assertEqual("us-east-1", session["sso_region"])
         self.assertEqual(os.devnull, run.env["AWS_SHARED_CREDENTIALS_FILE"])
 
+    def test_lock_file_names_the_cli_of_a_refresh(self) -> None:
+        # So that another process can end it, should this one be killed.
+        self.start_refresh(self.local())
+        path = self.home.lock_path()
+        for _ in until_deadline():
+            if '"aws"' in path.read_text(encoding="utf-8"):
+                break
+
     def test_refresh_reaches_aws_as_the_profile_says(self) -> None:
         settings = {
             "ca_bundle": "/etc/ca.pem",
@@ -5637,6 +5695,20 @@ class LoginTest(ProcessTest):
         self.stand_ins.next_run("aws").do(stderr=NOT_ASSIGNED, exit=254)
         self.assertEqual("role_not_assigned", client.result(call)["reason"])
 
+    def test_login_counts_where_the_caller_identity_cannot_be_checked(self) -> None:
+        self.stand_ins.auto = lambda _: False
+        client = self.local()
+        call, run = self.start_login(client)
+        self.stand_ins.log_in(run)
+        no_network = (
+            'Could not connect to the endpoint URL: "https://sts.amazonaws.com/"'
+        )
+        self.stand_ins.next_run("aws").do(stderr=no_network, exit=255)
+        answer = client.result(call)
+        self.assertEqual("logged_in", answer["status"])
+        self.assertIn("The caller identity could not be checked: ", answer["message"])
+        self.assertNotIn("identity", answer)
+
     def test_login_in_a_terminal_ends_the_pending_login(self) -> None:
         client = self.local(AWS_SSO_MCP_WAIT_SECONDS="0.05")
         run = self.pending_login(client)
@@ -5709,6 +5781,21 @@ class LoginTest(ProcessTest):
         with mock.patch("_thread.start_new_thread", start_only_one):
             answer = client.refresh(profile="dev")
         self.assertEqual("no_thread", answer["reason"])
+        started.clear()
+        no_memory = mock.patch.object(client.module.Operation, "_run", MemoryError)
+        start_thread = client.module.start_thread
+
+        def start_if_memory(function: Any, *arguments: Any) -> None:
+            if function is MemoryError:
+                raise MemoryError
+            start_thread(function, *arguments)
+
+        with (
+            no_memory,
+            mock.patch.object(client.module, "start_thread", start_if_memory),
+        ):
+            answer = client.refresh(profile="dev")
+        self.assertEqual("out_of_memory", answer["reason"])
         # The next call does not wait for the login that could not start.
         call, run = self.start_login(client)
         self.stand_ins.log_in(run)
@@ -6585,6 +6672,19 @@ class ToolDefinitionsTest(ConfiguredTest):
                 types[name] = value["type"]
             found[tool["name"]] = types
         self.assertEqual(expected, found)
+
+    def test_hosts_learn_what_each_tool_changes(self) -> None:
+        found = {}
+        for tool in ask_server("tools/list")["tools"]:
+            found[tool["name"]] = tool["annotations"]
+        refresh = {
+            "readOnlyHint": False,
+            "destructiveHint": False,
+            "idempotentHint": True,
+        }
+        self.assertEqual(refresh, found["refresh_aws_sso_token"])
+        status = {"readOnlyHint": True, "openWorldHint": False}
+        self.assertEqual(status, found["get_aws_sso_status"])
 
     def test_definitions_and_instructions_stay_small(self) -> None:
         # A model carries them in each conversation.
@@ -7764,6 +7864,7 @@ class ProtocolTest(ConfiguredTest):
         for _ in until_deadline():
             if self.lines and not self.server.has_calls():
                 break
+        self.assertEqual(0, self.server._tool_count)  # also when two have ended
 
     def test_bug_is_reported_by_line_and_type_without_its_text(self) -> None:
         error = ZeroDivisionError("a secret")
@@ -8575,6 +8676,7 @@ class CommandLineTest(CommandTest):
         rows: tuple[tuple[tuple[str, ...], str], ...] = (
             (("stauts",), "unknown command 'stauts', did you mean status?"),
             (("--verison",), "unknown argument '--verison', did you mean --version?"),
+            (("--version", "--jsno"), "unknown argument '--jsno'\n"),
             (("login",), "unknown command 'login', did you mean refresh?\n"),
             (("lgoin", "dev"), "unknown command 'lgoin', did you mean refresh?\n"),
             (("sso", "login"), "unknown command 'sso', did you mean refresh?\n"),
