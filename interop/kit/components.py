@@ -621,6 +621,7 @@ COMPONENTS = [
     python_tools(
         *("pages", "readme_renderer==46.0", "comrak==0.0.16"),
         *("pre-commit==4.7.0", "editorconfig==0.17.1"),
+        target=UNIVERSAL_3_11,
     ),
     npm_package("mcpb", "@anthropic-ai/mcpb@2.1.2"),
     # The only package that carries the specification's JSON schemas.
