@@ -5262,6 +5262,9 @@ class LoginOutputTest(Test):
             "https://oidc.us-east-1.elb.amazonaws.com/",
             "https://x.apps.app.aws/",
             "https://app.aws/",
+            "https://.global.app.aws/",
+            "https://x.portal..app.aws/",
+            "https://x..awsapps.com/",
             # Digits and letters of other scripts.
             "https://oidc.us-east-\u0661.amazonaws.com/",
             "https://oidc.u\u017f-east-1.amazonaws.com/",
