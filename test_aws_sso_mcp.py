@@ -4811,6 +4811,9 @@ class CliFailureTest(ProcessTest):
             ("usage: aws x\naws: error: unknown y\n\nhelp", " said: aws: error: unknown y.)"),
             ("Traceback:\n  File x\nImportError: no x\nhelp", " said: ImportError: no x.)"),
             ("[ERROR] Failed to execute script\nhelp", " said: [ERROR] Failed to execute script.)"),
+            ("x.exceptions.OddException: y\nhelp", " said: x.exceptions.OddException: y.)"),
+            ("An error occurred (Odd) when\nhelp", " said: An error occurred (Odd) when.)"),
+            ("Errorless\nhelp", ""),
             ("odd", " said: odd.)"),
             ("usage: __main__.py [options] <command>\nfor help:\n\n  help", ""),
         )  # fmt: skip
@@ -5025,6 +5028,16 @@ class FindAwsCliTest(ConfiguredTest):
         found = self.find("", AWS_SSO_MCP_AWS_CLI=f"~/bin/aws{EXE}")
         self.assertEqual(self.aws, Path(found))
 
+    @unittest.skipUnless(POSIX, "users and groups are otherwise on Windows")
+    def test_setting_may_name_an_aws_that_a_group_can_write(self) -> None:
+        self.folder.chmod(0o775)
+        if os.geteuid() == 0:  # root's own group is always trusted
+            os.chown(self.folder, -1, 4242)
+        with mock.patch.object(aws_sso_mcp, "trusted_groups", set):
+            found = self.find("", AWS_SSO_MCP_AWS_CLI=str(self.aws))
+            self.assertEqual(str(self.aws), found)
+            self.assertIn("other users of its group", self.problem(str(self.folder)))
+
     def test_setting_must_not_be_relative(self) -> None:
         self.addCleanup(os.chdir, Path.cwd())
         os.chdir(self.folder)
@@ -5228,6 +5241,7 @@ class LoginOutputTest(Test):
             "https://oidc.us-isob-east-1.sc2s.sgov.gov/authorize?x=1",
             "https://oidc.ap-southeast-7.amazonaws.com:443/authorize?x=1",
             "https://ssoins-1.portal.us-east-1.app.aws/",
+            "https://x.awsapps.com",
         )
         for url in hosts_of_aws:
             with self.subTest(url):
