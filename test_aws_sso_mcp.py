@@ -1975,9 +1975,20 @@ CLIENT_VARIABLES = {
     "BROWSER": "evil",
     "DBUS_SESSION_BUS_ADDRESS": "unixexec:path=evil",
     "XDG_RUNTIME_DIR": "/tmp/evil",
+    "XAUTHORITY": "/tmp/evil",
+    "WSL_INTEROP": "/tmp/evil",
     "DISPLAY": ":0",
+    "WAYLAND_DISPLAY": "wayland-0",
     "SSH_TTY": "/dev/pts/1",
+    "SSH_CONNECTION": "1.2.3.4 5 6.7.8.9 22",
+    "CODESPACES": "true",
+    "REMOTE_CONTAINERS": "true",
+    "WSL_DISTRO_NAME": "Ubuntu",
 }
+CLIENT_VARIABLES_FOR_ROOT = {
+    "DISPLAY", "WAYLAND_DISPLAY", "SSH_TTY", "SSH_CONNECTION", "CODESPACES",
+    "REMOTE_CONTAINERS", "WSL_DISTRO_NAME",
+}  # fmt: skip
 
 
 class ClientEnvironmentTest(ConfiguredTest):
@@ -1985,9 +1996,16 @@ class ClientEnvironmentTest(ConfiguredTest):
 
     @contextlib.contextmanager
     def client(
-        self, uid: int, client_uid: int | None = None, program: str = "client"
+        self,
+        uid: int,
+        client_uid: int | None = None,
+        program: str = "client",
+        launcher: str | None = None,
     ) -> Iterator[None]:
-        """Let this process run as `uid`, below a client with CLIENT_VARIABLES."""
+        """Let this process run as `uid`, below a client with CLIENT_VARIABLES.
+
+        With `launcher`, a program of that name is between both.
+        """
         if client_uid is None:
             client_uid = uid
         status = (
@@ -2003,6 +2021,11 @@ class ClientEnvironmentTest(ConfiguredTest):
         if program == "client":
             files["/proc/1/status"] = status.replace("PPid:\t1", "PPid:\t0").encode()
             files["/proc/1/environ"] = b""
+        if launcher is not None:
+            files["/proc/1/environ"] = files[f"/proc/{parent}/environ"]
+            files[f"/proc/{parent}/environ"] = b""
+            launched = status.replace(f"Name:\t{program}", f"Name:\t{launcher}")
+            files[f"/proc/{parent}/status"] = launched.encode()
 
         def read(path: Path, kind: str) -> bytes:
             self.assertEqual("process", kind)
@@ -2034,11 +2057,19 @@ class ClientEnvironmentTest(ConfiguredTest):
 
     def test_root_takes_no_program_from_its_client(self) -> None:
         with self.client(0):
-            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
+            self.assertEqual(CLIENT_VARIABLES_FOR_ROOT, set(client_environment()))
 
     def test_unreadable_process_above_a_launcher_is_skipped(self) -> None:
         with self.client(1000, program="sh"):
             self.assertEqual(CLIENT_VARIABLES, client_environment())
+
+    def test_client_above_a_launcher_tells_the_same(self) -> None:
+        launchers = "sh bash dash zsh fish env npx npm uvx uv pipx".split()
+        for name in launchers:
+            with self.subTest(name), self.client(1000, launcher=name):
+                self.assertEqual(CLIENT_VARIABLES, client_environment())
+        with self.client(1000, launcher="node"):  # it may be the client
+            self.assertEqual({}, client_environment())
 
     def test_name_of_a_client_may_hold_a_colon(self) -> None:
         with self.client(1000, program="node: worker"):
@@ -2058,7 +2089,7 @@ class ClientEnvironmentTest(ConfiguredTest):
         with self.client(0, program="sh"):  # what is above the shell is gone
             self.assertEqual({}, client_environment())
         with self.client(0):
-            self.assertEqual({"DISPLAY", "SSH_TTY"}, set(client_environment()))
+            self.assertEqual(CLIENT_VARIABLES_FOR_ROOT, set(client_environment()))
 
     def test_client_tells_nothing_to_a_setuid_or_setgid_server(self) -> None:
         for name in ("geteuid", "getegid"):
