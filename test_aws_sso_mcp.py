@@ -2064,7 +2064,9 @@ class ClientEnvironmentTest(ConfiguredTest):
             self.assertEqual(CLIENT_VARIABLES, client_environment())
 
     def test_client_above_a_launcher_tells_the_same(self) -> None:
-        launchers = "sh bash dash zsh fish env npx npm uvx uv pipx".split()
+        launchers = (
+            "sh", "bash", "dash", "zsh", "fish", "env", "npx", "npm", "uvx", "uv", "pipx",
+        )  # fmt: skip
         for name in launchers:
             with self.subTest(name), self.client(1000, launcher=name):
                 self.assertEqual(CLIENT_VARIABLES, client_environment())
