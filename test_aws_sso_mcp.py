@@ -7057,6 +7057,7 @@ class StatusTest(ProcessTest):
         self.assertEqual("profile_not_found", answer["reason"])
 
     def test_answer_is_bounded_whatever_the_config(self) -> None:
+        self.assertNotIn("shortened", self.local().status()["message"])
         text = config_with(sessions=40, profiles=25)
         for number in range(30):
             text += f"[profile broken{number}]\nsso_session = gone\n"
@@ -7251,6 +7252,7 @@ class HookTest(Test):
             " the SSO session has\n│ expired or is",
             "    - | cached credentials, refresh cached\n      | SSO token failed, unable to",
             "\x1b[31mError loading \x1b[1mSSO Token\x1b[0m: Token for x does not exist",
+            "[31mError loading [1mSSO Token[0m: x",  # a host has dropped what is invisible
             '{"msg": "Error loading\\nSSO Token: Token for x does not exist"}',
             "Por favor ejecuta: aws sso login",
             "AWS: 認証情報を取得できません。aws sso login を実行してください。",
@@ -7368,7 +7370,11 @@ class HookTest(Test):
             self.assertIsNone(self.hear_of_failure(DAMAGED))
             path.write_text('{"expires', encoding="utf-8")
             name = f"~/.aws/{folder}/cache/{'0a' * 20}.json"
-            self.assertIn(name, str(self.hear_of_failure(DAMAGED)))
+            bare = DAMAGED.partition(": [ERROR]: ")[2]
+            for output in (DAMAGED, bare, f"x\r\n{DAMAGED}\r\n"):
+                self.assertIn(name, str(self.hear_of_failure(output)))
+            for output in (f"odd {DAMAGED}", f"{DAMAGED} is odd", bare.upper()):
+                self.assertIsNone(self.hear_of_failure(output))
             within = {"llmContent": f"Output:\n{DAMAGED}\nExit Code: 255"}
             self.assertIn(name, str(self.hear_of_failure(within)))
             path.unlink()
@@ -7388,6 +7394,9 @@ class HookTest(Test):
             (hint, "make", "other"),
             (hint, 'aws s3 ls --profile "$P"', "other"),
             ("SSO token for profile other has expired", "make", "other"),
+            ("SSO-Sitzung von Profil other abgelaufen", "make", "other"),
+            ("El perfil other de SSO ha caducado", "make", "other"),
+            ("Il token SSO del profilo other è scaduto", "make", "other"),
             ("the SSO session token associated with profile=other", "make", "other"),
             (
                 "Error loading SSO Token: Token for other does not exist",
@@ -7900,6 +7909,13 @@ class ProtocolTest(ConfiguredTest):
         with mock.patch.object(aws_sso_mcp, "MAX_CALLS", 0):
             error = self.ask("tools/call", {"name": "get_aws_sso_status"})["error"]
         self.assertEqual(-32603, error["code"])
+        call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call"}
+        with mock.patch.object(aws_sso_mcp, "MAX_CALLS", 1):
+            self.send({**call, "params": {"name": "get_aws_sso_status"}})
+            for _ in until_deadline():
+                if self.lines:
+                    break
+        self.assertIn("result", json.loads(self.lines[0]))
 
     def test_calls_that_have_ended_do_not_count(self) -> None:
         # Otherwise the end of input would not end the server.
