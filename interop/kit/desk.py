@@ -1,7 +1,7 @@
 """A temporary HOME with stand-ins for `aws` and the browser, and clients on plain pipes.
 
 The stand-ins are those of the unit tests. The unit tests do not use interop/, and this is the only
-file of interop/ that uses them.
+file of interop/ that uses them; test_guard.py tests some of them.
 """
 
 from __future__ import annotations

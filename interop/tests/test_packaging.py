@@ -21,7 +21,7 @@ import pytest
 import matrix
 from kit import inside
 from kit.components import need, real
-from kit.hosts import HOSTS, install_host, results_of_claude
+from kit.hosts import HOSTS, Responses, install_host, results_of_claude
 from kit.inside import VERSION
 from kit.model import STATUS, Model
 from kit.workplace import ROOT, SERVER
@@ -107,7 +107,8 @@ def test_registry_entry_is_valid(tools: Machine) -> None:
     [schema] = (real("packaging")).glob(f"{schemas}/server.schema.json")
     tools.run(f"check-jsonschema --schemafile {schema} {ROOT}/.github/server.json")
     name = manifest(".github/server.json")["name"]
-    assert f"<!-- mcp-name: {name} -->" in (ROOT / "README.md").read_text()
+    # The MCP Registry looks for it in the description on PyPI.
+    assert f"<!-- mcp-name: {name} -->" in (ROOT / "docs" / "pypi.md").read_text()
 
 
 def test_skillsaw_finds_nothing(tools: Machine) -> None:
@@ -156,7 +157,8 @@ def test_claude_update_installs_the_next_version(
         f"git clone -q --bare {claude.checkout} {github} && git clone -q {github} next"
     )
     own = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
-    claude.run(f"claude plugin install aws-sso-mcp --marketplace {GITHUB}", env=own)
+    add = f"claude plugin marketplace add {GITHUB} && claude plugin install {PLUGIN}"
+    claude.run(add, env=own)
     release = (
         f"grep -rl '\"{VERSION}\"' .claude-plugin plugin.json aws_sso_mcp.py"
         f' | xargs sed -i \'s/"{VERSION}"/"99.0.0"/\''
@@ -273,7 +275,7 @@ EPOCH = {"SOURCE_DATE_EPOCH": "1790000000"}
 WHEEL = {"aws_sso_mcp.py", "METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE"}
 SDIST = {
     *("aws_sso_mcp.py", "test_aws_sso_mcp.py", "plugin.json", "pyproject.toml"),
-    *("README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO"),
+    *("docs", "CHANGELOG.md", "LICENSE", "PKG-INFO"),
 }
 
 
@@ -336,6 +338,58 @@ def test_wheel_works_in_a_fresh_venv(tools: Machine, built: Path, python: str) -
     assert "of the project" in tools.run(f"{venv}/python -m aws_sso_mcp", code=1)
 
 
+VENV = "python3 -m venv --without-pip ~/venv && uv pip install -q --no-index --python ~/venv"
+PYTHON_M = {  # way to install -> how, and the command of docs/packages.md
+    "venv": (f"{VENV} {{wheel}}", "{home}/venv/bin/python"),
+    "user-site": (
+        'mkdir -p "$(python3 -m site --user-site)"'
+        ' && cp aws_sso_mcp.py "$(python3 -m site --user-site)"',
+        "python3",
+    ),
+    "pipx": (
+        "pipx install . && pipx environment --value PIPX_LOCAL_VENVS > ~/folder",
+        "{folder}/aws-sso-mcp/bin/python",
+    ),
+    "uv": (
+        "uv tool install . && uv tool dir > ~/folder",
+        "{folder}/aws-sso-mcp/bin/python",
+    ),
+    "uvx": ("true", "uvx --from {checkout} python"),
+    "folder": ("cp aws_sso_mcp.py ~", "python3"),
+}
+
+
+@pytest.mark.parametrize("way", PYTHON_M)
+def test_python_m_works_for_each_way_to_install(
+    tools: Machine, built: Path, way: str
+) -> None:
+    """In a folder with modules of Python's names; `pip install --user` was tried by hand."""
+    [wheel] = built.glob("*.whl")
+    install, command = PYTHON_M[way]
+    # A venv's Python, such as ours, knows no user site.
+    tools.put("python3", Path(sys.base_prefix) / "bin" / "python3")
+    tools.run(install.format(wheel=wheel), tools.checkout)
+    places = {"home": tools.home, "checkout": tools.checkout, "folder": ""}
+    written = tools.home / "folder"
+    if written.exists():
+        places["folder"] = written.read_text().strip()
+    environment = {"PYTHONSAFEPATH": "1"}
+    if way == "folder":
+        environment["PYTHONPATH"] = str(tools.home)
+    project = project_with_modules(tools)
+    tools.serves(f"{command.format(**places)} -m aws_sso_mcp", project, environment)
+
+
+def project_with_modules(tools: Machine) -> Path:
+    """Return a folder whose modules Python must not import."""
+    project = tools.folder / "work" / "project"
+    project.mkdir()
+    if sys.version_info >= (3, 11):  # older ones do not know PYTHONSAFEPATH
+        for name in ("json.py", "runpy.py", "signal.py"):
+            (project / name).write_text("raise SystemExit('of the project')")
+    return project
+
+
 def test_pipx_installs_the_package(tools: Machine) -> None:
     tools.run("pipx install .", tools.checkout)
     tools.serves(f"{tools.home}/.local/bin/aws-sso-mcp")
@@ -391,15 +445,18 @@ NOT_RUN = {
     "python3 aws_sso_mcp.py status": "test_terminal_commands_run: nothing is configured here",
     "python3 aws_sso_mcp.py refresh": "test_terminal_commands_run",
     "python3 interop/install.py": "done, or need() says so",
-    "~/.cache/aws-sso-mcp-interop/tools/bin/python -m pytest": "this run",
+    "python3 interop/install.py tools": "done, or need() says so",
+    "python3 interop/install.py aws-newest": "done, or need() says so",
     ".ci/run": "it runs this",
-    "$bin/python -m pytest interop/tests/test_login.py": "a part of this run",
     "$bin/python -m pytest -n 3": "this run",
+    "uvx aws-sso-mcp": "test_commands_of_the_description_work_once_it_is_on_pypi",
+    "pipx install aws-sso-mcp": "test_commands_of_the_description_work_once_it_is_on_pypi",
     "$bin/python -m pytest interop/tests/test_login.py -k first_login": "a part of this run",
     "$bin/ruff check . && $bin/ruff format --check . && $bin/mypy .": ".ci/run does",
     "python3 interop/matrix.py": "test_table_of_clients_matches_the_measurements",
     "python3 interop/bench": ".ci/run runs it with --quick",
     "python3 interop/bench/mutate.py --results FILE": "it takes an hour",
+    "python3 interop/lock.py": "test_kit.py runs it for one package",
     "python3 interop/release.py": "test_release.py",
     'cline mcp add --yes aws-sso -- python3 -IS "$PWD/aws_sso_mcp.py"': BY_HAND,
     "cline mcp remove aws-sso": BY_HAND,
@@ -410,6 +467,7 @@ NOT_RUN = {
 }
 PROGRAMS = "claude|codex|copilot|gemini|qwen|opencode|cline|amp|mkdir|cp|rm|pipx|uvx|uv|python3"
 COMMAND = re.compile(rf'`((?:{PROGRAMS}) [^`]+)`(?: says "(.+?)")?')
+SERVES = re.compile(r"^- serve MCP: `(.+?)`", re.MULTILINE)
 BLOCK = re.compile(
     r"^```sh\n(.*?)^```\n(?:\n((?:- [^\n]*\n)+))?", re.MULTILINE | re.DOTALL
 )
@@ -423,6 +481,8 @@ class Commands(NamedTuple):
 
     page: str
     steps: list[tuple[str, str]]
+    serves: list[str]  # commands that serve MCP, after the last line of the block
+    last_of_block: int = -1  # its index in `steps`
 
     @property
     def name(self) -> str:
@@ -442,11 +502,13 @@ def commands() -> Iterator[Commands]:
     for page, text in pages().items():
         for block, behind in BLOCK.findall(text):
             lines = [(line, "") for line in block.splitlines() if line]
-            yield Commands(page, lines + COMMAND.findall(behind))
+            serves = SERVES.findall(behind)
+            other = COMMAND.findall(SERVES.sub("", behind))
+            yield Commands(page, lines + other, serves, len(lines) - 1)
         for row in re.findall(r"^\|.*", text, re.MULTILINE):
             known = [step for step in COMMAND.findall(row) if "/path/to" not in step[0]]
             if known:
-                yield Commands(page, known)
+                yield Commands(page, known, [])
 
 
 def runnable() -> list[Commands]:
@@ -473,13 +535,24 @@ def host_of(command: str) -> str | None:
 
 
 def run_all(tools: Machine, told: Commands, address: str = '"$PWD"') -> None:
-    for command, words in told.steps:
+    for index, (command, words) in enumerate(told.steps):
         host = host_of(command)
         if host:
             install_host(tools, host)
         if command not in NOT_RUN:
             said = tools.run(command.replace('"$PWD"', address), tools.checkout)
             assert words in said
+        if index == told.last_of_block:
+            for each in told.serves:
+                serves(tools, each)
+
+
+def serves(tools: Machine, command: str) -> None:
+    """Assert that a command of a page serves MCP; a user's PATH has ~/.local/bin."""
+    command = command.replace("~", str(tools.home))
+    command = command.replace("/path/to/checkout", str(tools.checkout))
+    path = f"{tools.home}/.local/bin:{tools.environment()['PATH']}"
+    tools.serves(command, env={"PATH": path})
 
 
 @pytest.mark.parametrize("told", runnable(), ids=lambda told: told.name)
@@ -539,8 +612,8 @@ def test_figures_are_the_same_everywhere() -> None:
     sizes = re.findall(r"([1-9]\.\d) GB", "\n".join(texts))
     assert len(sizes) == 3
     assert len(set(sizes)) == 1
-    rows = matrix.parts_of_page()[1].splitlines()[2:]
-    clients = {re.split(r" *\| *|, ", row)[1] for row in rows}
+    rows = matrix.rows_of_page()
+    clients = {name.partition(", ")[0] for name in rows}
     told = f"what {len(clients)} real clients did, in {len(rows)} modes"
     assert told in pages()["README.md"]
 
@@ -549,17 +622,44 @@ def test_uvx_by_name_is_shown_as_not_yet_on_pypi() -> None:
     """A paragraph with `uvx aws-sso-mcp` says that the package must be on PyPI first."""
     paragraphs = "\n\n".join(pages().values()).split("\n\n")
     shown = [each for each in paragraphs if "`uvx aws-sso-mcp`" in each]
-    assert len(shown) == 3
+    assert len(shown) == 2
     for paragraph in shown:
         assert "is on PyPI" in " ".join(paragraph.split())
 
 
-def test_first_screen_of_readme_can_be_pasted() -> None:
+FIRST_SCREEN = "Now say"
+
+
+def test_first_screen_of_readme_is_short_and_can_be_pasted() -> None:
     readme = pages()["README.md"]
     assert len(readme.splitlines()) < 200
-    shown = re.sub("<!--.*?-->", "", readme.partition("\n## See it work\n")[0])
-    assert len(shown.splitlines()) < 45
-    assert not re.search(r"OWNER|/path/to|VERSION|\.\.\.|[`\s]<[^!p]", shown)
+    shown = readme.partition("\n\n- [Clients]")[0]
+    assert FIRST_SCREEN in shown.rpartition("\n\n")[2]
+    assert len(shown.partition("```sh")[0].split()) < 150
+    # Nothing has to be filled in but the entry for clients, which `--help` prints.
+    entry = re.compile(r"^```json\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+    assert len(entry.findall(shown)) == 1
+    assert not re.search(r"OWNER|/path/to|VERSION|\.\.\.", entry.sub("", shown))
+    for text in (shown, pages()["docs/clients.md"]):
+        for path in DESKTOP_FILES:
+            assert f"`{path}`" in text
+
+
+DESKTOP_FILES = (
+    "~/Library/Application Support/Claude/claude_desktop_config.json",
+    r"%APPDATA%\Claude\claude_desktop_config.json",
+)
+
+
+def test_no_command_is_in_a_cell_of_a_table() -> None:
+    """GitHub shows no copy button there, and a phone breaks `--` in two."""
+    of_lists = {"interop/README.md", ".github/CONTRIBUTING.md"}
+    found = []
+    for page, text in pages().items():
+        if page not in of_lists:
+            for row in re.findall(r"^\|.*", text, re.MULTILINE):
+                found += [command for command, _ in COMMAND.findall(row)]
+    assert found == []
 
 
 LINK = r"""(?:\]\(|^\[\w+\]: |src(?:set)?=")([^)\s"]+)"""
@@ -619,6 +719,135 @@ def test_configuration_entries_start_the_server(machine: Machine) -> None:
         machine.serves(command.replace("/path/to", str(machine.checkout)))
 
 
+def full_entries() -> list[tuple[str, dict[str, Any]]]:
+    """Return each entry of a page that has an `env`, with the name of the page."""
+    found = []
+    for page, text in pages().items():
+        for block in re.findall(
+            r"^ *```json\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL
+        ):
+            if '"env"' in block:
+                found.append((page, json.loads(block)["mcpServers"]["aws-sso"]))
+    return found
+
+
+def test_entries_with_a_profile_start_the_server(tools: Machine, built: Path) -> None:
+    """In a folder with modules that Python must not import."""
+    install = (
+        f"{tools.folder}/bin/uv pip install -q --no-index --python venv {built}/*.whl"
+    )
+    tools.run(f"{sys.executable} -m venv --without-pip venv && {install}")
+    tools.put("with-package", tools.folder / "work" / "venv" / "bin" / "python")
+    project = project_with_modules(tools)
+    local = {"UV_FIND_LINKS": str(built), "UV_NO_INDEX": "1"}
+    kinds = []
+    for page, entry in full_entries():
+        assert entry["env"].pop("AWS_PROFILE") == "your-sso-profile"
+        words = [entry["command"], *entry["args"]]
+        if "-m" in words:
+            assert words[0] == "python3"
+            words[0] = "with-package"
+        kinds.append((page, words[0]))
+        command = shlex.join(words).replace("/path/to", str(tools.checkout))
+        tools.serves(command, project, {**local, **entry["env"]})
+    assert kinds == [
+        ("README.md", "python3"),
+        ("docs/clients.md", "python3"),
+        ("docs/clients.md", "with-package"),
+        ("docs/packages.md", "with-package"),
+        ("docs/pypi.md", "uvx"),
+    ]
+
+
+# --- What a contributor's tools check ---------------------------------------------------
+
+PROPERTIES = """\
+import editorconfig, json, sys
+
+found = {path: dict(editorconfig.get_properties(path)) for path in json.load(sys.stdin)}
+json.dump(found, sys.stdout)
+"""
+
+
+def test_files_are_as_the_editorconfig_says(tools: Machine) -> None:
+    listed = tools.run("git ls-files", tools.checkout).splitlines()
+    paths = [str(tools.checkout / name) for name in listed]
+    python = str(real(need("pages")) / "bin" / "python")
+    asked = json.dumps(paths).encode()
+    found = json.loads(subprocess.check_output([python, "-c", PROPERTIES], input=asked))
+    wrong = []
+    for path, properties in found.items():
+        content = Path(path).read_bytes()
+        if properties["trim_trailing_whitespace"] == "true":
+            if re.search(rb"[ \t\r]$", content, re.MULTILINE):
+                wrong.append((path, "blanks or CR at the end of a line"))
+        if properties["insert_final_newline"] == "true":
+            if content and not content.endswith(b"\n"):
+                wrong.append((path, "no line break at the end"))
+    assert wrong == []
+    length = found[str(tools.checkout / "aws_sso_mcp.py")]["max_line_length"]
+    assert f"\nline-length = {length} " in (ROOT / "pyproject.toml").read_text()
+
+
+def test_pre_commit_refuses_a_line_that_is_not_formatted(tools: Machine) -> None:
+    need("tools")
+    for name in ("pre-commit", "git"):
+        program = shutil.which(name, path=f"{real(need('pages'))}/bin:/usr/bin")
+        assert program
+        tools.put(name, program)
+    copy = tools.folder / "work" / "copy"
+    tools.run(f"git clone -q {tools.checkout} copy")
+    environment = {"MYPY_CACHE_DIR": str(real("mypy"))}
+    code = copy / "interop" / "matrix.py"
+    kept = code.read_text()
+    code.write_text(f"{kept}\nWIDE = ({', '.join(['1'] * 40)})\n")
+    check = "git add -A && pre-commit run"
+    said = tools.run(check, copy, 1, environment)
+    assert "E501 Line too long" in said
+    code.write_text(f"{kept}\nNARROW = (1, 2)\n")
+    said = tools.run(check, copy, 0, environment)
+    assert re.search(r"ruff and mypy\.+Passed", said)
+
+
+# --- What PyPI shows --------------------------------------------------------------------
+
+
+def test_commands_of_the_description_work_once_it_is_on_pypi(
+    tools: Machine, built: Path
+) -> None:
+    local = {"UV_FIND_LINKS": str(built), "UV_NO_INDEX": "1"}
+    local.update({"PIP_FIND_LINKS": str(built), "PIP_NO_INDEX": "1"})
+    tools.run("pipx install aws-sso-mcp", env=local)
+    tools.serves(f"{tools.home}/.local/bin/aws-sso-mcp")
+    tools.serves("uvx aws-sso-mcp", env=local)
+
+
+RENDER = """\
+import email, json, sys
+from readme_renderer.markdown import render
+
+text = email.message_from_file(sys.stdin).get_payload()
+json.dump(render(text), sys.stdout)
+"""
+
+
+def test_description_on_pypi_has_no_dead_link_and_no_picture(built: Path) -> None:
+    [wheel] = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        metadata = archive.read(name)
+    assert b"Description-Content-Type: text/markdown" in metadata
+    python = str(real(need("pages")) / "bin" / "python")
+    html = json.loads(subprocess.check_output([python, "-c", RENDER], input=metadata))
+    links = re.findall(r'href="([^"#][^"]*)"', html)
+    assert len(links) > 1
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert re.findall(r"<(?:img|picture|source)|mermaid", html) == []
+    # A link or a table that the renderer does not know stays as it was written.
+    assert re.findall(r"\]\[|\]\(|\|---", html) == []
+    assert html.startswith("<h1")
+
+
 def test_install_buttons_contain_the_package_entries() -> None:
     links = re.findall(r"\[Install in (.+?)\]\((.+?)\)", pages()["docs/clients.md"])
     queries = {client: dict(parse_qsl(urlsplit(url).query)) for client, url in links}
@@ -648,7 +877,8 @@ def test_claude_permission_of_the_page_is_accepted(claude: Machine) -> None:
     assert "profile_not_found" in results_of_claude(claude, wish)
     plugin = "mcp__plugin_aws-sso-mcp_aws-sso__refresh_aws_sso_token"
     claude.run("claude mcp remove -s user aws-sso")
-    claude.run(f"claude plugin install aws-sso-mcp --marketplace {claude.checkout}")
+    add = f"claude plugin marketplace add {claude.checkout}"
+    claude.run(f"{add} && claude plugin install {PLUGIN}")
     assert "profile_not_found" in results_of_claude(claude, {**wish, "name": plugin})
 
 
@@ -670,12 +900,44 @@ def test_codex_approval_of_the_page_is_accepted(machine: Machine) -> None:
         assert f"in `{wrong}`" in machine.run("codex mcp list", code=1)
 
 
+ADDED_TO_CODEX = {
+    "server": f"codex mcp add aws-sso -- python3 -IS {SERVER}",
+    "plugin": "codex plugin marketplace add . && codex plugin add aws-sso-mcp@aws-sso-mcp",
+}
+
+
+@pytest.mark.parametrize("kind", ADDED_TO_CODEX)
+def test_approval_of_the_page_lets_a_model_of_codex_call(
+    machine: Machine, kind: str
+) -> None:
+    install_host(machine, "codex")
+    machine.run(ADDED_TO_CODEX[kind], machine.checkout)
+    assert "MCP tool call requires approval" in asked_of_codex(machine)
+    [tables] = blocks_of_clients("toml")
+    of_server, _, of_plugin = tables.partition("\n\n")
+    config = machine.home / ".codex" / "config.toml"
+    table = of_plugin if kind == "plugin" else of_server
+    config.write_text(f"{config.read_text()}\n{table}")
+    assert "profile_not_found" in asked_of_codex(machine)
+
+
+def asked_of_codex(machine: Machine) -> str:
+    """Return the last request to a model that calls our tool once."""
+    with Responses("refresh_aws_sso_token", {"profile": "nobody"}) as model:
+        model.call["namespace"] = "mcp__aws_sso"
+        url = f"http://127.0.0.1:{model.server_port}/v1"
+        provider = f'{{name="x", base_url="{url}", wire_api="responses"}}'
+        options = "--skip-git-repo-check -c model=x -c model_provider=x"
+        machine.run(
+            f"codex exec {options} -c {shlex.quote(f'model_providers.x={provider}')} go"
+        )
+        return model.asked[-1]
+
+
 def test_table_of_clients_matches_the_measurements() -> None:
     if not matrix.FILE.is_file():
         pytest.skip("nothing was measured yet: run test_clients.py and test_hosts.py")
-    _, shown, _ = matrix.parts_of_page()
-    rows = [re.split(r" *\| *", line)[1:-1] for line in shown.splitlines()]
-    told = {row[0]: dict(zip(("version", *matrix.COLUMNS), row[1:])) for row in rows}
+    told = matrix.rows_of_page()
     for client, cells in json.loads(matrix.FILE.read_text()).items():
         for (
             column,

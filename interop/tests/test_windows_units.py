@@ -30,8 +30,6 @@ SKIPPED = {
     "Windows has no such signals",
     "Windows has no such terminals",
     "WSL is a Linux",
-    "a stand-in of a shell",
-    "has no reader of TOML",  # before Python 3.11
     "only Linux tells it to Python",
     "Windows removes no file that is open",
     "Windows removes no folder that is in use",
@@ -43,11 +41,13 @@ SKIPPED = {
     "needs a machine whose encoding is UTF-8",
     "needs a pair of sockets",
     "needs a pseudo-terminal",
-    "needs the right to make links",  # which Wine does not grant
     "on Windows a lock ends with the server",
     "on Windows a signal cannot come at a byte code",
-    "this file system has no access control lists",
     "users and groups are otherwise on Windows",
+}
+SKIPPED_ON = {
+    "3.9": {"has no reader of TOML"},
+    "3.13": {"a stand-in of a shell"},  # by a class of SLOW
 }
 # Slow: one stand-in per answer. Only the newest Python runs these.
 SLOW = {
@@ -106,7 +106,7 @@ def run(*argv: str) -> str:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",  # a traceback can show a name in another encoding
-        timeout=400,
+        timeout=900,  # on a busy machine
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]
@@ -129,8 +129,7 @@ def test_unit_tests_pass_on_windows(version: str) -> None:
     ]
     told = run(f"C:\\Python{version}\\python.exe", *argv)
     reasons = set(re.findall(r"skipped ['\"](.+)['\"]$", told, re.MULTILINE))
-    assert reasons != set()
-    assert reasons - SKIPPED == set()
+    assert reasons == SKIPPED | SKIPPED_ON[version]
 
 
 def test_config_is_read_in_the_encoding_that_the_cli_uses() -> None:
