@@ -7404,6 +7404,7 @@ class HookTest(Test):
             (hint, "make", "other"),
             (hint, 'aws s3 ls --profile "$P"', "other"),
             ("SSO token for profile other has expired", "make", "other"),
+            ("SSO failed: no newtoken for other", "make", "dev"),
             ("SSO-Sitzung von Profil other abgelaufen", "make", "other"),
             ("El perfil other de SSO ha caducado", "make", "other"),
             ("Il token SSO del profilo other è scaduto", "make", "other"),
