@@ -3353,6 +3353,7 @@ class ProfileInCommandTest(unittest.TestCase):
             "some-server --profilename dev",
             '{"profile_name": "dev"}',
             "fromIni({profile:'dev'})",
+            'config.WithSharedConfigProfile("dev")',
             "aws-sso.exe exec -p=dev",
             "aws-vault.exe exec dev -- x",
             "aws-vault exec -n dev -- x",
@@ -5280,6 +5281,14 @@ class LoginOutputTest(Test):
             "https://oidc.ap-southeast-7.amazonaws.com:443/authorize?x=1",
             "https://ssoins-1.portal.us-east-1.app.aws/",
             "https://x.awsapps.com",
+            "https://device.sso-fips.us-gov-west-1.amazonaws.com/?user_code=A",
+            "https://portal.sso.us-east-1.amazonaws.com/",
+            "https://portal.sso-fips.us-gov-west-1.amazonaws.com/",
+            "https://us-east-1.signin.aws.amazon.com/platform",
+            "https://x.us-east-1.portal.amazonaws.com/",
+            "https://x.cn-north-1.portal.amazonaws.com.cn/",
+            "https://x.eusc-de-east-1.portal.amazonaws.eu/",
+            "https://x.portal.cn-north-1.app.amazonwebservices.com.cn/",
         )
         for url in hosts_of_aws:
             with self.subTest(url):
