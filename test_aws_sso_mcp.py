@@ -52,7 +52,7 @@ import unittest
 import zipfile
 from datetime import datetime
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from unittest import mock
 
 import aws_sso_mcp
@@ -376,20 +376,23 @@ def tearDownModule() -> None:
     APART.leave()
 
 
-# --- Kit: two processes at a time -------------------------------------------------------
+# --- Kit: several processes at a time ---------------------------------------------------
+
+# On two cores too: most tests wait for the programs that they start.
+TEST_PROCESSES = 3
 
 
 def load_tests(
     loader: unittest.TestLoader, suite: unittest.TestSuite, pattern: str | None
 ) -> unittest.TestSuite:
-    """Let `python3 -m unittest` run the tests in two processes, in half the time.
+    """Let `python3 -m unittest` run the tests in several processes, in half the time.
 
     It runs named classes and tests in one process, as usual.
     """
     del loader, pattern
     if sys.platform != "linux":  # where it is safe to fork
         return suite
-    return TwoProcesses(tests_in(suite))
+    return SeveralProcesses(tests_in(suite))
 
 
 def tests_in(suite: Iterable[Any]) -> Iterator[unittest.TestCase]:
@@ -400,68 +403,96 @@ def tests_in(suite: Iterable[Any]) -> Iterator[unittest.TestCase]:
             yield from tests_in(test)
 
 
-class Report(unittest.TestResult):
-    """What the second process tells the first one about its tests, by their names."""
+class SeveralProcesses(unittest.TestSuite):
+    """Tests that this process shares with processes of its own; it reports for all."""
+
+    def run(
+        self, result: unittest.TestResult, debug: bool = False
+    ) -> unittest.TestResult:
+        tests = list(tests_in(self))
+        # The numbers of tests that wait: each process takes the next one.
+        queue_fd, write_fd = os.pipe()
+        for number in range(len(tests)):
+            os.write(write_fd, number.to_bytes(NUMBER_BYTES, "big"))
+        os.close(write_fd)
+        processes: list[ProcessOfTests] = []
+        while len(processes) < TEST_PROCESSES - 1:
+            processes.append(ProcessOfTests(TakenTests(tests, queue_fd)))
+        TakenTests(tests, queue_fd).run(result, debug)
+        os.close(queue_fd)
+        by_name = {test.id(): test for test in tests}
+        for process in processes:
+            process.report(by_name, result)
+        return result
+
+
+NUMBER_BYTES = 2  # of a test; a pipe holds all numbers, and gives each to one process
+
+
+class TakenTests(unittest.TestSuite):
+    """The tests that this process takes from the queue, one at a time."""
+
+    _cleanup = False  # unittest has no tests in a list that it could empty
+
+    def __init__(self, tests: list[unittest.TestCase], queue_fd: int) -> None:
+        super().__init__()
+        self._all_tests = tests
+        self._queue_fd = queue_fd
+
+    def __iter__(self) -> Iterator[unittest.TestCase]:
+        while True:
+            number = os.read(self._queue_fd, NUMBER_BYTES)
+            if number == b"":
+                return
+            yield self._all_tests[int.from_bytes(number, "big")]
+
+
+class ReportOfTests(unittest.TestResult):
+    """What one process tells the first one about its tests, by their names."""
 
     def __init__(self) -> None:
         super().__init__()
         self.started: list[str] = []
-        self.problems: dict[str, str] = {}
 
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
         super().startTest(test)
         self.started.append(test.id())
 
     def write(self, pipe: BinaryIO) -> None:
+        problems: dict[str, str] = {}
         for test, text in self.failures + self.errors:
             name = getattr(test, "test_case", test).id()  # of a subtest: its test
-            self.problems[name] = f"{self.problems.get(name, '')}{test}\n{text}\n"
+            problems[name] = f"{problems.get(name, '')}{test}\n{text}\n"
         skipped = {test.id(): reason for test, reason in self.skipped}
-        pickle.dump((self.started, self.problems, skipped), pipe)
+        pickle.dump((self.started, problems, skipped), pipe)
 
 
-class TwoProcesses(unittest.TestSuite):
-    """Tests of which every second one runs in a process of its own."""
+class ProcessOfTests:
+    """A copy of this process that runs tests until none is left."""
 
-    def run(
-        self, result: unittest.TestResult, debug: bool = False
-    ) -> unittest.TestResult:
-        tests = list(tests_in(self))
-        read_fd, write_fd = os.pipe()
-        process = os.fork()
-        if process == 0:
-            os.close(read_fd)
-            self._run_second_half(tests[1::2], write_fd)
-        os.close(write_fd)
-        unittest.TestSuite(tests[::2]).run(result, debug)
-        with os.fdopen(read_fd, "rb") as pipe:
-            self._report(tests[1::2], result, *pickle.load(pipe))
-        os.waitpid(process, 0)
-        return result
-
-    def _run_second_half(
-        self, tests: list[unittest.TestCase], write_fd: int
-    ) -> NoReturn:
+    def __init__(self, suite: unittest.TestSuite) -> None:
+        self._read_fd, write_fd = os.pipe()
+        self._pid = os.fork()
+        if self._pid != 0:
+            os.close(write_fd)
+            return
         try:
-            report = Report()
-            unittest.TestSuite(tests).run(report)
+            report = ReportOfTests()
+            suite.run(report)
             with os.fdopen(write_fd, "wb") as pipe:
                 report.write(pipe)
         finally:
             os._exit(0)  # without a report, the first process fails
 
-    def _report(
-        self,
-        tests: list[unittest.TestCase],
-        result: unittest.TestResult,
-        started: Collection[str],
-        problems: Mapping[str, str],
-        skipped: Mapping[str, str],
+    def report(
+        self, by_name: Mapping[str, unittest.TestCase], result: unittest.TestResult
     ) -> None:
-        for test in tests:
-            name = test.id()
-            if name not in started:
-                continue
+        """Wait for its end, and add its tests to a result. Raises EOFError if it broke."""
+        with os.fdopen(self._read_fd, "rb") as pipe:
+            started, problems, skipped = pickle.load(pipe)
+        os.waitpid(self._pid, 0)
+        for name in started:
+            test = by_name[name]
             result.startTest(test)
             if name in problems:
                 try:
@@ -490,6 +521,7 @@ def until_deadline() -> Iterator[None]:
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         yield
+        time.sleep(0.002)
     raise AssertionError(f"not within {DEADLINE_S} s")
 
 
@@ -1014,7 +1046,6 @@ class LocalClient(Client):
         for _ in until_deadline():
             if _thread._count() <= self._threads_before:
                 break
-            time.sleep(0.001)
         return self._checked(self._stderr.getvalue())
 
 

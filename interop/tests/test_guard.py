@@ -1,8 +1,8 @@
 """Do the tests that read the server's source find what they are there to find?
 
 `OutsideWorldPromiseTest` and `LockPromiseTest` of test_aws_sso_mcp.py search the source for what it
-must not do. Here, exactly that is planted into copies of it. The last class is about the second
-process of the unit tests: does it tell all that it finds?
+must not do. Here, exactly that is planted into copies of it. The last class is about the
+processes of the unit tests: does each tell all that it finds?
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from test_aws_sso_mcp import (
     Finding,
     KeyGuard,
     OutsideWorldGuard,
+    ProcessOfTests,
+    SeveralProcesses,
     SourceFacts,
-    TwoProcesses,
     public_names,
     section_starts,
     uses_without_lock,
@@ -416,10 +417,7 @@ class LockGuardTest(unittest.TestCase):
 
 
 class Examples(unittest.TestCase):
-    """Tests for the second process; `first` stands for those of the first one."""
-
-    def first(self) -> None:
-        pass
+    """Tests for another process to run."""
 
     def passes(self) -> None:
         pass
@@ -443,19 +441,24 @@ class Examples(unittest.TestCase):
 
 
 @unittest.skipUnless(sys.platform == "linux", "elsewhere there is one process")
-class TwoProcessesTest(unittest.TestCase):
+class SeveralProcessesTest(unittest.TestCase):
     def result_of(self, *names: str) -> unittest.TestResult:
-        """Return the result of these examples in the second process."""
-        suite = TwoProcesses()
+        """Return what another process tells of these examples."""
+        tests = {}
         for name in names:
-            suite.addTests((Examples("first"), Examples(name)))
+            test = Examples(name)
+            tests[test.id()] = test
         result = unittest.TestResult()
-        suite.run(result)
+        ProcessOfTests(unittest.TestSuite(tests.values())).report(tests, result)
         return result
 
-    def test_all_tests_are_counted(self) -> None:
-        result = self.result_of("passes", "passes")
-        assert result.testsRun == 4
+    def test_each_test_runs_in_one_process(self) -> None:
+        suite = SeveralProcesses()
+        for _ in range(200):
+            suite.addTest(Examples("passes"))
+        result = unittest.TestResult()
+        suite.run(result)
+        assert result.testsRun == 200
         assert result.wasSuccessful()
 
     def test_each_problem_is_told_with_its_test_and_its_text(self) -> None:
@@ -470,7 +473,7 @@ class TwoProcessesTest(unittest.TestCase):
                 assert Examples(name) == test
                 for text in texts:
                     assert text in told
-                assert result.testsRun == 4
+                assert result.testsRun == 2
 
     def test_skips_are_told_with_their_reasons(self) -> None:
         [(test, reason)] = self.result_of("is_skipped", "passes").skipped
