@@ -740,14 +740,15 @@ class StandIns:
             "page": queue.Queue(),
         }
         self._over = False
+        self._is_closing = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        test.addCleanup(self.hang_up)
-        test.addCleanup(self._listener.close)
+        test.addCleanup(self._close)
         self.folder = home.path / "bin"
         self.python = self.folder / f"python{EXE}"
         self.aws, self.browser = (self.make(name + EXE) for name in self._runs)
         self._make_python(BROWSER)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def make(self, name: str, folder: str = "bin") -> Path:
         """Make a stand-in below the home folder."""
@@ -764,11 +765,8 @@ class StandIns:
         make_program(self.python, APART.guarded(OPENER))
 
     def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
+        while not self._is_closing:
+            connection, _ = self._listener.accept()
             with contextlib.suppress(OSError, ValueError, SyntaxError):
                 run = Run(connection)
                 self.runs.append(run)
@@ -783,6 +781,18 @@ class StandIns:
         self._over = True
         for run in self.runs:
             run.close()
+
+    def _close(self) -> None:
+        """End the thread, then close its socket.
+
+        Not the other way round: the next test's socket has the same number, and the thread
+        would take connections from that one.
+        """
+        self.hang_up()
+        self._is_closing = True
+        socket.create_connection(self._listener.getsockname()).close()
+        self._thread.join()
+        self._listener.close()
 
     def environment(self, **more: str) -> dict[str, str]:
         variables = {
