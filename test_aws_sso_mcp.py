@@ -1482,6 +1482,41 @@ class UnexpectedErrorTest(Test):
                     self.assertEqual(reason, failure.reason)
             self.assertEqual(2, finder.invalidate_caches.call_count)
 
+    def test_bug_in_a_command_is_one_line_without_the_text_of_the_exception(
+        self,
+    ) -> None:
+        for command, function, code in (
+            ("status", "print_status", 1),
+            ("hook", "print_hook", 0),
+        ):
+            written: list[str] = []
+            bug = mock.patch.object(
+                aws_sso_mcp, function, side_effect=KeyError("secret")
+            )
+            said = mock.patch.object(aws_sso_mcp, "write_stderr", written.append)
+            with self.subTest(command), bug, said:
+                self.assertEqual((code, ""), run_main(command))
+                [line] = written
+                self.assertIn("Report this bug", line)
+                self.assertEqual(1, line.count("\n"))
+                self.assertNotIn("secret", line)
+
+    def test_request_that_meets_a_bug_is_answered(self) -> None:
+        bug = mock.patch.object(
+            aws_sso_mcp, "check_envelope", side_effect=KeyError("secret")
+        )
+        answers: list[bytes] = []
+        server = new_server(answers.append)
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        request["params"] = {"_meta": ENVELOPE}
+        with bug:
+            server.handle_line(json.dumps(request).encode() + b"\n")
+        error = json.loads(answers[0])["error"]
+        self.assertEqual(-32603, error["code"])
+        self.assertIn("Report this bug", error["message"])
+        self.assertNotIn("secret", error["message"])
+        self.assertFalse(server.has_calls())
+
 
 class FoldersTest(ProcessTest):
     """The home folder or the working folder may be missing."""
@@ -6803,7 +6838,7 @@ class ToolDefinitionsTest(ConfiguredTest):
     def test_wrong_argument_is_named(self) -> None:
         rows: tuple[tuple[dict[str, Any], str], ...] = (
             ({"profile": 1}, "`profile` must be a string"),
-            ({"profile": None}, "`profile` must be a string"),
+            ({"profile": []}, "`profile` must be a string"),
             ({"force": "yes"}, "`force` must be a boolean"),
             ({"account": "x"}, "Known arguments: 'profile', 'server', 'force'"),
             ({"profile": "a\nb"}, "printable"),
@@ -6821,7 +6856,9 @@ class ToolDefinitionsTest(ConfiguredTest):
         self.assertEqual("profile_not_found", answer["reason"])
 
     def test_empty_argument_counts_as_missing(self) -> None:
-        self.assertEqual("default", refresh_here("")["profileSource"])
+        for value in ("", None):
+            answer = ask_tool("refresh_aws_sso_token", profile=value, force=None)
+            self.assertEqual("default", answer["profileSource"])
 
 
 class AnswerTest(ProcessTest):
@@ -8608,6 +8645,9 @@ class StartTest(CommandTest):
         for module in ("difflib", "shlex", "subprocess"):
             expected = f"cannot import its module {module}: it is not installed"
             self.assert_says(expected, hide.format(module))
+        # A host could take the exit code 2 of its hook for an order to stop.
+        hook = self.run_with(hide.format("difflib"), "hook")
+        self.assertEqual((0, ""), (hook.returncode, hook.stdout))
 
     def test_every_module_that_is_imported_late_is_looked_for(self) -> None:
         late: set[str] = set()
