@@ -8414,10 +8414,10 @@ class TaskTest(ProcessTest):
         self.assertEqual("denied", result["structuredContent"]["reason"])
 
     def test_task_waits_longer_than_a_call(self) -> None:
-        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="0.3")
+        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="1")
         client = LocalClient(self, environment)
         task_id, run = self.task_of_login(client)
-        end = time.monotonic() + 0.6
+        end = time.monotonic() + 1.2
         for _ in until_deadline():
             self.assertEqual("working", self.get(client, task_id)["status"])
             if time.monotonic() > end:
@@ -9287,7 +9287,7 @@ class HostileTextTest(LinearTimeTest):
             with contextlib.suppress(Failure):
                 aws_sso_mcp.parse_ini(Path("config"), f"[a]\n{text}\n")
 
-        for piece in ("[", "#", "\n", " y = 1\n", " y\n"):
+        for piece in ("[", "#", "\n", " y = 1\n"):
             self.assert_linear(read, piece)
         for before, piece, after in (
             ("x", " ", "y"),

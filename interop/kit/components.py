@@ -12,6 +12,7 @@ with another one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ import platform
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -151,7 +153,13 @@ def run(*argv: str | Path, cwd: Path | None = None) -> str:
             raise InstallError("interrupted")
         try:
             process = subprocess.Popen(
-                command, cwd=cwd, stdin=null, stdout=pipe, stderr=pipe, text=True
+                command,
+                cwd=cwd,
+                stdin=null,
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+                start_new_session=True,  # with what it starts, which `stop` ends too
             )
         except FileNotFoundError as error:
             raise InstallError(f"{command[0]} is not installed") from error
@@ -171,7 +179,8 @@ def stop() -> None:
     with LOCK:
         STOPPED.set()
         for process in RUNNING:
-            process.terminate()
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def find_python(newest_minor: int = NEWEST_MINOR) -> str:
@@ -619,7 +628,7 @@ COMPONENTS = [
     ),
     # What PyPI shows of a description in Markdown, and what checks a contributor's commit.
     python_tools(
-        *("pages", "readme_renderer==46.0", "comrak==0.0.16"),
+        *("pages", "readme-renderer==46.0", "comrak==0.0.16"),
         *("pre-commit==4.7.0", "editorconfig==0.17.1"),
         target=UNIVERSAL_3_11,
     ),
