@@ -6567,7 +6567,7 @@ class ManyProcessesTest(ProcessTest):
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.assertEqual("pending", client.refresh(profile="dev")["status"])
 
-    @unittest.skipUnless(POSIX, "on Windows a lock cannot be taken like this")
+    @unittest.skipUnless(POSIX, "Windows has no flock")
     def test_login_whose_lock_file_is_being_written_is_a_login(self) -> None:
         import fcntl
 
