@@ -2970,6 +2970,16 @@ class SsoProfileTest(ConfiguredTest):
         text = f"{CONFIG}[profile p]\n{STATIC_KEYS}{process}"
         self.assertIn("static keys", self.failed_refresh(text, "p")["message"])
 
+    def test_chain_of_too_many_source_profiles_is_not_called_a_loop(self) -> None:
+        text = CONFIG
+        for number in range(101):
+            source = f"source_profile = p{number + 1}"
+            text += f"[profile p{number}]\nrole_arn = x\n{source}\n"
+        text += "[profile p101]\nsso_session = corp\n"
+        message = self.failed_refresh(text, "p0")["message"]
+        self.assertIn("form a chain of more than 100 profiles", message)
+        self.assertNotIn("loop", message)
+
     def test_static_keys_of_a_role_override_the_role_itself_as_source(self) -> None:
         # As in botocore: such a role is assumed with its own keys.
         text = f"{CONFIG}[profile p]\nrole_arn = x\nsource_profile = p\n{STATIC_KEYS}"
@@ -5615,6 +5625,22 @@ class RefreshTest(ProcessTest):
                 run.do(stderr=f"\n{text}\n", exit=255)
                 self.assertEqual(reason, client.result(call)["reason"])
         self.assertEqual(0, self.stand_ins.count("sso", "login"))
+
+    def test_refresh_that_does_not_reach_aws_opens_a_page_for_a_forced_call(
+        self,
+    ) -> None:
+        client = self.local()
+        call, run = self.start_refresh(client)
+        progress = {"progressToken": 1}
+        forced = client.call(profile="dev", force=True, meta=progress)
+        self.wait_for_progress(client, 1)
+        run.do(exit=255)
+        self.stand_ins.next_run("aws").do(exit=255)
+        run = self.prompt()
+        self.page()
+        self.stand_ins.log_in(run)
+        for each in (call, forced):
+            self.assertEqual("logged_in", client.result(each)["status"])
 
     def test_refresh_that_does_not_reach_aws_is_tried_once_more_and_opens_no_page(
         self,
