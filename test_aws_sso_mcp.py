@@ -2698,6 +2698,194 @@ aws_sso_mcp.main([])
                 self.assertEqual({}, json.loads(run.stdout)["result"])
 
 
+# --- Profiles in commands ---------------------------------------------------------------
+
+
+class ProfileInCommandTest(unittest.TestCase):
+    def test_each_rule_finds_the_profile_in_its_own_sample(self) -> None:
+        for rule in aws_sso_mcp.NAMING_RULES:
+            with self.subTest(rule.name):
+                self.assertRegex(rule.sample, f"(?i){rule.pattern}")
+                self.assertEqual("dev", aws_sso_mcp.profile_in_command(rule.sample))
+
+    def test_each_program_is_found_in_its_own_sample(self) -> None:
+        pattern = aws_sso_mcp.command_pattern()
+        for rule in aws_sso_mcp.PROGRAM_RULES:
+            with self.subTest(rule.name):
+                words = re.finditer(pattern, rule.sample, re.IGNORECASE)
+                kinds = [found.lastgroup for found in words]
+                self.assertIn(rule.name, kinds)
+
+    def test_no_pattern_is_longer_than_a_line(self) -> None:
+        rules: Any = [*aws_sso_mcp.NAMING_RULES, *aws_sso_mcp.PROGRAM_RULES]
+        for rule in rules:
+            pattern = rule.pattern.replace("|".join(aws_sso_mcp.OTHER_PROGRAMS), "...")
+            self.assertLessEqual(len(pattern), 120, rule.name)
+
+    def test_profile_that_a_command_names(self) -> None:
+        rows = (
+            ("aws s3 ls --profile dev", "dev"),
+            ("aws s3 ls --profile=dev", "dev"),
+            ("aws s3 ls --profile='a b' | jq .", "a b"),
+            ("AWS_PROFILE=ops terraform plan", "ops"),
+            ('export AWS_PROFILE="ops"; make', "ops"),
+            ("$env:AWS_PROFILE = 'ops'; cdk deploy", "ops"),
+            ("X=$(aws sts get-caller-identity --profile dev)", "dev"),
+            ("docker compose --profile web up; aws s3 ls --profile dev", "dev"),
+            ("nix develop --profile ./x -c aws s3 ls --profile dev", "dev"),
+            ("AWS_PROFILE=a aws2-wrap --profile b terraform plan", "b"),
+            ("AWS_PROFILE=dev aws s3 ls --profile ops", "ops"),
+            ("AWS_PROFILE=dev ./x --profile web", "dev"),
+            ("set -gx AWS_PROFILE dev; cdk deploy", "dev"),
+            ("setx AWS_PROFILE dev", "dev"),
+            ("with-env { AWS_PROFILE: dev } { aws s3 ls }", "dev"),
+            ("Get-S3Bucket -ProfileName dev", "dev"),
+            ("some-server --profile-name=dev", "dev"),
+            ("granted export dev", "dev"),
+            ("awsume dev", "dev"),
+            ("subprocess.run(['aws', 's3', 'ls', '--profile', 'dev'])", "dev"),
+            (
+                'bash -c "python -c \\"Session(profile_name=\\\\\\"dev\\\\\\")\\""',
+                "dev",
+            ),
+            ("terraform plan -var aws_profile=dev", "dev"),
+            ("docker run -e AWS_PROFILE=dev image", "dev"),
+            ("uvx\tserver\t--profile\tmy profile\t--region\tx", "my profile"),
+            ("aws-vault\texec\tmy profile\t--\tserver", "my profile"),
+        )
+        for command, profile in rows:
+            with self.subTest(command):
+                self.assertEqual(profile, aws_sso_mcp.profile_in_command(command))
+
+    def test_profile_in_each_spelling_of_the_words_before_it(self) -> None:
+        rows = (
+            "sops --awsprofile dev -d x",
+            "sops --aws-profile:dev -d x",
+            "some-server --profilename dev",
+            '{"profile_name": "dev"}',
+            "fromIni({profile:'dev'})",
+            'config.WithSharedConfigProfile("dev")',
+            "aws-sso.exe exec -p=dev",
+            "aws-vault.exe exec dev -- x",
+            "aws-vault exec -n dev -- x",
+            "aws-vault export dev",
+            "granted exec dev",
+            "assume -c dev",
+            "terraform plan -var profile=dev",
+            "terraform plan --var=aws_profile=dev",
+            'terraform init -backend-config="profile=dev"',
+            "subprocess.run(['x', '--profile','dev'])",
+            'subprocess.run(["x", "--profile", "dev"])',
+            "AWS_DEFAULT_PROFILE=dev make",
+            'os.environ["AWS_PROFILE"]="dev"',
+            'os.environ["AWS_PROFILE"] = "dev"',
+            "AWS_PROFILE =dev",
+            "AWS_PROFILE:dev",
+            '{"AWS_PROFILE" : "dev"}',
+            "os.environ.setdefault('AWS_PROFILE','dev')",
+            "set AWS_PROFILE dev",
+            "setenv AWS_PROFILE dev",
+            "set -g -x AWS_PROFILE dev",
+        )
+        for command in rows:
+            with self.subTest(command):
+                self.assertEqual("dev", aws_sso_mcp.profile_in_command(command))
+
+    def test_option_of_the_next_command_is_no_option_of_docker(self) -> None:
+        rows = (
+            "docker ps; {}",
+            "docker ps & {}",
+            "docker ps | {}",
+            "(docker ps) {}",
+            "docker ps $({})",
+            "docker ps }} {}",
+            "docker ps {{ {}",
+            "docker ps\n{}",
+            "docker run x -- {}",
+        )
+        for row in rows:
+            command = row.format("./deploy.sh --profile dev")
+            with self.subTest(command):
+                self.assertEqual("dev", aws_sso_mcp.profile_in_command(command))
+
+    def test_option_of_a_program_that_has_nothing_to_do_with_aws(self) -> None:
+        rows = (
+            "/usr/bin/docker ps",
+            "docker.exe ps",
+            "'docker' ps",
+            "docker\tps",
+            "docker-compose up",
+            "podman ps",
+            "kubectl get pods",
+            "minikube start",
+            "skaffold dev",
+            "bazel build",
+            "cargo run",
+            "rustup toolchain install",
+            "gradle build",
+            "./gradlew build",
+            "mvn test",
+            "./mvnw test",
+            "nix develop",
+            "eas build",
+            "dbt run",
+            "oci os ns get",
+            "echo x",
+            "printf x",
+        )
+        for command in rows:
+            with self.subTest(command):
+                found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
+                self.assertIsNone(found)
+        for command in ("docker2 ps", "mydocker ps", "echoes x"):
+            with self.subTest(command):
+                found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
+                self.assertEqual("dev", found)
+
+    def test_command_that_names_none(self) -> None:
+        rows = (
+            "",
+            "aws s3 ls",
+            "aws s3 ls --profile",
+            "aws s3 ls --profile --debug",
+            "AWS_PROFILE= aws s3 ls",
+            "docker compose --profile web up",
+            "cargo run --profile release",
+            "echo --profile web; aws s3 ls",
+            "echo 'AWS_PROFILE=dev'; aws s3 ls",
+            "deploy --no--profile web",
+            "deploy x--profile web",
+            "XAWS_PROFILE=web make",
+            "my_profile_name='web'",
+            "xfromSSO({ profile: 'web' })",
+            "fromSSO({ myprofile: 'web' })",
+            'xWithSharedConfigProfile("web")',
+            "reset AWS_PROFILE web",
+            "xassume web",
+            "my-aws-vault exec web",
+            "aws-sso-exec -p web",
+            "deploy --no-aws-profile web",
+            "terraform -xvar profile=web",
+        )
+        for command in rows:
+            with self.subTest(command):
+                self.assertIsNone(aws_sso_mcp.profile_in_command(command))
+
+    def test_profile_that_only_a_shell_could_tell(self) -> None:
+        rows = (
+            'aws s3 ls --profile "$PROFILE"',
+            "aws s3 ls --profile dev$X",
+            "aws s3 ls --profile `cat x`",
+            "AWS_PROFILE=$(cat p) aws s3 ls",
+            "cmd /c set AWS_PROFILE=%P%&& aws s3 ls",
+            "aws s3 ls --profile a; aws s3 ls --profile b",
+            "aws s3 ls --profile '  '",
+        )
+        for command in rows:
+            with self.subTest(command):
+                self.assertEqual("$", aws_sso_mcp.profile_in_command(command))
+
+
 # --- AWS configuration ------------------------------------------------------------------
 
 
@@ -3374,191 +3562,6 @@ class LongChainTest(ConfiguredTest):
             command = f"aws --profile p{number + 1} " + "x" * 16_000
             sections.append(f"[profile p{number}]\ncredential_process = {command}")
         self.assert_fast(sections)
-
-
-class ProfileInCommandTest(unittest.TestCase):
-    def test_each_rule_finds_the_profile_in_its_own_sample(self) -> None:
-        for rule in aws_sso_mcp.NAMING_RULES:
-            with self.subTest(rule.name):
-                self.assertRegex(rule.sample, f"(?i){rule.pattern}")
-                self.assertEqual("dev", aws_sso_mcp.profile_in_command(rule.sample))
-
-    def test_each_program_is_found_in_its_own_sample(self) -> None:
-        pattern = aws_sso_mcp.command_pattern()
-        for rule in aws_sso_mcp.PROGRAM_RULES:
-            with self.subTest(rule.name):
-                words = re.finditer(pattern, rule.sample, re.IGNORECASE)
-                kinds = [found.lastgroup for found in words]
-                self.assertIn(rule.name, kinds)
-
-    def test_no_pattern_is_longer_than_a_line(self) -> None:
-        rules: Any = [*aws_sso_mcp.NAMING_RULES, *aws_sso_mcp.PROGRAM_RULES]
-        for rule in rules:
-            pattern = rule.pattern.replace("|".join(aws_sso_mcp.OTHER_PROGRAMS), "...")
-            self.assertLessEqual(len(pattern), 120, rule.name)
-
-    def test_profile_that_a_command_names(self) -> None:
-        rows = (
-            ("aws s3 ls --profile dev", "dev"),
-            ("aws s3 ls --profile=dev", "dev"),
-            ("aws s3 ls --profile='a b' | jq .", "a b"),
-            ("AWS_PROFILE=ops terraform plan", "ops"),
-            ('export AWS_PROFILE="ops"; make', "ops"),
-            ("$env:AWS_PROFILE = 'ops'; cdk deploy", "ops"),
-            ("X=$(aws sts get-caller-identity --profile dev)", "dev"),
-            ("docker compose --profile web up; aws s3 ls --profile dev", "dev"),
-            ("nix develop --profile ./x -c aws s3 ls --profile dev", "dev"),
-            ("AWS_PROFILE=a aws2-wrap --profile b terraform plan", "b"),
-            ("AWS_PROFILE=dev aws s3 ls --profile ops", "ops"),
-            ("AWS_PROFILE=dev ./x --profile web", "dev"),
-            ("set -gx AWS_PROFILE dev; cdk deploy", "dev"),
-            ("setx AWS_PROFILE dev", "dev"),
-            ("with-env { AWS_PROFILE: dev } { aws s3 ls }", "dev"),
-            ("Get-S3Bucket -ProfileName dev", "dev"),
-            ("some-server --profile-name=dev", "dev"),
-            ("granted export dev", "dev"),
-            ("awsume dev", "dev"),
-            ("subprocess.run(['aws', 's3', 'ls', '--profile', 'dev'])", "dev"),
-            (
-                'bash -c "python -c \\"Session(profile_name=\\\\\\"dev\\\\\\")\\""',
-                "dev",
-            ),
-            ("terraform plan -var aws_profile=dev", "dev"),
-            ("docker run -e AWS_PROFILE=dev image", "dev"),
-            ("uvx\tserver\t--profile\tmy profile\t--region\tx", "my profile"),
-            ("aws-vault\texec\tmy profile\t--\tserver", "my profile"),
-        )
-        for command, profile in rows:
-            with self.subTest(command):
-                self.assertEqual(profile, aws_sso_mcp.profile_in_command(command))
-
-    def test_profile_in_each_spelling_of_the_words_before_it(self) -> None:
-        rows = (
-            "sops --awsprofile dev -d x",
-            "sops --aws-profile:dev -d x",
-            "some-server --profilename dev",
-            '{"profile_name": "dev"}',
-            "fromIni({profile:'dev'})",
-            'config.WithSharedConfigProfile("dev")',
-            "aws-sso.exe exec -p=dev",
-            "aws-vault.exe exec dev -- x",
-            "aws-vault exec -n dev -- x",
-            "aws-vault export dev",
-            "granted exec dev",
-            "assume -c dev",
-            "terraform plan -var profile=dev",
-            "terraform plan --var=aws_profile=dev",
-            'terraform init -backend-config="profile=dev"',
-            "subprocess.run(['x', '--profile','dev'])",
-            'subprocess.run(["x", "--profile", "dev"])',
-            "AWS_DEFAULT_PROFILE=dev make",
-            'os.environ["AWS_PROFILE"]="dev"',
-            'os.environ["AWS_PROFILE"] = "dev"',
-            "AWS_PROFILE =dev",
-            "AWS_PROFILE:dev",
-            '{"AWS_PROFILE" : "dev"}',
-            "os.environ.setdefault('AWS_PROFILE','dev')",
-            "set AWS_PROFILE dev",
-            "setenv AWS_PROFILE dev",
-            "set -g -x AWS_PROFILE dev",
-        )
-        for command in rows:
-            with self.subTest(command):
-                self.assertEqual("dev", aws_sso_mcp.profile_in_command(command))
-
-    def test_option_of_the_next_command_is_no_option_of_docker(self) -> None:
-        rows = (
-            "docker ps; {}",
-            "docker ps & {}",
-            "docker ps | {}",
-            "(docker ps) {}",
-            "docker ps $({})",
-            "docker ps }} {}",
-            "docker ps {{ {}",
-            "docker ps\n{}",
-            "docker run x -- {}",
-        )
-        for row in rows:
-            command = row.format("./deploy.sh --profile dev")
-            with self.subTest(command):
-                self.assertEqual("dev", aws_sso_mcp.profile_in_command(command))
-
-    def test_option_of_a_program_that_has_nothing_to_do_with_aws(self) -> None:
-        rows = (
-            "/usr/bin/docker ps",
-            "docker.exe ps",
-            "'docker' ps",
-            "docker\tps",
-            "docker-compose up",
-            "podman ps",
-            "kubectl get pods",
-            "minikube start",
-            "skaffold dev",
-            "bazel build",
-            "cargo run",
-            "rustup toolchain install",
-            "gradle build",
-            "./gradlew build",
-            "mvn test",
-            "./mvnw test",
-            "nix develop",
-            "eas build",
-            "dbt run",
-            "oci os ns get",
-            "echo x",
-            "printf x",
-        )
-        for command in rows:
-            with self.subTest(command):
-                found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
-                self.assertIsNone(found)
-        for command in ("docker2 ps", "mydocker ps", "echoes x"):
-            with self.subTest(command):
-                found = aws_sso_mcp.profile_in_command(f"{command} --profile dev")
-                self.assertEqual("dev", found)
-
-    def test_command_that_names_none(self) -> None:
-        rows = (
-            "",
-            "aws s3 ls",
-            "aws s3 ls --profile",
-            "aws s3 ls --profile --debug",
-            "AWS_PROFILE= aws s3 ls",
-            "docker compose --profile web up",
-            "cargo run --profile release",
-            "echo --profile web; aws s3 ls",
-            "echo 'AWS_PROFILE=dev'; aws s3 ls",
-            "deploy --no--profile web",
-            "deploy x--profile web",
-            "XAWS_PROFILE=web make",
-            "my_profile_name='web'",
-            "xfromSSO({ profile: 'web' })",
-            "fromSSO({ myprofile: 'web' })",
-            'xWithSharedConfigProfile("web")',
-            "reset AWS_PROFILE web",
-            "xassume web",
-            "my-aws-vault exec web",
-            "aws-sso-exec -p web",
-            "deploy --no-aws-profile web",
-            "terraform -xvar profile=web",
-        )
-        for command in rows:
-            with self.subTest(command):
-                self.assertIsNone(aws_sso_mcp.profile_in_command(command))
-
-    def test_profile_that_only_a_shell_could_tell(self) -> None:
-        rows = (
-            'aws s3 ls --profile "$PROFILE"',
-            "aws s3 ls --profile dev$X",
-            "aws s3 ls --profile `cat x`",
-            "AWS_PROFILE=$(cat p) aws s3 ls",
-            "cmd /c set AWS_PROFILE=%P%&& aws s3 ls",
-            "aws s3 ls --profile a; aws s3 ls --profile b",
-            "aws s3 ls --profile '  '",
-        )
-        for command in rows:
-            with self.subTest(command):
-                self.assertEqual("$", aws_sso_mcp.profile_in_command(command))
 
 
 # --- Token cache ------------------------------------------------------------------------
