@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Print the path of one Python per version from 3.9 on, oldest first.
+"""Print the paths of the oldest Python from 3.9 on, and of the newest.
 
 Searches PATH, pyenv and interop's component `pythons`; leaves out the version that runs this.
+Those in between would take minutes: .github/workflows/ci.yml has them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def pythons() -> dict[tuple[int, int], str]:
         *sorted(Path.home().glob(".pyenv/versions/*/bin")),
         real("pythons") / "deb/usr/bin",
     ]
-    found: dict[tuple[int, int], str] = {}
+    found = {sys.version_info[:2]: sys.executable}
     for folder in folders:
         for python in sorted(folder.glob("python3*")):
             if re.fullmatch(r"python3(\.\d+)?", python.name):
@@ -41,6 +42,7 @@ def pythons() -> dict[tuple[int, int], str]:
 
 
 if __name__ == "__main__":
-    for version, executable in sorted(pythons().items()):
-        if version >= (3, 9) and version != sys.version_info[:2]:
-            print(executable)
+    found = pythons()
+    supported = sorted(version for version in found if version >= (3, 9))
+    for version in sorted({supported[0], supported[-1]} - {sys.version_info[:2]}):
+        print(found[version])
