@@ -7368,7 +7368,7 @@ class HookTest(Test):
                 self.assertEqual(trigger, aws_sso_mcp.find_trigger(output))
 
     def test_each_hint_is_found_in_its_own_sample(self) -> None:
-        for rule in aws_sso_mcp.HINT_RULES:
+        for rule in aws_sso_mcp.HINT_RULES + aws_sso_mcp.COMMAND_RULES:
             with self.subTest(rule.sample):
                 pattern = rule.pattern + aws_sso_mcp.HINTED_NAME
                 found = re.search(pattern, rule.sample, re.IGNORECASE)
@@ -7548,6 +7548,144 @@ class HookTest(Test):
             with self.subTest((output, command)):
                 text = self.hear_of_failure(output, command)
                 self.assert_call({"profile": profile}, text)
+
+    def test_profile_is_found_behind_any_word_for_a_profile(self) -> None:
+        self.use_tokens(-60, -60)
+        commands = (
+            "java -Daws.profile=other -jar x.jar",
+            "mvn -Daws.profile=other install",
+            "rclone --s3-profile other ls s3:b",
+            "TF_VAR_aws_profile=other terraform plan",
+            "eksctl get cluster c -p other",
+        )
+        for command in commands:
+            with self.subTest(command):
+                text = self.hear_of_failure(command=command)
+                self.assert_call({"profile": "other"}, text)
+        outputs = (
+            "Args: ['awslogs', '--profile', 'other']",
+            '{"profile": "other"}',
+            "profile [other]: profile=`other`",
+        )
+        for output in outputs:
+            with self.subTest(output):
+                text = self.hear_of_failure(f"{output} {SESSION_EXPIRED}")
+                self.assert_call({"profile": "other"}, text)
+        for command in ("docker compose -p other up", "kubectl -p other", "x -pother"):
+            with self.subTest(command):
+                text = self.hear_of_failure(command=command)
+                self.assert_call({"profile": "dev"}, text)
+
+    def test_token_file_that_an_output_names_tells_the_session(self) -> None:
+        name = self.home.token_path("other").name
+        output = f"{SESSION_EXPIRED} open /home/me/.aws/sso/cache/{name}: no such file"
+        for corp, command in (
+            (-60, "terraform plan"),
+            (60, "terraform plan"),
+            (60, "terraform plan -var profile=dev"),
+            (60, "AWS_PROFILE=dev terraform plan"),
+        ):
+            with self.subTest((corp, command)):
+                self.use_tokens(corp)
+                text = self.hear_of_failure(output, command)
+                self.assert_call({"profile": "other"}, text)
+        self.use_tokens(-60)
+        text = self.hear_of_failure(output.replace(name, f"{'0a' * 20}.json"))
+        self.assert_call({"profile": "dev"}, text)
+
+    def test_named_profile_with_a_good_token_gives_way_to_one_that_is_named_too(
+        self,
+    ) -> None:
+        self.use_tokens(60)
+        output = "Error loading SSO Token: Token for other does not exist"
+        text = self.hear_of_failure(output, "AWS_PROFILE=dev make")
+        self.assert_call({"profile": "other"}, text)
+
+    def test_profile_whose_settings_are_wrong_is_left_to_the_aws_tool(self) -> None:
+        self.use_tokens(None, -60)
+        self.home.write_config(CONFIG.replace("sso_region", "region") + OTHER_SESSION)
+        for output in (SESSION_EXPIRED, REFUSED):
+            self.assertIsNone(self.hear_of_failure(output, "aws s3 ls --profile dev"))
+
+    def test_good_token_of_another_profile_is_no_reason_to_force_a_login(self) -> None:
+        self.use_tokens(60, 60)
+        text = self.hear_of_failure(REFUSED, "aws s3 ls --profile nobody")
+        self.assertIsNone(text)
+        self.assertIsNotNone(self.hear_of_failure(REFUSED, "aws s3 ls"))
+
+    def test_profiles_are_offered_where_nothing_tells_which_one_is_meant(self) -> None:
+        for environment in ({}, {"AWS_PROFILE": "static"}, {"AWS_PROFILE": "nobody"}):
+            with self.subTest(environment), mock.patch.dict(os.environ, environment):
+                for output in (SESSION_EXPIRED, REFUSED):
+                    text = str(self.hear_of_failure(output))
+                    self.assertIn("'dev', 'old', 'other'", text)
+                    self.assertIn("refresh_aws_sso_token with that profile", text)
+                self.assertIsNone(self.hear_of_failure("SSO expired"))
+
+    def test_words_of_any_tool_count_where_a_profile_is_named(self) -> None:
+        rows = (
+            "Unable to resolve AWS account to use",
+            "Need to perform AWS calls, but no credentials have been configured",
+            "An error occurred (ExpiredToken): The provided token has expired.",
+            "Your AWS session has expired",
+            "Please log in to AWS",
+        )
+        self.use_tokens(-60)
+        for output in rows:
+            with self.subTest(output):
+                text = self.hear_of_failure(output, "cdk deploy --profile dev")
+                self.assert_call({"profile": "dev"}, text)
+                with mock.patch.dict(os.environ, {"AWS_PROFILE": "dev"}):
+                    text = self.hear_of_failure(output, "cdk deploy")
+                    self.assert_call({"profile": "dev"}, text)
+                self.assertIsNone(self.hear_of_failure(output, "cdk deploy"))
+                for profile in ("static", "nobody"):
+                    command = f"cdk deploy --profile {profile}"
+                    self.assertIsNone(self.hear_of_failure(output, command))
+        for output in (
+            "An error occurred (AccessDenied): account x",
+            "User x is not authorized to perform: s3:List on this account",
+            "make: *** No rule to make target",
+        ):
+            with self.subTest(output):
+                command = "cdk deploy --profile dev"
+                self.assertIsNone(self.hear_of_failure(output, command))
+        with mock.patch.dict(os.environ, {"AWS_PROFILE": "dev"}):
+            self.assertIsNone(self.hear_of_failure("npm error 401: token is stale"))
+        self.use_tokens(60)
+        self.assertIsNone(self.hear_of_failure(rows[2], "cdk deploy --profile dev"))
+
+    def test_programs_that_only_show_files_are_left_alone(self) -> None:
+        commands = (
+            "cat docs/sso.md docs/none.md",
+            "grep -rn 'Token has expired' src nodir",
+            "cd src && git log -S sso | head -40; false",
+            "git\tshow\tHEAD:x",
+        )
+        for minutes in (-60, 60):
+            self.use_tokens(minutes)
+            for command in commands:
+                for output in (SESSION_EXPIRED, REFUSED, LOGIN_REFUSED):
+                    with self.subTest((minutes, command)):
+                        self.assertIsNone(self.hear_of_failure(output, command))
+        self.use_tokens(-60)
+        for command in (
+            "git push",
+            "cat x; make",
+            "cat x | sh",
+            "echo $(aws s3 ls)",
+            "echo `aws s3 ls`",
+            "",
+        ):
+            with self.subTest(command):
+                self.assertIsNotNone(self.hear_of_failure(command=command))
+
+    def test_tools_with_sso_tokens_of_their_own_need_no_force(self) -> None:
+        self.use_tokens(60)
+        for command in ("aws-sso console -p dev", "leapp session start x"):
+            self.assertIsNone(self.hear_of_failure(REFUSED, command))
+        self.home.write_config("")
+        self.assertIsNone(self.hear_of_failure(SESSION_EXPIRED, "aws-sso eval"))
 
     def test_source_profile_counts_as_an_sso_profile(self) -> None:
         self.use_tokens(-60)
