@@ -4260,6 +4260,8 @@ class ServerNameTest(ClientTest):
 
 
 class ServerEntryTest(ClientTest):
+    """The profile that an entry names, and how."""
+
     def assert_profiles(self, rows: Any, **environment: str) -> None:
         """Check what each entry names: a profile, or None where nobody can know it."""
         for entry, profile in rows:
@@ -4416,6 +4418,131 @@ class ServerEntryTest(ClientTest):
             ({"command": "y", "args": ["--env-file"]}, None),
         )
         self.assert_profiles(rows)
+
+
+class InheritedProfileTest(ClientTest):
+    """An entry that names no profile: what its process has from the environment."""
+
+    def assert_profiles(self, profile: str | None, entries: Any, **more: str) -> None:
+        """Check the profile of each entry, where AWS_PROFILE is `ops`; None: unknown."""
+        environment = {"AWS_PROFILE": "ops", **more}
+        for entry in entries:
+            self.write(".cursor/mcp.json", {"x": entry})
+            with self.subTest(entry):
+                if profile is None:
+                    failure = self.refusal("x", **environment)
+                    self.assertEqual("server_without_profile", failure.reason)
+                else:
+                    self.assertEqual(profile, self.profile_of("x", **environment))
+
+    def test_server_and_its_launchers_have_the_environment_of_the_client(self) -> None:
+        entries = (
+            {"command": "aws-mcp-proxy", "args": ["https://x"]},
+            {"command": "/opt/homebrew/bin/uvx", "args": ["awslabs.x@latest"]},
+            {"command": "npx", "args": ["-y", "x"]},
+            {"command": "C:\\Python\\python.exe", "args": ["server.py"]},
+            {"command": "python3.11", "args": ["-m", "x"]},
+            {"command": "uv", "args": ["run", "--", "python", "server.py"]},
+            {"command": "env", "args": ["DEBUG=1", "uvx", "x"]},
+            {"command": "sh", "args": ["-c", "exec uvx x"]},
+            {"command": "cmd", "args": ["/c", "npx", "-y", "x"]},
+            {"command": "uvx awslabs.x@latest"},
+        )
+        self.assert_profiles("ops", entries)
+
+    def test_nobody_knows_what_a_wrapper_hands_on(self) -> None:
+        entries = (
+            {"command": "direnv", "args": ["exec", "/p", "python", "server.py"]},
+            {"command": "atmos", "args": ["auth", "exec", "--", "uvx", "x"]},
+            {"command": "doppler", "args": ["run", "--", "x"]},
+            {"command": "dotenv", "args": ["-f", ".env", "run", "uvx", "x"]},
+            {"command": "npx", "args": ["dotenv-cli", "--", "uvx", "x"]},
+            {"command": "sh", "args": ["-c", "set -a && . ./.env && exec uvx x"]},
+            {"command": "bash", "args": ["-c", "source ~/.env; uvx x"]},
+            {"command": "bash", "args": ["-lc", "uvx x"]},
+            {"command": "bash", "args": ["start.sh"]},
+            {"command": "bash"},
+            {"command": "wsl.exe", "args": ["uvx", "x"]},
+            {"command": "ssh", "args": ["host", "x"]},
+            {"command": "sudo", "args": ["-u", "me", "x"]},
+        )
+        self.assert_profiles(None, entries)
+
+    def test_server_behind_a_bridge_has_no_profile_of_this_machine(self) -> None:
+        entries = (
+            {"command": "npx", "args": ["mcp-remote", "https://x"]},
+            {"command": "npx", "args": ["-y", "mcp-remote@latest", "https://x"]},
+        )
+        self.assert_profiles(None, entries)
+
+    def test_container_has_only_the_variables_that_it_is_given(self) -> None:
+        env = {"AWS_PROFILE": "dev"}
+        run = ["run", "--rm", "-v", "~/.aws:/root/.aws"]
+        nothing = (
+            {"command": "docker", "args": [*run, "x"]},
+            {"command": "docker", "args": [*run, "x"], "env": env},
+            {"command": "podman", "args": [*run, "-e", "AWS_REGION", "x"], "env": env},
+        )
+        self.assert_profiles(None, nothing)
+        config = CONFIG.replace("[profile old]", "[default]")
+        self.home.write_config(config)
+        self.assert_profiles("default", nothing)
+        given = (
+            {"command": "docker", "args": [*run, "-e", "AWS_PROFILE", "x"], "env": env},
+            {"command": "docker", "args": [*run, "--env", "AWS_PROFILE=dev", "x"]},
+            {"command": "docker", "args": [*run, "--env=AWS_PROFILE=dev", "x"]},
+            {"command": "docker run -e AWS_PROFILE=dev x", "env": {"AWS_PROFILE": "y"}},
+        )
+        self.assert_profiles("dev", given)
+        exported = {"command": "docker", "args": [*run, "-e", "AWS_PROFILE", "x"]}
+        self.assert_profiles("ops", [exported])
+        blanks = {"command": "docker", "args": [*run, "-e", "AWS_PROFILE=a b c", "x"]}
+        self.assert_profiles("a b c", [blanks])
+
+    def test_static_keys_in_an_entry_need_no_login(self) -> None:
+        keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "hush"}
+        docker = ["run", "-e", "AWS_ACCESS_KEY_ID", "x"]
+        entries = (
+            {"command": "npx", "args": ["x"], "env": keys},
+            {"command": "docker", "args": docker, "env": keys},
+            {"command": "docker", "args": ["run", "-e", "AWS_ACCESS_KEY_ID=A", "x"]},
+        )
+        for entry in entries:
+            self.write(".cursor/mcp.json", {"x": entry})
+            with self.subTest(entry):
+                answer = refresh_here(server="x")
+                self.assertEqual("not_sso", answer["reason"])
+                self.assertIn("static keys", answer["message"])
+                self.assertNotIn("AKID", json.dumps(answer))
+        self.write(".cursor/mcp.json", {"x": {**entries[0], "args": ["--profile=dev"]}})
+        self.assertEqual("dev", self.profile_of("x"))
+        unset = {"AWS_ACCESS_KEY_ID": "${env:AWS_ACCESS_KEY_ID}"}
+        empty = {"AWS_ACCESS_KEY_ID": ""}
+        for env in (unset, empty):
+            self.assert_profiles("ops", [{"command": "npx", "args": ["x"], "env": env}])
+
+    def test_variable_of_one_server_counts_only_for_that_server(self) -> None:
+        proxy = {"command": "uvx", "args": ["mcp-proxy-for-aws@latest", "https://x"]}
+        named = {**proxy, "args": [*proxy["args"], "--profile", "prod"]}
+        api = {"command": "uvx", "args": ["awslabs.aws-api-mcp-server@latest"]}
+        other = {"command": "uvx", "args": ["awslabs.x@latest"]}
+        exported = {"AWS_MCP_PROXY_PROFILES": "dev prod"}
+        self.assert_profiles("dev", [proxy, named], **exported)
+        self.assert_profiles("ops", [api, other], **exported)
+        exported = {"AWS_API_MCP_PROFILE_NAME": "dev"}
+        self.assert_profiles("dev", [api], **exported)
+        self.assert_profiles("ops", [proxy, other], **exported)
+
+    def test_profiles_of_another_config_file_are_unknown(self) -> None:
+        own = str(self.home.path / ".aws" / "config")
+        env = {"AWS_PROFILE": "dev", "AWS_CONFIG_FILE": "/elsewhere/config"}
+        entry = {"command": "uvx", "args": ["x"], "env": env}
+        self.assert_profiles(None, [entry])
+        self.assert_profiles(None, [{**entry, "args": ["--profile", "dev"]}])
+        same = {**env, "AWS_CONFIG_FILE": own}
+        self.assert_profiles("dev", [{**entry, "env": same}])
+        in_home = {**env, "AWS_CONFIG_FILE": "~/.aws/config"}
+        self.assert_profiles("dev", [{**entry, "env": in_home}])
 
 
 class ServerWithoutProfileTest(ClientTest):
@@ -9626,7 +9753,7 @@ DOORS: dict[str, Collection[str]] = {
     "expand_variables": ("read_config_text", "find_aws_cli"),
     "is_wsl": ("find_browser", "is_remote"),
     "absolute_path": ("read_config_text", "check_ca_bundle"),
-    "expand_path": ("find_aws_cli", "client_folders", "read_env_file"),
+    "expand_path": ("find_aws_cli", "client_folders", "read_env_file", "server_process"),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text",),
     "client_project": ("profile_of_server",),
