@@ -3173,6 +3173,31 @@ class SsoProfileTest(ConfiguredTest):
         text = f"{CONFIG}[profile p]\nrole_arn = x\nsource_profile = p\n{STATIC_KEYS}"
         self.assertIn("static keys", self.failed_refresh(text, "p")["message"])
 
+    def test_source_profile_without_a_role_is_refused(self) -> None:
+        # As the AWS CLI refuses it: "The source profile must have credentials".
+        text = f"{CONFIG}[profile login]\nsso_session = corp\n"
+        role = "[profile p]\nrole_arn = x\nsource_profile = login\n"
+        process = (
+            "[profile p]\n"
+            "credential_process = aws configure export-credentials --profile login\n"
+        )
+        for section in (role, process):
+            with self.subTest(section):
+                answer = self.failed_refresh(text + section, "p")
+                self.assertEqual("sso_incomplete", answer["reason"])
+                message = answer["message"]
+                self.assertIn("of 'login', which has no account and no role", message)
+
+    def test_sso_profile_with_static_keys_gets_a_note(self) -> None:
+        self.home.write_config(
+            CONFIG.replace("[profile dev]", f"[profile dev]\n{STATIC_KEYS}")
+        )
+        self.home.write_token(60)
+        with mock.patch.dict(os.environ, AWS_SSO_MCP_AWS_CLI=""):
+            problems = status_here("dev")["problems"]
+        self.assertEqual(1, len(problems))
+        self.assertIn("'dev' also has static keys (aws_access_key_id)", problems[0])
+
     def test_role_with_static_keys_uses_its_source_profile(self) -> None:
         text = f"{CONFIG}[profile p]\nrole_arn = x\nsource_profile = dev\n{STATIC_KEYS}"
         self.assertEqual("dev", self.login_profile(text, "p"))
@@ -3458,7 +3483,9 @@ class ConfigMistakesTest(ConfiguredTest):
             ("sso_account_id = 1234567890123", role, f"{account}, for example"),
             ("sso_role_name = R ; main", account, role),
             ("sso_role_name = `R`", account, role),
-        )
+            ("sso_role_name = R Team", account,
+             "sso_role_name = AdministratorAccess, for example"),
+        )  # fmt: skip
         for wrong, other, right in rows:
             with self.subTest(wrong):
                 text = f"{self.GOOD}[profile p]\nsso_session = corp\n{wrong}\n{other}\n"
