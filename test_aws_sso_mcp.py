@@ -1444,9 +1444,9 @@ class SettingsTest(ConfiguredTest):
 
     def test_empty_and_unexpanded_wait_is_the_default(self) -> None:
         # No answer tells how long a call waits.
-        for value, expected in (("", None), ("${WAIT}", None), ("2.5", "2.5")):
+        for value, expected in (("", "50"), ("${WAIT}", "50"), ("2.5", "2.5")):
             with mock.patch.dict(os.environ, AWS_SSO_MCP_WAIT_SECONDS=value):
-                setting = aws_sso_mcp.get_variable("AWS_SSO_MCP_WAIT_SECONDS")
+                setting = aws_sso_mcp.get_setting("AWS_SSO_MCP_WAIT_SECONDS")
                 self.assertEqual(expected, setting)
 
 
@@ -5155,11 +5155,13 @@ class CliFailureTest(ProcessTest):
     def test_long_words_of_the_cli_are_not_quoted(self) -> None:
         # They could be secrets.
         answer = self.answer(self.local(), f"strange: token=eyJraWQ{'x9' * 40}\n")
+        self.assertIn("The AWS CLI said: strange: [...]", answer["message"])
         self.assertNotIn("x9x9", answer["message"])
 
     def test_unknown_failure_names_the_command_and_quotes_its_beginning(self) -> None:
         message = self.answer(self.local(), f"odd: {'a word ' * 99}\n")["message"]
         self.assertIn("`aws sso login --profile=dev` failed (exit code 255)", message)
+        self.assertIn("The AWS CLI said: odd: a word a word", message)
         self.assertLessEqual(message.count("a word"), 200 // len("a word "))
 
     def test_meanings_are_sentences_for_users_and_models(self) -> None:
@@ -6301,6 +6303,9 @@ class ForceTest(ProcessTest):
         first, run = self.start_login(client)
         forced = client.call(profile="dev", force=True, meta={"progressToken": 1})
         self.wait_for_progress(client, 1, PKCE_URL)
+        for url in (OTHER_URL, PKCE_URL):  # it goes on, also when we look again
+            run.do(stdout=f"{url}\n")
+            self.wait_for_progress(client, 1, url)
         self.stand_ins.log_in(run)
         for call in (first, forced):
             self.assertEqual("logged_in", client.result(call)["status"])
@@ -6769,7 +6774,8 @@ class ManyProcessesTest(ProcessTest):
         now = time.time()
         first = self.local()
         first_call, old = self.start_login(first)
-        second = self.client()
+        second = self.local()
+        second.set_limit("RESTART_TAKES_S", 0.1)
         # Young: the forced call joins it.
         forced = second.call(profile="ops", force=True, meta={"progressToken": 1})
         self.wait_for_progress(second, 1, PKCE_URL)
@@ -6789,6 +6795,40 @@ class ManyProcessesTest(ProcessTest):
         self.assertEqual("logged_in", third.result(calls[0])["status"])
         self.assertEqual(2, self.stand_ins.count("sso", "login"))
         self.assertFalse(self.lock_path.with_suffix(".restart").exists())
+
+    def test_forced_call_shows_no_page_that_is_about_to_be_replaced(self) -> None:
+        # With device codes, an answer comes as soon as there is a page.
+        device = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
+        first = self.local(**device)
+        first_call = first.call(profile="dev")
+        old = self.prompt(DEVICE_PROMPT)
+        self.assertEqual("pending", first.result(first_call)["status"])
+        now = time.time()
+        with mock.patch("time.time", lambda: now + 31):
+            second = self.local(**device)
+            forced = second.call(profile="dev", force=True)
+            self.assertTrue(old.gone())
+            new = self.prompt(DEVICE_PROMPT.replace("ABCD-EFGH", "IJKL-MNOP"))
+            answer = second.result(forced)
+            self.assertEqual("IJKL-MNOP", answer["userCode"])
+            self.assertIn("If the page shows an error", answer["message"])
+            self.stand_ins.log_in(new)
+            answer = second.refresh(profile="dev")
+        self.assertEqual("logged_in", answer["status"])
+
+    def test_page_that_came_between_two_calls_is_shown_at_once(self) -> None:
+        device = {"AWS_SSO_MCP_LOGIN": "device", "BROWSER": ""}
+        client = self.local(**device)
+        call = client.call(profile="dev")
+        run = self.prompt(DEVICE_PROMPT)
+        self.assertEqual(FULL_DEVICE_URL, client.result(call)["loginUrl"])
+        other_url = f"{DEVICE_URL}?user_code=IJKL-MNOP"
+        run.do(stdout=f"{other_url}\n")
+        for _ in until_deadline():
+            if other_url in self.lock_path.read_text(encoding="utf-8"):
+                break
+        answer = client.refresh(profile="dev")
+        self.assertEqual(("pending", other_url), (answer["status"], answer["loginUrl"]))
 
     @unittest.skipUnless(sys.platform == "linux", "needs Linux's /proc")
     def test_force_ends_a_login_whose_server_was_killed(self) -> None:
@@ -8735,15 +8775,15 @@ class TaskTest(ProcessTest):
         self.assertEqual("denied", result["structuredContent"]["reason"])
 
     def test_task_waits_longer_than_a_call(self) -> None:
-        environment = self.stand_ins.environment(AWS_SSO_MCP_WAIT_SECONDS="1")
-        client = LocalClient(self, environment)
+        client = LocalClient(self, self.stand_ins.environment())
         task_id, run = self.task_of_login(client)
-        end = time.monotonic() + 1.2
+        client.skip(60)
+        run.do(stdout=f"{OTHER_URL}\n")  # the call looks at its time limit again
         for _ in until_deadline():
-            self.assertEqual("working", self.get(client, task_id)["status"])
-            if time.monotonic() > end:
+            task = self.get(client, task_id)
+            self.assertEqual("working", task["status"])
+            if OTHER_URL in task["statusMessage"]:
                 break
-            time.sleep(0.05)
         self.stand_ins.log_in(run)
         task = self.until(client, task_id, "completed")
         status = task["result"]["structuredContent"]["status"]
