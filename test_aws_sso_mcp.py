@@ -9210,6 +9210,8 @@ class CommandLineTest(CommandTest):
             (("explain",), "unknown command 'explain'\n"),
             (("status", "--jsno"), "unknown argument '--jsno', did you mean --json?"),
             (("status", "--force"), "unknown argument '--force'\n"),
+            (("refresh", "--json"), "unknown argument '--json'\n"),
+            (("--profile", "dev"), "--profile needs a command: status or refresh\n"),
             (("refresh", "--profle=a"), f"unknown argument '--profle=a', {profile}"),
             (("refresh", "--profile", "a", "b"), "unknown argument 'b'\n"),
             (("refresh", "a", "--profile=b"), "unknown argument 'a'\n"),
@@ -9263,6 +9265,12 @@ class CommandLineTest(CommandTest):
             run = self.run_server(*arguments, stdout=writer, **pipes)
             os.close(writer)
             self.assertEqual((1, ""), (run.returncode, run.stderr))
+
+
+def be_version_1(run: Run) -> bool:
+    """Answer any command as version 1 of the AWS CLI does."""
+    run.do(stderr=V1_ERROR, exit=2)
+    return True
 
 
 class StatusCommandTest(CommandTest):
@@ -9390,11 +9398,14 @@ class StatusCommandTest(CommandTest):
         self.assertIn("Create one with `aws configure sso`.\n", text)
         self.assertIn("[sso-session gone]", text)
 
-    def test_version_1_of_the_cli_is_reported(self) -> None:
-        def be_version_1(run: Run) -> bool:
-            run.do(stderr=V1_ERROR, exit=2)
-            return True
+    def test_version_1_of_the_cli_is_reported_where_a_profile_is_missing(self) -> None:
+        # `aws configure sso` would be no help: version 1 does not have it.
+        self.home.write_config("")
+        self.stand_ins.auto = be_version_1
+        text = self.printed("refresh", code=1)
+        self.assertIn("is version 1, which has no `aws sso login`", text)
 
+    def test_version_1_of_the_cli_is_reported(self) -> None:
         self.stand_ins.auto = be_version_1
         text = self.printed("status", code=1)
         expected = f"- No usable AWS CLI v2 was found: {self.stand_ins.aws} is"
@@ -9611,6 +9622,9 @@ class RefreshCommandTest(CommandTest):
                 self.assertIn(wording, aws_sso_mcp.WORDINGS)
                 self.assertIn(f"{name}.for_model", source)
                 self.assertNotRegex(wording.for_user, "the user|startUrl|MCP")
+        for known in aws_sso_mcp.FAILURES:
+            text = aws_sso_mcp.for_terminal(known.meaning)
+            self.assertNotRegex(text, "the user |with force")
 
     @unittest.skipUnless(POSIX, "Windows sends no such signal")
     def test_interrupted_refresh_ends_its_login(self) -> None:
