@@ -1732,6 +1732,14 @@ class LockTest(ProcessTest):
             self.assertEqual(0o700, folder.stat().st_mode & 0o777)
         self.assertEqual(0o600, path.stat().st_mode & 0o777)
 
+    def test_folder_on_a_drive_that_is_away_is_an_error(self) -> None:
+        folder = self.home.lock_path().parent
+        with (
+            mock.patch.object(aws_sso_mcp, "exists", lambda _: False),
+            self.assertRaises(OSError),
+        ):
+            aws_sso_mcp.make_own_folder(folder)
+
     def test_folder_that_another_process_makes_at_the_same_time_is_no_error(
         self,
     ) -> None:
@@ -3626,6 +3634,18 @@ class TokenTest(ConfiguredTest):
         states = [self.session(f"p{number}")["state"] for number in range(3)]
         self.assertEqual(["absent", "valid", "absent"], states)
 
+    def test_only_a_file_that_was_just_written_is_read_again(self) -> None:
+        # The AWS CLI writes in place, so it may be half written.
+        path = self.home.token_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"accessToken', encoding="utf-8")
+        complete = functools.partial(self.home.write_token, 60)
+        with mock.patch.object(aws_sso_mcp, "pause", lambda _: complete()):
+            self.assertEqual("valid", self.session()["state"])
+            path.write_text('{"accessToken', encoding="utf-8")
+            os.utime(path, (time.time() - 60, time.time() - 60))
+            self.assertEqual("absent", self.session()["state"])
+
     def test_every_spelling_of_a_time_is_understood(self) -> None:
         rows = (
             "2095-11-22T19:10:29Z",
@@ -4559,6 +4579,12 @@ class InheritedProfileTest(ClientTest):
         exported = {"AWS_API_MCP_PROFILE_NAME": "dev"}
         self.assert_profiles("dev", [api], **exported)
         self.assert_profiles("ops", [proxy, other], **exported)
+
+    def test_paths_that_no_system_has_do_no_harm(self) -> None:
+        for path in ("~\0/x.env", "~\ud800/x.env"):
+            self.assert_profiles("ops", [{"command": "x", "envFile": path}])
+            env = {"AWS_CONFIG_FILE": path, "AWS_PROFILE": "dev"}
+            self.assert_profiles(None, [{"command": "x", "env": env}])
 
     def test_profiles_of_another_config_file_are_unknown(self) -> None:
         own = str(self.home.path / ".aws" / "config")
@@ -5646,6 +5672,27 @@ class RefreshTest(ProcessTest):
         self.assertEqual("dev", answer["profile"])
         self.assertEqual(0, self.stand_ins.count("sso", "login"))
 
+    def test_cached_role_credentials_are_not_called_a_proof_of_the_token(self) -> None:
+        # With these, the AWS CLI asks AWS without the token.
+        self.home.write_token(60)
+        client = self.local()
+        self.assertIn("AWS accepts it", client.refresh(profile="dev")["message"])
+        self.home.write_role_credentials("123456789012", "Developer", "corp", age_s=30)
+        answer = client.refresh(profile="dev")
+        self.assertEqual("valid", answer["status"])
+        self.assertIn("identity", answer)
+        self.assertNotIn("AWS accepts it", answer["message"])
+        self.assertIn("If AWS rejects it, refresh with force", answer["message"])
+
+        def fetch_credentials(run: Run) -> bool:
+            self.home.write_role_credentials(
+                "123456789012", "Developer", "corp", age_s=0
+            )
+            return identity_known(run)
+
+        self.stand_ins.auto = fetch_credentials
+        self.assertIn("AWS accepts it", client.refresh(profile="dev")["message"])
+
     def test_token_refused_by_aws_leads_to_a_login(self) -> None:
         self.home.write_token(60)
         self.stand_ins.auto = lambda _: False
@@ -5952,6 +5999,19 @@ class LoginTest(ProcessTest):
         self.stand_ins.log_in(run, key="https://old.awsapps.com/start")
         self.assertEqual("logged_in", client.result(call)["status"])
         self.assertEqual([FULL_DEVICE_URL], self.stand_ins.opened_pages())
+
+    def test_page_that_cannot_be_opened_is_told_at_once(self) -> None:
+        # As where AWS_SSO_MCP_LOGIN or BROWSER promise a browser, and there is none.
+        client = self.local()
+        call = client.call(profile="dev")
+        run = self.prompt()
+        self.stand_ins.next_run("page").do(exit=1)
+        answer = client.result(call)
+        self.assertEqual(("pending", PKCE_URL), (answer["status"], answer["loginUrl"]))
+        self.assertIn(f"Open {PKCE_URL} in a browser", answer["message"])
+        self.assertNotIn("should have opened", answer["message"])
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", self.outcome(client, profile="dev")["status"])
 
     def test_second_url_of_a_login_is_shown_but_not_opened(self) -> None:
         client = self.local()
@@ -6653,6 +6713,73 @@ class ManyProcessesTest(ProcessTest):
         self.page()
         self.stand_ins.log_in(run)
         self.assertEqual("logged_in", second.result(second_call)["status"])
+
+    @unittest.skipUnless(POSIX, "Windows has no flock")
+    def test_page_that_was_opened_on_another_machine_is_told_at_once(self) -> None:
+        # The home is on a network drive.
+        import fcntl
+
+        self.lock_path.parent.mkdir()
+        page = {"url": PKCE_URL, "host": "otherbox", "opened": True}
+        self.lock_path.write_text(json.dumps(page), encoding="utf-8")
+        client = self.local()
+        with self.lock_path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            answer = client.refresh(profile="dev")
+        self.assertEqual(("pending", PKCE_URL), (answer["status"], answer["loginUrl"]))
+        self.assertIn("in a browser on the machine otherbox", answer["message"])
+
+    @unittest.skipUnless(POSIX, "Windows has no flock")
+    def test_login_that_shows_no_page_for_minutes_is_not_waited_for(self) -> None:
+        import fcntl
+
+        self.lock_path.parent.mkdir()
+        self.lock_path.write_text("{}", encoding="utf-8")
+        client = self.local()
+        client.set_limit("NO_PAGE_LIMIT_S", 0.1)
+        with self.lock_path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            answer = client.refresh(profile="dev")
+        self.assertEqual("orphaned_login", answer["reason"])
+
+    def test_lock_that_cannot_be_taken_at_this_moment_is_tried_again(self) -> None:
+        client = self.local()
+        acquire = client.module.FileLock.acquire
+        errors = [OSError(errno.EMFILE, "x"), OSError(errno.ENOMEM, "x")]
+
+        def fail_twice(lock: Any) -> bool:
+            if errors:
+                raise errors.pop()
+            return bool(acquire(lock))
+
+        with mock.patch.object(client.module.FileLock, "acquire", fail_twice):
+            call, run = self.start_login(client)
+            self.stand_ins.log_in(run)
+            answer = client.result(call)
+        self.assertEqual("logged_in", answer["status"])
+        self.assertNotIn("lock file cannot be used", answer["message"])
+
+    def test_odd_numbers_in_a_lock_file_do_no_harm(self) -> None:
+        self.lock_path.parent.mkdir()
+        times = f"[{'9' * 400}, 1e999, null]"
+        self.lock_path.write_text(f'{{"deniedAt": {times}}}', encoding="utf-8")
+        client = self.local()
+        call, run = self.start_login(client)
+        self.stand_ins.log_in(run)
+        self.assertEqual("logged_in", client.result(call)["status"])
+
+    def test_restart_that_cannot_be_acknowledged_starts_nothing(self) -> None:
+        client = self.local()
+        call, run = self.start_login(client, meta={"progressToken": 1})
+        self.lock_path.with_suffix(".restart").mkdir()
+        now = time.time()
+        with mock.patch("time.time", lambda: now + 31):
+            for url in (OTHER_URL, PKCE_URL):
+                run.do(stdout=f"{url}\n")
+                self.wait_for_progress(client, 1, url)
+            self.stand_ins.log_in(run)
+            self.assertEqual("logged_in", client.result(call)["status"])
+        self.assertEqual(1, self.stand_ins.count("sso", "login"))
 
     def test_url_of_an_earlier_login_is_not_reported(self) -> None:
         self.lock_path.parent.mkdir()
@@ -8341,6 +8468,12 @@ class ProtocolTest(ConfiguredTest):
         self.assertEqual("é", answer["id"])
         self.assertEqual("Method not found: é?", answer["error"]["message"])
 
+    def test_byte_order_mark_before_a_message_is_ignored(self) -> None:
+        lines: queue.Queue[bytes] = queue.Queue()
+        server = new_server(lines.put)
+        server.handle_line(b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        self.assertEqual({}, json.loads(lines.get(timeout=DEADLINE_S))["result"])
+
     def test_too_long_line_is_skipped(self) -> None:
         ping = b'{"id": 1, "method": "ping"}\n'
         with mock.patch.object(aws_sso_mcp, "MAX_LINE_BYTES", 100):
@@ -8672,6 +8805,34 @@ class ElicitationTest(ProcessTest):
                 answer = client.answer(call)["result"]["structuredContent"]
                 self.assertEqual("pending", answer["status"])
                 self.assertEqual(FULL_DEVICE_URL, answer["loginUrl"])
+
+    def test_modern_client_that_declines_starts_no_login(self) -> None:
+        # The server was started anew between the question and its answer.
+        client = self.remote()
+        declined = {"login": {"action": "decline"}}
+        call = self.modern_call(client, inputResponses=declined)
+        answer = client.answer(call)["result"]["structuredContent"]
+        self.assertEqual("denied", answer["reason"])
+        self.assertEqual(0, self.stand_ins.count("sso", "login"))
+        self.home.write_token(60)
+        call = self.modern_call(client, inputResponses=declined)
+        answer = client.answer(call)["result"]["structuredContent"]
+        self.assertEqual("valid", answer["status"])
+
+    def test_client_is_asked_again_for_the_page_of_a_login_begun_anew(self) -> None:
+        client = self.remote()
+        client.initialize("2025-06-18", URL_MODE)
+        call, old, request = self.asked(client)
+        self.respond(client, request, result={"action": "accept"})
+        now = time.time()
+        with mock.patch("time.time", lambda: now + 31):
+            client.call(profile="dev", force=True)
+            self.assertTrue(old.gone())
+            new = self.prompt(DEVICE_PROMPT.replace("ABCD-EFGH", "IJKL-MNOP"))
+            request = client.requests.get(timeout=DEADLINE_S)
+            self.assertIn("IJKL-MNOP", request["params"]["message"])
+            self.stand_ins.log_in(new)
+            self.assertEqual("logged_in", client.result(call)["status"])
 
 
 class TaskTest(ProcessTest):
@@ -9227,6 +9388,24 @@ class CommandLineTest(CommandTest):
                 self.assertEqual(2, error.count("\n"), error)
                 self.assertTrue(error.startswith(words), error)
                 self.assertIn("--help", error)
+
+    @unittest.skipUnless(
+        POSIX and Path("/dev/full").exists(), "needs Linux's /dev/full"
+    )
+    def test_hook_that_nobody_hears_does_not_fail(self) -> None:
+        self.home.write_token(-60, refreshable=False)
+        event = {"hook_event_name": "SessionStart"}
+        with Path("/dev/full").open("wb") as full:
+            run = subprocess.run(
+                [*APART.argv(str(self.home.path)), "hook"],
+                input=json.dumps(event).encode(),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=self.stand_ins.environment(),
+                timeout=60,
+                check=False,
+            )
+        self.assertEqual((0, b""), (run.returncode, run.stderr))
 
     def test_hook_takes_any_argument_as_a_failure_may_stop_the_host(self) -> None:
         for argument in ("--profile", "--profile=", "x", "--version"):
@@ -9813,11 +9992,10 @@ DOORS: dict[str, Collection[str]] = {
     "read_file": ("read_config_text", "read_json", "check_ca_bundle", "check_token_file"),
     "write_file": ("Login._share", "Login._try_refresh", "Login._ask_for_restart"),
     "remove_file": ("Login._log_in", "Login._login_keeps_going"),
-    "exists": ("Login._login_keeps_going",),
-    "own_path": ("Login._try_refresh", "Login._login_keeps_going", "lock_path"),
+    "own_path": ("Login._try_refresh", "lock_path"),
     "decode_as_locale": ("read_config_text",),
     "modified_at": (
-        "read_token", "most_recent_profile", "find_aws_cli", "run_aws",
+        "read_token", "check_identity", "most_recent_profile", "find_aws_cli", "run_aws",
         "Login._login_keeps_going",
     ),
     "SearchBudget": ("profile_of_server",),
@@ -9840,10 +10018,11 @@ DOORS: dict[str, Collection[str]] = {
     "client_project": ("profile_of_server",),
     "working_folder": ("usage",),
     "is_container": ("is_remote",),
-    "own_host": ("Login._look_for_page",),
+    "own_host": ("Login._look_for_page", "Login._progress"),
     "set_variables": ("find_browser",),
     # The outside world: constants
     "IS_POSIX": ("Login", "Command line"),
+    "PASSING_ERRORS": ("Login._take_lock",),
     "REMOTE_VARIABLES": ("is_remote",),
     "SCREEN_VARIABLES": ("is_remote",),
     "STDERR": ("Failures", "Login", "Tools"),
@@ -10318,6 +10497,9 @@ GUARDED_ASSIGNMENTS = {
     "progress": "SHARED_STATE",
     "expects_unforced_call": "SHARED_STATE",
     "restart_wanted": "SHARED_STATE",
+    "is_forced": "SHARED_STATE",
+    "shown_progress": "SHARED_STATE",
+    "_unopened_url": "SHARED_STATE",
     "is_cancelled": "SHARED_STATE",
     "is_hurried": "SHARED_STATE",
     "message": "self._lock",  # of a task
