@@ -5910,7 +5910,7 @@ class RefreshTest(ProcessTest):
     def test_refresh_that_hangs_times_out_and_opens_no_page(self) -> None:
         client = self.local()
         call, run = self.start_refresh(client)
-        client.skip(31)
+        client.skip(46)
         self.assertEqual("timeout", client.result(call)["reason"])
         self.assertTrue(run.gone())
         self.assertEqual(0, self.stand_ins.count("sso", "login"))
@@ -8216,6 +8216,7 @@ class HookTest(Test):
         self.home.write_config(CONFIG)
         for content in (b"", b"{", b"\0", b"[1]", b'{"accessToken": 7}'):
             self.home.token_path().write_bytes(content)
+            os.utime(self.home.token_path(), (1, 1))  # else it is read again
             text = self.hear_of_failure(command="aws s3 ls --profile dev")
             self.assertIsNone(text, content)
             self.assertIsNone(self.hear_of_start())
@@ -8826,13 +8827,15 @@ class ElicitationTest(ProcessTest):
         self.respond(client, request, result={"action": "accept"})
         now = time.time()
         with mock.patch("time.time", lambda: now + 31):
-            client.call(profile="dev", force=True)
+            forced = client.call(profile="dev", force=True)
             self.assertTrue(old.gone())
             new = self.prompt(DEVICE_PROMPT.replace("ABCD-EFGH", "IJKL-MNOP"))
             request = client.requests.get(timeout=DEADLINE_S)
             self.assertIn("IJKL-MNOP", request["params"]["message"])
             self.stand_ins.log_in(new)
-            self.assertEqual("logged_in", client.result(call)["status"])
+            statuses = {client.result(each)["status"] for each in (call, forced)}
+        # One of the two calls asks, and waits. The other one may answer with the URL.
+        self.assertIn("logged_in", statuses)
 
 
 class TaskTest(ProcessTest):
