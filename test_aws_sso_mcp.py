@@ -5990,7 +5990,7 @@ class LoginTest(ProcessTest):
         # A login that it has left would block others on macOS for minutes.
         ended = subprocess.Popen([PYTHON, "-c", ""])
         ended.wait()
-        place = aws_sso_mcp.place_of_processes()
+        place = aws_sso_mcp.process_namespace()
         with mock.patch.object(aws_sso_mcp, "read_file", lambda *_: None):
             for pid, expected in ((ended.pid, True), (os.getpid(), False)):
                 mark = aws_sso_mcp.ProcessMark(pid, "", place)
@@ -10513,7 +10513,7 @@ GUARDED_ASSIGNMENTS = {
     "shown_progress": "SHARED_STATE",
     "_unopened_url": "SHARED_STATE",
     "is_cancelled": "SHARED_STATE",
-    "is_hurried": "SHARED_STATE",
+    "wants_answer_now": "SHARED_STATE",
     "message": "self._lock",  # of a task
     "_tool_count": "self._lock",
 }
