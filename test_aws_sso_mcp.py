@@ -45,6 +45,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import tracemalloc
 import types
 import typing
@@ -481,8 +482,10 @@ class ProcessOfTests:
             suite.run(report)
             with os.fdopen(write_fd, "wb") as pipe:
                 report.write(pipe)
+        except BaseException:  # without a report, the first process fails
+            traceback.print_exc()
         finally:
-            os._exit(0)  # without a report, the first process fails
+            os._exit(0)
 
     def report(
         self, by_name: Mapping[str, unittest.TestCase], result: unittest.TestResult
@@ -637,7 +640,9 @@ class webbrowser:
 sys.modules["webbrowser"] = webbrowser
 """
 OPENER = """\
-[option, code], sys.argv[:] = sys.argv[1:4:2], ["-c", *sys.argv[4:]]
+option = sys.argv[1]
+code = sys.argv[3]
+sys.argv = ["-c", *sys.argv[4:]]
 assert option == "-IS", option
 exec(code)
 """
@@ -2717,6 +2722,8 @@ aws_sso_mcp.main([])
 
 
 class ProfileInCommandTest(unittest.TestCase):
+    """The profile that a command names."""
+
     def test_each_rule_finds_the_profile_in_its_own_sample(self) -> None:
         for rule in aws_sso_mcp.NAMING_RULES:
             with self.subTest(rule.name):
@@ -4631,11 +4638,11 @@ class ServerWithoutProfileTest(ClientTest):
         self.home.write_config(CONFIG.replace("[profile ops]", "[default]"))
         self.assertEqual("default", self.profile_of("aws-mcp", **every))
 
-    def test_a_fault_of_that_profile_is_told(self) -> None:
+    def test_inherited_profile_is_taken_even_if_it_is_misconfigured(self) -> None:
         self.home.write_config(CONFIG + "\n[default]\nsso_session = none\n")
         self.assertEqual("default", self.profile_of("aws-mcp"))
 
-    def test_else_the_one_session_in_use_that_has_expired_counts(self) -> None:
+    def test_only_session_in_use_that_has_expired_is_taken(self) -> None:
         self.home.write_token(60, age_s=10)
         self.home.write_token(-60, self.OLD, refreshable=False, age_s=6 * 24 * 3600)
         self.assertEqual("old", self.profile_of("aws-mcp"))
@@ -4651,13 +4658,13 @@ class ServerWithoutProfileTest(ClientTest):
         self.home.write_token(-60)
         self.assertEqual("server_without_profile", self.refusal("aws-mcp").reason)
 
-    def test_of_that_session_the_profile_used_last_counts(self) -> None:
+    def test_profile_used_last_of_that_session_is_taken(self) -> None:
         self.home.write_token(-60)
         self.assertEqual("dev", self.profile_of("aws-mcp"))
         self.home.write_role_credentials("123456789012", "Operator", "corp", age_s=30)
         self.assertEqual("ops", self.profile_of("aws-mcp"))
 
-    def test_else_the_only_session_counts_good_or_not(self) -> None:
+    def test_only_session_is_taken_good_or_not(self) -> None:
         self.home.write_config(CONFIG.partition("[profile old]")[0])
         self.assertEqual("dev", self.profile_of("aws-mcp"))
         self.home.write_token(60)
@@ -4667,7 +4674,9 @@ class ServerWithoutProfileTest(ClientTest):
             "as nothing tells which one MCP server 'aws-mcp' uses", found.found
         )
 
-    def test_else_the_answer_offers_a_profile_of_each_session(self) -> None:
+    def test_profile_of_each_session_is_offered_where_several_are_possible(
+        self,
+    ) -> None:
         failure = self.refusal("aws-mcp")
         self.assertEqual("server_without_profile", failure.reason)
         self.assertEqual(["dev", "old"], failure.candidates)
@@ -5792,7 +5801,7 @@ class RefreshTest(ProcessTest):
         text = Path(run.env["AWS_CONFIG_FILE"]).read_text(encoding="utf-8")
         self.assertNotIn("plugin", text)
 
-    def test_refresh_uses_the_own_config_when_no_other_can_be_written(self) -> None:
+    def test_refresh_uses_the_users_config_when_no_other_can_be_written(self) -> None:
         # As on a full disk.
         self.home.lock_path().with_suffix(".config").mkdir(parents=True)
         client = self.local()
@@ -5841,9 +5850,7 @@ class RefreshTest(ProcessTest):
                 self.assertEqual(reason, client.result(call)["reason"])
         self.assertEqual(0, self.stand_ins.count("sso", "login"))
 
-    def test_refresh_that_does_not_reach_aws_opens_a_page_for_a_forced_call(
-        self,
-    ) -> None:
+    def test_refresh_whose_cli_crashes_opens_a_page_for_a_forced_call(self) -> None:
         client = self.local()
         call, run = self.start_refresh(client)
         progress = {"progressToken": 1}
@@ -5857,7 +5864,7 @@ class RefreshTest(ProcessTest):
         for each in (call, forced):
             self.assertEqual("logged_in", client.result(each)["status"])
 
-    def test_refresh_that_does_not_reach_aws_is_tried_once_more_and_opens_no_page(
+    def test_refresh_whose_cli_crashes_is_tried_once_more_and_opens_no_page(
         self,
     ) -> None:
         client = self.local()
@@ -7704,7 +7711,7 @@ class HookTest(Test):
                 found = re.search(pattern, rule.sample, re.IGNORECASE)
                 self.assertEqual("dev", found and found[1])
 
-    def test_output_about_sso_makes_it_speak_when_the_token_has_expired(self) -> None:
+    def test_output_about_sso_is_reported_when_the_token_has_expired(self) -> None:
         self.use_tokens(-60)
         rows = (
             SESSION_EXPIRED,
@@ -7723,7 +7730,7 @@ class HookTest(Test):
             with self.subTest(output):
                 self.assert_call({"profile": "dev"}, self.hear_of_failure(output))
 
-    def test_good_token_makes_it_silent_whatever_the_output_says(self) -> None:
+    def test_hook_is_silent_while_the_token_is_good(self) -> None:
         self.use_tokens(60, 60)
         for output in (SESSION_EXPIRED, "run aws sso login", "SSO token expired"):
             with self.subTest(output):
@@ -7732,7 +7739,7 @@ class HookTest(Test):
                     self.hear_of_failure(output, "aws s3 ls --profile dev")
                 )
 
-    def test_failure_of_another_kind_is_none_of_its_business(self) -> None:
+    def test_failures_of_other_kinds_are_ignored(self) -> None:
         self.use_tokens(-60)
         rows = (
             "",
@@ -7757,7 +7764,7 @@ class HookTest(Test):
 
     # The fact
 
-    def test_it_says_what_is_true_of_the_token(self) -> None:
+    def test_hook_says_when_the_token_expires(self) -> None:
         rows = (
             (-1, "The AWS SSO token of profile 'dev' expired 1 minute ago."),
             (-119, "The AWS SSO token of profile 'dev' expired 119 minutes ago."),
@@ -8184,7 +8191,7 @@ class HookTest(Test):
 
     # Bad input
 
-    def test_event_that_is_none_is_met_with_silence(self) -> None:
+    def test_invalid_event_is_ignored(self) -> None:
         self.use_tokens(-60)
         event = {"hook_event_name": "PostToolUseFailure", "tool_name": "Bash"}
         texts = [b"", b"{", b"\xff\0", b"[" * 99_999, b'{"a":' * 99_999, b"7", b"null"]
@@ -8217,7 +8224,7 @@ class HookTest(Test):
                 text = self.hear_of_failure(tool_input=tool_input, **more)
                 self.assert_call({"profile": "dev"}, text)
 
-    def test_config_or_cache_that_cannot_be_read_is_met_with_silence(self) -> None:
+    def test_hook_is_silent_where_config_or_cache_cannot_be_read(self) -> None:
         for content in (b"[profile dev", b"\xef\xbb\xbf[profile dev]", b"\0\xff\xfe"):
             self.home.write_config(content)
             self.assertIsNone(self.hear_of_failure())
@@ -9838,17 +9845,17 @@ class HostileTextTest(LinearTimeTest):
     would hide the time that the text takes.
     """
 
-    def test_tokens(self) -> None:
+    def test_tokens_are_read_in_linear_time(self) -> None:
         for piece in ("1", "{", "0000-"):
             self.assert_linear(
                 aws_sso_mcp.parse_time, piece, before="2095-01-01T00:00:00."
             )
 
-    def test_names(self) -> None:
+    def test_names_are_read_in_linear_time(self) -> None:
         for piece in ("\n a", " "):
             self.assert_linear(aws_sso_mcp.sanitize, piece)
 
-    def test_config_files(self) -> None:
+    def test_config_files_are_read_in_linear_time(self) -> None:
         def read(text: str) -> None:
             with contextlib.suppress(Failure):
                 aws_sso_mcp.parse_ini(Path("config"), f"[a]\n{text}\n")
@@ -9867,7 +9874,7 @@ class HostileTextTest(LinearTimeTest):
         ):
             self.assert_linear(read, piece, before=before, after=after)
 
-    def test_outputs_of_a_login(self) -> None:
+    def test_outputs_of_a_login_are_read_in_linear_time(self) -> None:
         def read(text: str) -> None:
             login_output(text)
             is_aws_url(text)
@@ -9885,7 +9892,7 @@ class HostileTextTest(LinearTimeTest):
         ):
             self.assert_linear(read, piece, before=before, after=after)
 
-    def test_errors_of_the_cli(self) -> None:
+    def test_errors_of_the_cli_are_read_in_linear_time(self) -> None:
         def read(text: str) -> None:
             process: Any = mock.Mock(output={"stderr": text}, argv=["aws"], exit_code=1)
             aws_sso_mcp.cli_failure(process)
@@ -9909,7 +9916,7 @@ class HostileTextTest(LinearTimeTest):
         self.assert_linear(read, " ", after="x")
         self.assert_linear(read, " ", before="valid choices are:")
 
-    def test_messages_of_a_client(self) -> None:
+    def test_messages_of_a_client_are_read_in_linear_time(self) -> None:
         server = new_server(lambda _: None)
 
         def read(text: str) -> None:
@@ -10459,6 +10466,8 @@ def argument_of(call: ast.Call, function: KeyedFunction) -> ast.AST | None:
 
 
 class OutsideWorldPromiseTest(unittest.TestCase):
+    """Only "The outside world" looks at this machine, or changes it."""
+
     source = SERVER.read_text(encoding="utf-8")
 
     def assert_none(self, findings: Sequence[Finding]) -> None:
@@ -10576,6 +10585,8 @@ class LockPromiseTest(Test):
 
 
 class PromiseTest(Test):
+    """What the pages promise of the file as a whole."""
+
     source = SERVER.read_text(encoding="utf-8")
 
     def test_standard_library_only(self) -> None:
