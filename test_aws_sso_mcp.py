@@ -482,7 +482,7 @@ class ProcessOfTests:
             suite.run(report)
             with os.fdopen(write_fd, "wb") as pipe:
                 report.write(pipe)
-        except BaseException:  # without a report, the first process fails
+        except BaseException:  # noqa: BLE001 - without a report, the first process fails
             traceback.print_exc()
         finally:
             os._exit(0)
