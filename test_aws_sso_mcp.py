@@ -4555,6 +4555,9 @@ class InheritedProfileTest(ClientTest):
             {"command": "docker run -e AWS_PROFILE=dev x", "env": {"AWS_PROFILE": "y"}},
         )
         self.assert_profiles("dev", given)
+        self.write("project/aws.env", "AWS_PROFILE=dev\n")
+        file = {"command": "docker", "args": [*run, "--env-file", "aws.env", "x"]}
+        self.assert_profiles("dev", [file])
         exported = {"command": "docker", "args": [*run, "-e", "AWS_PROFILE", "x"]}
         self.assert_profiles("ops", [exported])
         blanks = {"command": "docker", "args": [*run, "-e", "AWS_PROFILE=a b c", "x"]}
