@@ -7995,6 +7995,18 @@ class HookTest(Test):
         self.use_tokens(60)
         self.assertIsNone(self.hear_of_failure(rows[2], "cdk deploy --profile dev"))
 
+    def test_words_of_an_mcp_tool_count_only_where_it_is_about_aws(self) -> None:
+        self.use_tokens(-60)
+        servers = {"github": {"command": "x"}, "aws-x": {"command": "x"}}
+        path = self.home.path / ".claude.json"
+        path.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+        output = "401 Bad credentials"
+        with mock.patch.dict(os.environ, {"AWS_PROFILE": "dev"}):
+            for tool, speaks in (("mcp__github__x", False), ("mcp__aws-x__y", True)):
+                with self.subTest(tool):
+                    text = self.hear_of_failure(output, tool_name=tool, tool_input={})
+                    self.assertEqual(speaks, text is not None)
+
     def test_programs_that_only_show_files_are_left_alone(self) -> None:
         commands = (
             "cat docs/sso.md docs/none.md",
