@@ -4505,6 +4505,8 @@ class InheritedProfileTest(ClientTest):
             {"command": "python3.11", "args": ["-m", "x"]},
             {"command": "uv", "args": ["run", "--", "python", "server.py"]},
             {"command": "env", "args": ["DEBUG=1", "uvx", "x"]},
+            {"command": "poetry", "args": ["run", "python", "server.py"]},
+            {"command": "cmd", "args": ["/C", "npx -y x"]},
             {"command": "sh", "args": ["-c", "exec uvx x"]},
             {"command": "cmd", "args": ["/c", "npx", "-y", "x"]},
             {"command": "uvx awslabs.x@latest"},
@@ -4522,17 +4524,50 @@ class InheritedProfileTest(ClientTest):
             {"command": "bash", "args": ["-c", "source ~/.env; uvx x"]},
             {"command": "bash", "args": ["-lc", "uvx x"]},
             {"command": "bash", "args": ["start.sh"]},
+            {"command": "/home/me/bin/start-aws-mcp.sh"},
             {"command": "bash"},
+            {"command": "direnv", "args": ["exec", "/p", "my-server"]},
+            {"command": "env", "args": ["A=1", "doppler", "run", "--", "uvx", "x"]},
+            {"command": "sh", "args": ["-c", "doppler run -- uvx x"]},
+            {"command": "env", "args": ["-i", "uvx", "x"]},
+            {"command": "env", "args": ["-u", "AWS_PROFILE", "uvx", "x"]},
+            {"command": "docker", "args": ["compose", "run", "x"]},
+            {"command": "docker", "args": ["exec", "-i", "c", "x"]},
+            {"command": "docker-compose", "args": ["run", "x"]},
             {"command": "wsl.exe", "args": ["uvx", "x"]},
             {"command": "ssh", "args": ["host", "x"]},
             {"command": "sudo", "args": ["-u", "me", "x"]},
         )
         self.assert_profiles(None, entries)
 
+    def test_what_an_entry_sets_does_not_reach_another_machine_or_user(self) -> None:
+        for command in ("wsl.exe", "ssh", "sudo"):
+            entry = {"command": command, "args": ["x"], "env": {"AWS_PROFILE": "dev"}}
+            self.assert_profiles(None, [entry])
+        entry = {"command": "wsl.exe", "args": ["env", "AWS_PROFILE=dev", "uvx", "x"]}
+        self.assert_profiles("dev", [entry])
+
+    def test_env_file_is_in_the_folder_that_the_server_runs_in(self) -> None:
+        self.write("project/.env", "AWS_PROFILE=ops\n")
+        self.write("project/sub/.env", "AWS_PROFILE=dev\n")
+        run = ["run", "--env-file", ".env", "x"]
+        entries = (
+            {"command": "uv", "args": ["--directory", "sub", *run]},
+            {"command": "uv", "args": ["--directory=sub", *run]},
+            {"command": "uv", "args": run, "cwd": "sub"},
+            {"command": "uv", "args": run, "cwd": "${workspaceFolder}/sub"},
+            {"command": "uvx", "args": ["x"], "envFile": ".env", "cwd": "sub"},
+        )
+        self.assert_profiles("dev", entries)
+        self.assert_profiles("ops", [{"command": "uv", "args": run}])
+
     def test_server_behind_a_bridge_has_no_profile_of_this_machine(self) -> None:
         entries = (
             {"command": "npx", "args": ["mcp-remote", "https://x"]},
             {"command": "npx", "args": ["-y", "mcp-remote@latest", "https://x"]},
+            {"command": "bash", "args": ["-c", "npx -y mcp-remote https://x/mcp"]},
+            {"command": "npx", "args": ["-y", "supergateway", "--sse", "https://x"]},
+            {"command": "uvx", "args": ["mcp-proxy", "https://x/sse"]},
         )
         self.assert_profiles(None, entries)
 
@@ -4553,6 +4588,9 @@ class InheritedProfileTest(ClientTest):
             {"command": "docker", "args": [*run, "--env", "AWS_PROFILE=dev", "x"]},
             {"command": "docker", "args": [*run, "--env=AWS_PROFILE=dev", "x"]},
             {"command": "docker run -e AWS_PROFILE=dev x", "env": {"AWS_PROFILE": "y"}},
+            {"command": "docker", "args": [*run, "-eAWS_PROFILE=dev", "x"]},
+            {"command": "docker", "args": [*run, "x", "https://x", "--profile", "dev"]},
+            {"command": "cmd", "args": ["/c", "docker run -e AWS_PROFILE=dev x"]},
         )
         self.assert_profiles("dev", given)
         self.write("project/aws.env", "AWS_PROFILE=dev\n")
@@ -4580,6 +4618,11 @@ class InheritedProfileTest(ClientTest):
                 self.assertNotIn("AKID", json.dumps(answer))
         self.write(".cursor/mcp.json", {"x": {**entries[0], "args": ["--profile=dev"]}})
         self.assertEqual("dev", self.profile_of("x"))
+        # In two files, one with keys and one with a profile.
+        self.write(".claude.json", {"x": {"command": "y", "args": ["--profile=ops"]}})
+        self.write(".cursor/mcp.json", {"x": entries[0]})
+        self.assertEqual("server_ambiguous", self.refusal("x").reason)
+        self.write(".claude.json", {})
         unset = {"AWS_ACCESS_KEY_ID": "${env:AWS_ACCESS_KEY_ID}"}
         empty = {"AWS_ACCESS_KEY_ID": ""}
         for env in (unset, empty):
@@ -4596,6 +4639,17 @@ class InheritedProfileTest(ClientTest):
         exported = {"AWS_API_MCP_PROFILE_NAME": "dev"}
         self.assert_profiles("dev", [api], **exported)
         self.assert_profiles("ops", [proxy, other], **exported)
+        self.assert_profiles("my team", [api], AWS_API_MCP_PROFILE_NAME="my team")
+
+    def test_command_of_many_words_takes_no_time(self) -> None:
+        args = ["run"]
+        for number in range(20_000):
+            args += ["-e", f"A{number}=1"]
+        entry = {"command": "docker", "args": args}
+        self.write(".cursor/mcp.json", {"x": entry})
+        started = time.thread_time()
+        self.refusal("x")
+        self.assertLess(time.thread_time() - started, 1)
 
     def test_paths_that_no_system_has_do_no_harm(self) -> None:
         for path in ("~\0/x.env", "~\ud800/x.env"):
@@ -4611,8 +4665,9 @@ class InheritedProfileTest(ClientTest):
         self.assert_profiles(None, [{**entry, "args": ["--profile", "dev"]}])
         same = {**env, "AWS_CONFIG_FILE": own}
         self.assert_profiles("dev", [{**entry, "env": same}])
-        in_home = {**env, "AWS_CONFIG_FILE": "~/.aws/config"}
-        self.assert_profiles("dev", [{**entry, "env": in_home}])
+        for home in ("~", "$HOME", "${HOME}", "${env:HOME}", "${userHome}"):
+            in_home = {**env, "AWS_CONFIG_FILE": f"{home}/.aws/config"}
+            self.assert_profiles("dev", [{**entry, "env": in_home}])
 
 
 class ServerWithoutProfileTest(ClientTest):
@@ -7797,6 +7852,8 @@ class HookTest(Test):
             "Session token not found or invalid status code: 401, request id: x",
             '{"__type":"XException","message":"Session token not found or invalid"}',
             "has expired or is otherwise invalid. To refresh this SSO session run aws sso login",
+            "portal#UnauthorizedException (HTTP 401). Session token not found or invalid",
+            '{"message":"Session token not found or invalid","__type":"UnauthorizedException"}',
         )
         for output in rows:
             with self.subTest(output):
@@ -7906,6 +7963,7 @@ class HookTest(Test):
             "Args: ['awslogs', '--profile', 'other']",
             '{"profile": "other"}',
             "profile [other]: profile=`other`",
+            "Token for https://other.awsapps.com/start does not exist",
         )
         for output in outputs:
             with self.subTest(output):
@@ -7995,6 +8053,51 @@ class HookTest(Test):
         self.use_tokens(60)
         self.assertIsNone(self.hear_of_failure(rows[2], "cdk deploy --profile dev"))
 
+    def test_words_about_other_credentials_do_not_count(self) -> None:
+        self.use_tokens(-60)
+        rows = (
+            ("npm test", "npm error 401: token is stale"),
+            ("npm test", "3 flaws found: unexpected token"),
+            ("./gradlew build -Pprofile=dev", "Unexpected token"),
+            ("sudo docker compose --profile dev up", "authentication required"),
+            ("npx eas build --profile dev", "Please log in"),
+            ("AWS_PROFILE=nobody make", "npm error 401: token is stale"),
+            ("AWS_PROFILE=static terraform plan", "InvalidClientTokenId: token"),
+            ("AWS_ACCESS_KEY_ID=x aws s3 ls", "ExpiredToken: token has expired"),
+        )
+        with mock.patch.dict(os.environ, {"AWS_PROFILE": "dev"}):
+            for command, output in rows:
+                with self.subTest(command):
+                    self.assertIsNone(self.hear_of_failure(output, command))
+        keys = {"AWS_PROFILE": "dev", "AWS_ACCESS_KEY_ID": "x"}
+        with mock.patch.dict(os.environ, keys):
+            text = self.hear_of_failure("ExpiredToken: token", "terraform plan")
+            self.assertIsNone(text)
+
+    def test_words_of_aws_count_where_the_environment_names_the_profile(self) -> None:
+        self.use_tokens(-60)
+        rows = (
+            "403 The security token included in the request is expired",
+            "(ExpiredTokenException) when calling the InvokeModel operation",
+            "Las credenciales de AWS han caducado",
+            "AWS-Anmeldung fehlt",
+            "AWS 凭证已过期",
+        )
+        with mock.patch.dict(os.environ, {"AWS_PROFILE": "dev"}):
+            for output in rows:
+                with self.subTest(output):
+                    text = self.hear_of_failure(output, "./run")
+                    self.assert_call({"profile": "dev"}, text)
+
+    def test_server_with_static_keys_needs_no_login(self) -> None:
+        self.use_tokens(-60)
+        entry = {"command": "x", "env": {"AWS_ACCESS_KEY_ID": "x"}}
+        path = self.home.path / ".claude.json"
+        path.write_text(json.dumps({"mcpServers": {"aws-x": entry}}), encoding="utf-8")
+        output = "ExpiredToken: The security token included in the request is expired"
+        with mock.patch.dict(os.environ, {"AWS_PROFILE": "dev"}):
+            self.assertIsNone(self.hear_of_failure(output, tool_name="mcp__aws-x__y"))
+
     def test_words_of_an_mcp_tool_count_only_where_it_is_about_aws(self) -> None:
         self.use_tokens(-60)
         servers = {"github": {"command": "x"}, "aws-x": {"command": "x"}}
@@ -8012,6 +8115,8 @@ class HookTest(Test):
             "cat docs/sso.md docs/none.md",
             "grep -rn 'Token has expired' src nodir",
             "cd src && git log -S sso | head -40; false",
+            "grep -rnE 'refused|expired' docs nodir",
+            "LC_ALL=C /bin/grep -r x .",
             "git\tshow\tHEAD:x",
         )
         for minutes in (-60, 60):
@@ -8271,11 +8376,12 @@ class HookTest(Test):
         self.use_tokens(-60)
         pieces = ('"', "'", "\n", "│", "\\", "\\n", "\x1b[", "sso ", "sso login ", "expired ",
                   "profile ", "profile=", "token for ", "--profile ", "AWS_PROFILE=", "set -x ",
-                  "sso login --", "SSO", "-ProfileName ", "error: ", "'0a", "aws ",
-                  "a/")  # fmt: skip
-        for piece in pieces:
-            with self.subTest(piece):
-                text = piece * (400_000 // len(piece))
+                  "sso login --", "SSO", "aws sso; ", "make\n\n\n", "A=b ", "-ProfileName ",
+                  "error: ", "'0a", "aws ", "a/")  # fmt: skip
+        texts = [piece * (400_000 // len(piece)) for piece in pieces]
+        texts.append("make" + "\n" * 400_000 + "sso login")
+        for text in texts:
+            with self.subTest(text[:20]):
                 started = time.thread_time()
                 self.hear_of_failure(text, text)
                 self.assertLess(time.thread_time() - started, 1)
@@ -10033,7 +10139,9 @@ DOORS: dict[str, Collection[str]] = {
     "expand_variables": ("read_config_text", "find_aws_cli"),
     "is_wsl": ("find_browser", "is_remote"),
     "absolute_path": ("read_config_text", "check_ca_bundle"),
-    "expand_path": ("find_aws_cli", "client_folders", "read_env_file", "server_process"),
+    "expand_path": (
+        "find_aws_cli", "client_folders", "read_env_file", "server_process", "server_folder",
+    ),
     "home_folder": ("aws_folder",),
     "to_path": ("read_config_text",),
     "client_project": ("profile_of_server",),
