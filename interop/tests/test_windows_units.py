@@ -65,8 +65,10 @@ SLOW = {
     "ForceTest",
     "LoginFailureTest",
     "LoginTest",
+    "ManyPagesTest",
     "RefreshTest",
     "SharedLoginTest",
+    "TaskTest",
 }
 # Prints how the CLI's botocore and the server read each case.
 COMPARE = (
