@@ -5758,7 +5758,8 @@ class RefreshTest(ProcessTest):
         self.assertEqual("valid", answer["status"])
         self.assertIn("identity", answer)
         self.assertIn("AWS accepts its cached role credentials", answer["message"])
-        self.assertIn("If AWS rejects it, refresh with force", answer["message"])
+        step = "If AWS rejects the token itself, refresh with force."
+        self.assertIn(step, answer["message"])
 
         def fetch_credentials(run: Run) -> bool:
             self.home.write_role_credentials(
@@ -7969,7 +7970,12 @@ class HookTest(Test):
             with self.subTest(output):
                 text = self.hear_of_failure(f"{output} {SESSION_EXPIRED}")
                 self.assert_call({"profile": "other"}, text)
-        for command in ("docker compose -p other up", "kubectl -p other", "x -pother"):
+        for command in (
+            "docker compose -p other up",
+            "kubectl -p other",
+            "x -pother",
+            "mkdir -p other && make",
+        ):
             with self.subTest(command):
                 text = self.hear_of_failure(command=command)
                 self.assert_call({"profile": "dev"}, text)
