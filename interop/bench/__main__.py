@@ -426,13 +426,20 @@ def beside_each_other(
     taken: dict[str, Sample],
     at_most: float,
     of: Callable[[Sample], float] = lambda sample: sample.wall_ms,
+    *,
+    package_at_most: float | None = None,
 ) -> Iterator[Row]:
-    """Yield a row per subject; our goal is `at_most` times the floor."""
+    """Yield a row per subject; our goal is `at_most` times the floor.
+
+    `package_at_most`: for a package, which Python does not compile at each start.
+    """
     for subject in subjects:
         made = row(measure, subject.name, taken[subject.name])
         to = subject.beside
         if to:
             goal = at_most if to.startswith("floor") else None
+            if goal is not None and "package" in subject.name:
+                goal = package_at_most or at_most
             made = ratio(
                 made, of(taken[subject.name]), of(taken[to]), to.split(",")[0], goal
             )
@@ -470,7 +477,7 @@ def start(bench: Bench) -> Iterator[Row]:
             name: sample._replace(rss_mb=NAN, pss_mb=NAN)
             for name, sample in taken.items()
         }
-        yield from beside_each_other(measure, subjects, times, 1.5)
+        yield from beside_each_other(measure, subjects, times, 3.2, package_at_most=1.5)
 
 
 def memory(bench: Bench) -> Iterator[Row]:
@@ -479,7 +486,12 @@ def memory(bench: Bench) -> Iterator[Row]:
     taken = taking_turns(subjects, bench.times(7), started(bench, MODERN))
     sizes = {name: Sample(NAN, NAN, *sample[2:]) for name, sample in taken.items()}
     yield from beside_each_other(
-        "memory", subjects, sizes, 1.25, lambda sample: sample.rss_mb
+        "memory",
+        subjects,
+        sizes,
+        3.2,
+        lambda sample: sample.rss_mb,
+        package_at_most=1.5,
     )
 
 
