@@ -58,7 +58,8 @@ def cli_processes(home: Path) -> Iterator[str]:
 
 def processes_left(home: Path) -> list[str]:
     """Return the command lines of the processes of a HOME that do not end soon."""
-    soon(lambda: not list(processes(home)), 3)
+    # What opens the page waits for a user's browser, which may take seconds to end.
+    soon(lambda: not list(processes(home)), 10)
     return list(processes(home))
 
 
