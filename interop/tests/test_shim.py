@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 STATUS = "get_aws_sso_status"
 IS_ALL = "AWS_SSO_MCP_ALL_FAULTS" in os.environ
-SAMPLE = 4  # calls of one function, error and scenario that are tried
+SAMPLE = 3  # calls of one function, error and scenario that are tried
 KILLS = 3  # calls of one function and scenario in which a server is killed
 if IS_ALL:
     SAMPLE = 40
