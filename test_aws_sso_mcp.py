@@ -4573,7 +4573,7 @@ class InheritedProfileTest(ClientTest):
 
     def test_container_has_only_the_variables_that_it_is_given(self) -> None:
         env = {"AWS_PROFILE": "dev"}
-        run = ["run", "--rm", "-v", "~/.aws:/root/.aws"]
+        run = ["run", "--rm", "-v", "~/.aws:/home/app/.aws"]
         nothing = (
             {"command": "docker", "args": [*run, "x"]},
             {"command": "docker", "args": [*run, "x"], "env": env},
